@@ -1,0 +1,144 @@
+"""From a file and `--set` overrides to a `Study`, or to one line that says what to mend.
+
+`load` is called by the doors (`pipeline`, `cli`); `validate` also by `methods`, for the options beside a method's name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lion_ray.config.study import Study
+
+
+class StudyError(ValueError):
+    """What a user can mend in a study file, in one line: file, key, what is wrong, what is allowed."""
+
+    def __init__(self, source: str, key: str, problem: str) -> None:
+        super().__init__(": ".join(part for part in (source, key, problem) if part))
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Study:
+    """Read a study file and apply `key.sub=value` overrides.
+
+    Raises:
+        StudyError: the file cannot be read or parsed, or a key or value is not allowed.
+    """
+    try:
+        raw = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StudyLoader)  # noqa: S506 (a SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(str(path), "", f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    except yaml.YAMLError as error:
+        raise StudyError(str(path), "", f"is not valid YAML: {_one_line(error)}") from error
+    if not isinstance(raw, dict):
+        raise StudyError(str(path), "", "must hold keys and values, such as 'study: quickstart'")
+    for override in overrides:
+        raw = _override(raw, override)
+    return validate(Study, raw, source=str(path))
+
+
+def validate(model: type[Model], raw: Mapping[str, Any], *, source: str, key: str = "") -> Model:
+    """`raw` as a `model`, or a `StudyError` that names the first wrong key below `key`.
+
+    Values pass through JSON in pydantic's strict mode: lists become tuples, but no string becomes a number.
+    """
+    try:
+        return model.model_validate_json(json.dumps(raw, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (*([key] if key else []), *first["loc"]))
+        raise StudyError(source, where, _explain(model, first)) from error
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """`; did you mean 'mnist'? Allowed: ...`, for every message about a name that is not known."""
+    names = sorted(allowed)
+    match = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{match[0]}'? " if match else ""
+    return f"{hint}Allowed: {', '.join(names[:40])}{', ...' if len(names) > 40 else ''}"
+
+
+def _explain(model: type[BaseModel], error: Any) -> str:
+    kind, value = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        return f"unknown key; {nearest(str(error['loc'][-1]), _keys_at(model, error['loc'][:-1]))}"
+    if kind == "missing":
+        return "is required"
+    if kind == "literal_error":
+        return f"{value!r} is not allowed; {nearest(str(value), _words(error['ctx']['expected']))}"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{value!r} is not allowed ({error['msg'][0].lower()}{error['msg'][1:]})"
+
+
+def _words(expected: str) -> list[str]:
+    return [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
+
+
+def _keys_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The keys that a section takes: follow `path` through the fields' annotations."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        inner = _section(field.annotation) if field else None
+        model = inner or model
+    return list(model.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_section(part) for part in getattr(annotation, "__args__", ()))
+    return next((part for part in found if part), None)
+
+
+def _override(raw: dict[str, Any], override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise StudyError("--set", override, "must look like key.sub=value, such as train.epochs=2")
+    try:
+        value = yaml.load(text, Loader=_StudyLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise StudyError("--set", key, f"{text!r} is not valid YAML: {_one_line(error)}") from error
+    return _placed(raw, key.split("."), value, key)
+
+
+def _placed(raw: dict[str, Any], path: list[str], value: Any, key: str) -> dict[str, Any]:
+    """A copy of `raw` with `value` at `path`."""
+    if len(path) == 1:
+        return {**raw, path[0]: value}
+    inner = raw.get(path[0]) or {}
+    if not isinstance(inner, dict):
+        raise StudyError("--set", key, f"'{path[0]}' is not a section; set it as a whole, such as {path[0]}=[...]")
+    return {**raw, path[0]: _placed(inner, path[1:], value, key)}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+class _StudyLoader(yaml.SafeLoader):
+    """`yaml.SafeLoader` that also reads 1e-3 as a number (YAML 1.2) and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_StudyLoader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)

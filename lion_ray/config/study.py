@@ -1,0 +1,122 @@
+"""The study file as values: typed, frozen, strict. Each class is one section.
+
+Names that live in a registry (datasets, methods, backbones) are plain strings here; `experiments` checks them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class Frozen(BaseModel):
+    """Base of every section: immutable, unknown keys rejected, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BackboneConfig(Frozen):
+    """The frozen timm model; `weights` is `package`, `hub`, `random`, or the path or URL of a state dict."""
+
+    name: str
+    weights: str = "hub"
+    image_size: Annotated[int, Field(ge=16, le=4096)] | None = None
+    crop: Literal["none", "center"] = "none"
+
+
+class DatasetConfig(Frozen):
+    """A catalogue name, or a name of your own with the URL of Parquet shards or an image folder."""
+
+    name: str = Field(pattern=SLUG)
+    url: str | None = None
+    format: Literal["parquet", "folder"] | None = None
+    num_train: Annotated[int, Field(ge=1)] | None = None
+    num_val: Annotated[int, Field(ge=1)] | None = None
+    num_test: Annotated[int, Field(ge=1)] | None = None
+
+
+class MethodConfig(Frozen):
+    """A method's name; its own options stand beside the name and are checked by the method's room."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything beside `name`."""
+        return dict(self.model_extra or {})
+
+
+class TrainConfig(Frozen):
+    """One round of training. `lr` is reached after `warmup_epochs` and then follows `schedule` to 0."""
+
+    epochs: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(default=1.0e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    deterministic: bool = False
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> TrainConfig:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be below epochs ({self.epochs})")
+        return self
+
+
+class LotteryConfig(Frozen):
+    """`rounds: 5` is the dense round 0 and four prunings; each takes the share `prune` of what is alive."""
+
+    rounds: int = Field(default=5, ge=1)
+    prune: float = Field(default=0.4, gt=0, lt=1)
+    criterion: Literal["magnitude"] = "magnitude"
+    scope: Literal["global", "layer"] = "global"
+    rewind: Literal["init"] = "init"
+    allow_dead_layers: bool = False
+    tolerance: Annotated[float, Field(ge=0, le=1)] | None = None
+    patience: int = Field(default=1, ge=1)
+
+
+class ResourcesConfig(Frozen):
+    """Per worker. One worker runs inside its trial; two or more run under Ray Train with DDP."""
+
+    workers: int = Field(default=1, ge=1)
+    cpus: int = Field(default=1, ge=1)
+    gpus: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> ResourcesConfig:
+        if self.gpus != int(self.gpus) and (self.workers > 1 or self.gpus > 1):
+            raise ValueError(
+                f"gpus: {self.gpus:g} is a share, which needs workers: 1 and gpus below 1 (NCCL ranks share no GPU)"
+            )
+        return self
+
+
+def _named(value: object) -> object:
+    """`mnist` is short for `{name: mnist}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+Datasets = tuple[Annotated[DatasetConfig, BeforeValidator(_named)], ...]
+Methods = tuple[Annotated[MethodConfig, BeforeValidator(_named)], ...]
+
+
+class Study(Frozen):
+    """A whole study file. Its experiments are datasets × methods × seeds on one backbone."""
+
+    study: str = Field(pattern=SLUG)
+    storage: str = Field(min_length=1)
+    backbone: BackboneConfig
+    datasets: Datasets = Field(min_length=1)
+    methods: Methods = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(default=(0,), min_length=1)
+    train: TrainConfig = TrainConfig()
+    lottery: LotteryConfig = LotteryConfig()
+    resources: ResourcesConfig = ResourcesConfig()

@@ -1,0 +1,35 @@
+"""Decoded data: what training, evaluation and the report hold. Arrays are read-only, so all may share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """`images` (N, S, S, 3) uint8 and `labels` (N,) int64, both read-only."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        assert len(self.images) == len(self.labels)
+        assert not self.images.flags.writeable
+        assert not self.labels.flags.writeable
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The three splits of one set; a label is an index into `classes`."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split

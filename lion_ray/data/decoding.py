@@ -1,0 +1,116 @@
+"""Encoded images to (N, S, S, 3) uint8: Pillow's antialiased resize, as timm does it at evaluation.
+
+`source` calls `decode` once per split. The result does not depend on the number of threads and is read-only.
+How odd images become RGB: EXIF rotation is applied; transparency is laid on white; 16-bit greys keep their
+high byte; CMYK and the like are converted by Pillow; of an animation the first frame counts.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from lion_ray.data.item import BadData, Encoded, Item, ordered
+from lion_ray.data.pool import frozen
+
+INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,  # Pillow's word for a broken PNG
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize:
+    """To `size` × `size` pixels: straight to the square, or by `crop_fraction`.
+
+    With `crop_fraction` the short side becomes floor(size / crop_fraction) and the middle is cut out, which is
+    timm's evaluation transform at that `crop_pct`.
+    """
+
+    size: int
+    interpolation: str = "bicubic"
+    crop_fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size: {self.size} must be at least 1")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation: {self.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+        if self.crop_fraction is not None and not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"crop_fraction: {self.crop_fraction} must be above 0 and at most 1")
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """One RGB image, resized."""
+        filter_ = INTERPOLATIONS[self.interpolation]
+        if self.crop_fraction is None:
+            return image.resize((self.size, self.size), filter_)
+        short, long = math.floor(self.size / self.crop_fraction), max(image.size)
+        long = int(short * long / min(image.size))
+        width, height = (short, long) if image.width <= image.height else (long, short)
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        return image.resize((width, height), filter_).crop((left, top, left + self.size, top + self.size))
+
+
+def decode(
+    items: Iterable[Item], places: Sequence[int], resize: Resize, *, num_threads: int | None = None
+) -> npt.NDArray[np.uint8]:
+    """The items as one read-only array (N, S, S, 3); the k-th item lands at `places[k]`.
+
+    Raises:
+        BadData: an image cannot be read or decoded.
+    """
+    images = np.empty((len(places), resize.size, resize.size, 3), dtype=np.uint8)
+    for place, (_, pixels) in zip(places, ordered(items, partial(_pixels, resize=resize), num_threads), strict=True):
+        images[place] = pixels
+    return frozen(images)
+
+
+def _pixels(item: Item, *, resize: Resize) -> npt.NDArray[np.uint8]:
+    encoded = item.read()
+    try:
+        return np.asarray(resize(to_rgb(_opened(encoded))))
+    except BROKEN as error:
+        raise BadData(f"{item.where}: the image cannot be decoded ({' '.join(str(error).split())})") from error
+
+
+def _opened(encoded: Encoded) -> Image.Image:
+    if not isinstance(encoded, bytes):
+        return Image.fromarray(encoded)
+    image = Image.open(io.BytesIO(encoded))
+    limit, pixels = Image.MAX_IMAGE_PIXELS, image.width * image.height
+    if limit is not None and pixels > limit:  # Pillow only warns up to twice the limit
+        raise ValueError(f"{pixels} pixels, a decompression bomb? The limit is {limit}")
+    return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any image that Pillow opens, upright and as 8-bit RGB (see the module's rules).
+
+    Raises:
+        ValueError: floating-point or 32-bit pixels, whose range nobody can know.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F" or (upright.mode == "I" and image.format != "PNG"):
+        raise ValueError(f"mode {upright.mode} has no known range; store 8 or 16 bits per channel")
+    if upright.mode.startswith("I"):
+        return Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
+        alpha = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", alpha.size, "white"), alpha).convert("RGB")
+    return upright.convert("RGB")

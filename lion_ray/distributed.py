@@ -1,0 +1,117 @@
+"""One experiment on several workers under Ray Train: the same rounds, all of them in one worker group.
+
+Called by a Tune trial (`sweep`) when a study asks for two workers or more. Every worker runs `trial.run_experiment`;
+worker 0 alone touches the store and reports. Train's own state is a convenience: the store is the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+import ray.train
+import torch
+import torch.distributed as dist
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.tune.integration.ray_train import TuneReportCallback
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lion_ray import trial
+from lion_ray.config import ResourcesConfig
+from lion_ray.experiments import Experiment
+from lion_ray.lottery import Round
+from lion_ray.store import Store
+from lion_ray.team import Team, Value
+
+SCRATCH = "ray"  # below the study's root: Train's own files, removed when the run ends
+
+
+class ProcessGroup(Team):
+    """The workers of this process's `torch.distributed` group."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._device = device
+
+    def lead(self, act: Callable[[], Value]) -> Value:
+        """Worker 0 acts and sends its result, or its error, to the others."""
+        outcome: list[Any] = [None, None]
+        if self.leads:
+            try:
+                outcome[0] = act()
+            except Exception as error:  # noqa: BLE001 (raised below, on every worker)
+                outcome[1] = error
+        dist.broadcast_object_list(outcome, src=0, device=self._device)
+        if outcome[1] is not None:
+            raise outcome[1]
+        result: Value = outcome[0]
+        return result
+
+    def sum(self, values: Tensor) -> Tensor:
+        """All-reduce."""
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """DDP, if there is anything to train; the frozen backbone's buffers are not sent around."""
+        ids = [self._device.index] if self._device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+
+
+def backend(resources: ResourcesConfig) -> str:
+    """NCCL where workers have GPUs, gloo otherwise."""
+    return "nccl" if resources.gpus else "gloo"
+
+
+def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
+    """What Train asks the cluster for."""
+    per_worker = {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}
+    return ray.train.ScalingConfig(
+        num_workers=resources.workers, use_gpu=bool(resources.gpus), resources_per_worker=per_worker
+    )
+
+
+def run_distributed(
+    experiment: Experiment,
+    dataset: Any,
+    store: Store,
+    *,
+    resources: ResourcesConfig,
+    on_epoch: trial.OnEpoch,
+    on_round: Callable[[Round], Mapping[str, Any]],
+) -> None:
+    """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
+
+    Args:
+        dataset: object reference to the decoded `Dataset`.
+        on_round: turns a finished round into the metrics that Tune sees.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
+
+    def work() -> None:
+        device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
+        device = get_device() if device.type == "cuda" else device
+        team = ProcessGroup(device)
+        decoded = ray.get(dataset)
+        for finished in trial.run_experiment(experiment, decoded, store, team=team, device=device, on_epoch=on_epoch):
+            ray.train.report(dict(on_round(finished)))
+
+    trainer = TorchTrainer(
+        work,
+        scaling_config=scaling(resources),
+        torch_config=TorchConfig(backend=backend(resources)),
+        run_config=ray.train.RunConfig(
+            name=f"{experiment.name}-{uuid.uuid4().hex[:8]}",  # a fresh run: what is done is in our store
+            storage_path=store.path(SCRATCH),
+            storage_filesystem=PyFileSystem(FSSpecHandler(store.filesystem)),
+            failure_config=ray.train.FailureConfig(max_failures=2),
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    trainer.fit()

@@ -1,0 +1,133 @@
+"""LION: an equilibrium layer in front of the frozen backbone and one behind it (METHOD.md, *Model*).
+
+    x_pro = x + V1 z1*,  z1* = tanh(W1 z1* + U1 x + b1)     input prompt, image-sized
+    h_pro = h + V2 z2*,  z2* = tanh(W2 z2* + U2 h + b2)     output prompt, feature-sized
+
+V1 and V2 start at zero, so at step 0 the model is the frozen backbone with a new classifier. Two layers and where they
+stand are the paper's (Wang et al., AAAI 2024); the cells, their bound and every width are this project's.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lion_ray.backbones import Backbone
+from lion_ray.config import Frozen
+from lion_ray.implicit import Anderson, Cell, ConvCell, Implicit, ImplicitLayer, LinearCell, Picard, Unrolled
+from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
+from lion_ray.methods.registry import Method
+
+
+class InputOptions(Frozen):
+    """The input prompt: a convolutional cell, its state `channels` maps at 1/`stride` of the resolution."""
+
+    channels: int = Field(default=16, ge=1)
+    kernel: int = Field(default=3, ge=1)
+    stride: int = Field(default=4, ge=1)
+    groups: int = Field(default=1, ge=1)
+    dilation: int = Field(default=1, ge=1)
+    lr_multiplier: float = Field(default=1.0, gt=0)
+
+
+class OutputOptions(Frozen):
+    """The output prompt on pooled features: a linear cell with a state of `width` units."""
+
+    width: int = Field(default=64, ge=1)
+    lr_multiplier: float = Field(default=1.0, gt=0)
+
+
+class LionOptions(Frozen):
+    """`input: false` or `output: false` leaves that prompt out. `gamma` bounds the infinity norm of W; null frees it."""
+
+    input: InputOptions | Literal[False] = InputOptions()
+    output: OutputOptions | Literal[False] = OutputOptions()
+    gamma: float | None = Field(default=0.5, gt=0, lt=1)
+    solver: Literal["picard", "anderson"] = "picard"
+    gradient: Literal["implicit", "unrolled"] = "implicit"
+    tolerance: float = Field(default=1e-4, gt=0)
+    max_steps: int = Field(default=50, ge=1)
+
+
+class EquilibriumPrompt(Prompt):
+    """`x + V z*` with `V` starting at zero; leaves say what `V` is."""
+
+    def __init__(self, cell: Cell, options: LionOptions, lr_multiplier: float) -> None:
+        super().__init__()
+        solver = Picard() if options.solver == "picard" else Anderson()
+        limits = {"tolerance": options.tolerance, "max_steps": options.max_steps}
+        self.equilibrium = ImplicitLayer(
+            cell,
+            solver=solver,
+            gradient=Implicit(**limits) if options.gradient == "implicit" else Unrolled(),
+            gamma=options.gamma,
+            **limits,
+        )
+        self.lr_multiplier = lr_multiplier
+
+    def prunable(self) -> tuple[str, ...]:
+        """All three weights; biases stay."""
+        return "equilibrium.cell.W", "equilibrium.cell.U", "V"
+
+    def project_(self) -> None:
+        """Scale each row of `W` back inside the bound."""
+        self.equilibrium.project_()
+
+    def health(self) -> dict[str, float]:
+        """The solver's health since the last call."""
+        health = self.equilibrium.health()
+        self.equilibrium.reset_health()
+        return health
+
+
+class InputPrompt(EquilibriumPrompt):
+    """`x + V1 z1*` on images (B, 3, H, W); `V1` is the transpose of a convolution shaped like the injection `U1`."""
+
+    def __init__(self, input: InputOptions, options: LionOptions, generator: torch.Generator) -> None:
+        cell = ConvCell(
+            3,
+            input.channels,
+            kernel_size=input.kernel,
+            stride=input.stride,
+            groups=input.groups,
+            dilation=input.dilation,
+            generator=generator,
+        )
+        super().__init__(cell, options, input.lr_multiplier)
+        self.V = nn.Parameter(torch.zeros_like(cell.U))
+        self.stride = input.stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The prompted images."""
+        z = self.equilibrium(x)
+        size, kernel = x.shape[-2:], self.V.shape[-1]
+        padding = (kernel - self.stride + 1) // 2
+        prompt = nn.functional.conv_transpose2d(z, self.V.to(z.dtype), stride=self.stride, padding=padding)
+        return x + prompt[..., : size[0], : size[1]]
+
+
+class OutputPrompt(EquilibriumPrompt):
+    """`h + V2 z2*` on features (B, D)."""
+
+    def __init__(
+        self, output: OutputOptions, num_features: int, options: LionOptions, generator: torch.Generator
+    ) -> None:
+        super().__init__(LinearCell(num_features, output.width, generator=generator), options, output.lr_multiplier)
+        self.V = nn.Parameter(torch.zeros(num_features, output.width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The prompted features."""
+        return x + nn.functional.linear(self.equilibrium(x), self.V.to(x.dtype))
+
+
+def build(options: LionOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
+    """The model at step 0: its features are exactly the backbone's."""
+    before = InputPrompt(options.input, options, generator) if options.input else Prompt()
+    after = OutputPrompt(options.output, backbone.num_features, options, generator) if options.output else Prompt()
+    return AdaptedModel(Body(backbone, before), Head(after, backbone.num_features, num_classes, generator))
+
+
+LION = Method(name="lion", options=LionOptions, build=build, is_prunable=True)

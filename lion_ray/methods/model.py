@@ -1,0 +1,133 @@
+"""What every method builds: a body (images to features) and a head (features to logits) around one frozen backbone.
+
+`training` trains `AdaptedModel.trained()` and nothing else. Where the body trains nothing its features are fixed, so
+they are computed once and only the head is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lion_ray.backbones import Backbone
+
+
+class Prompt(nn.Module):
+    """The plainest prompt, `x -> x`; methods derive theirs. `lr_multiplier` scales the study's learning rate."""
+
+    lr_multiplier: float = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` with the prompt added; same shape."""
+        return x
+
+    def prunable(self) -> tuple[str, ...]:
+        """Names, among this module's own parameters, of the weights that lottery rounds may prune."""
+        return ()
+
+    def project_(self) -> None:
+        """Restore what must hold after every optimizer step, in place."""
+
+    def health(self) -> dict[str, float]:
+        """What to watch, by name, since the last call; empty if there is nothing to watch."""
+        return {}
+
+
+class Body(nn.Module):
+    """`h = F(prompt(x))`: normalised images (B, 3, S, S) to pooled features (B, D)."""
+
+    def __init__(self, backbone: Backbone, prompt: Prompt) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.prompt = prompt
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features; gradients reach the prompt through the frozen backbone."""
+        features: Tensor = self.backbone(self.prompt(images))
+        return features
+
+
+class Head(nn.Module):
+    """`logits = C prompt(h)`: features (B, D) to logits (B, num_classes)."""
+
+    def __init__(self, prompt: Prompt, num_features: int, num_classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.prompt = prompt
+        self.classifier = nn.Linear(num_features, num_classes)
+        with torch.no_grad():
+            self.classifier.weight.normal_(0.0, 0.01, generator=generator)
+            self.classifier.bias.zero_()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits."""
+        logits: Tensor = self.classifier(self.prompt(features))
+        return logits
+
+
+class AdaptedModel(nn.Module):
+    """A method on a backbone: `forward` maps normalised images (B, 3, S, S) to logits (B, num_classes)."""
+
+    def __init__(self, body: Body, head: Head) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        logits: Tensor = self.head(self.body(images))
+        return logits
+
+    @property
+    def features_are_fixed(self) -> bool:
+        """Whether nothing before the features is trained."""
+        return not any(parameter.requires_grad for parameter in self.body.parameters())
+
+    @property
+    def trained_part(self) -> Head | AdaptedModel:
+        """What a training step runs: the head on features where those are fixed, else the whole model on images."""
+        return self.head if self.features_are_fixed else self
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """All trained tensors by name: `body.prompt...`, `head.prompt...`, `head.classifier...`."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def prunable(self) -> tuple[str, ...]:
+        """Names, among `trained()`, of the weights that lottery rounds may prune."""
+        return tuple(f"{place}.{name}" for place, prompt in self._prompts() for name in prompt.prunable())
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """One optimizer group per prompt and one for the classifier, each with its own learning rate."""
+        prompts = [(list(prompt.parameters()), lr * prompt.lr_multiplier) for _, prompt in self._prompts()]
+        groups = [*prompts, (list(self.head.classifier.parameters()), lr)]
+        return [{"params": parameters, "lr": rate} for parameters, rate in groups if parameters]
+
+    def project_(self) -> None:
+        """Restore every prompt's constraint, in place; call after each optimizer step."""
+        for _, prompt in self._prompts():
+            prompt.project_()
+
+    def health(self) -> dict[str, float]:
+        """Every prompt's health since the last call, as `body.prompt.residual_max` and so on."""
+        return {f"{place}.{key}": value for place, prompt in self._prompts() for key, value in prompt.health().items()}
+
+    @torch.no_grad()
+    def load_trained(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy `weights` over the trained tensors.
+
+        Raises:
+            ValueError: names are missing or left over, or a shape differs.
+        """
+        trained = self.trained()
+        if trained.keys() != weights.keys():
+            raise ValueError(f"trained tensors differ: {sorted(trained.keys() ^ weights.keys())}")
+        for name, parameter in trained.items():
+            if parameter.shape != weights[name].shape:
+                raise ValueError(f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(parameter.shape)}")
+            parameter.copy_(weights[name])
+
+    def _prompts(self) -> Iterator[tuple[str, Prompt]]:
+        yield "body.prompt", self.body.prompt
+        yield "head.prompt", self.head.prompt

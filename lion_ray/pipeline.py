@@ -1,0 +1,104 @@
+"""The main door: `python -m lion_ray.pipeline study.yaml` turns a study file into tickets, metrics and a table.
+
+Study file -> experiments -> plan against the store -> sweep on Ray -> report. Running, resuming and extending a study
+are the same command. Exit status: 0 all done, 1 an experiment failed, 2 the study file is wrong, 3 the storage failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lion_ray import config, report
+from lion_ray.config import Study, StudyError, nearest
+from lion_ray.experiments import expand
+from lion_ray.planning import describe, make_plan
+from lion_ray.store import Store
+
+FAILED, BAD_INPUT, BAD_STORAGE = 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, run, and turn what a user can mend into one line and an exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lion_ray.pipeline", description="Run a study, or go on with it.")
+    parser.add_argument("study", help="a study file, or the name of a shipped one such as quickstart.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="override a key")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    options = parser.parse_args(arguments)
+    try:
+        return run(options.study, overrides=options.set, dry_run=options.dry_run)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        print(f"storage: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_STORAGE
+
+
+def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
+    """Plan, sweep what is pending, report.
+
+    Raises:
+        StudyError: anything in the study that a user has to mend; nothing has been started.
+        OSError: the storage cannot be read or written.
+    """
+    file = find_study(path)
+    study = config.load(file, overrides)
+    store = open_store(study, source=str(file))
+    experiments = expand(study, source=str(file))
+    plan = make_plan(experiments, store)
+    print(describe(plan, study))
+    if dry_run:
+        return 0
+    failures: dict[str, str] = {}
+    if plan.pending:
+        from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
+
+        failures = run_sweep(plan, study, store)
+        plan = make_plan(experiments, store)
+    else:
+        print("nothing to do: every round is in the store")
+    print(report.write(plan, study, store, failures))
+    return FAILED if failures or plan.pending else 0
+
+
+def find_study(path: str) -> Path:
+    """The file at `path`; a bare name that is no file here is looked up among the shipped studies.
+
+    Raises:
+        StudyError: neither.
+    """
+    if Path(path).exists() or Path(path).name != path:
+        return Path(path)
+    shipped = {file.name: file for folder in _shipped_folders() for file in sorted(folder.glob("*.yaml"))}
+    if path not in shipped:
+        raise StudyError(path, "", f"no such file here or among the shipped studies; {nearest(path, shipped)}")
+    return shipped[path]
+
+
+def open_store(study: Study, *, source: str) -> Store:
+    """The study's store.
+
+    Raises:
+        StudyError: a URL that no filesystem takes, or whose package is not installed.
+    """
+    try:
+        store = Store(f"{study.storage.rstrip('/')}/{study.study}")
+    except (ValueError, ImportError) as error:
+        raise StudyError(source, "storage", f"'{study.storage}' cannot be used: {error}") from error
+    if store.is_private:
+        problem = f"'{study.storage}' lives in one process only and the trials run in others; use a path or s3://..."
+        raise StudyError(source, "storage", problem)
+    return store
+
+
+def _shipped_folders() -> list[Path]:
+    """Inside an installed wheel, and beside the package in a source tree."""
+    package = Path(__file__).parent
+    return [folder for folder in (package / "_pipelines", package.parent / "pipelines") if folder.is_dir()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What a study asks for against what its store already holds. Running and resuming both start from this."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from lion_ray.config import Study
+from lion_ray.experiments import Experiment
+from lion_ray.lottery import should_stop
+from lion_ray.results import Row, read_rounds, val_accuracies
+from lion_ray.store import Store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Item:
+    """One experiment and its finished rounds."""
+
+    experiment: Experiment
+    rounds: Sequence[Row]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no round is left: all are done, or the stopping rule has spoken."""
+        config = self.experiment.lottery
+        accuracies = val_accuracies(self.rounds)
+        stopped = any(should_stop(accuracies[: end + 1], config) for end in range(len(accuracies)))
+        return stopped or len(self.rounds) == self.experiment.num_rounds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All experiments of a study in their order."""
+
+    items: Sequence[Item]
+
+    @property
+    def pending(self) -> list[Experiment]:
+        """What is still to be run."""
+        return [item.experiment for item in self.items if not item.is_finished]
+
+    @property
+    def num_done_rounds(self) -> int:
+        """Rounds in the store."""
+        return sum(len(item.rounds) for item in self.items)
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds that the study asks for, at most."""
+        return sum(item.experiment.num_rounds for item in self.items)
+
+
+def make_plan(experiments: Sequence[Experiment], store: Store) -> Plan:
+    """Look every experiment up in the store."""
+    committed = store.committed()
+    found = ((each, read_rounds(store, each.name, committed, each.num_rounds)) for each in experiments)
+    return Plan(items=[Item(experiment=each, rounds=rounds) for each, rounds in found])
+
+
+def describe(plan: Plan, study: Study) -> str:
+    """The plan for people: what is there, what is to be done, what each experiment needs."""
+    width = max(len(item.experiment.name) for item in plan.items)
+    need = study.resources
+    each = f"{need.workers} worker{'s' * (need.workers > 1)} with {need.cpus} CPU" + f", {need.gpus:g} GPU" * bool(
+        need.gpus
+    )
+    lines = [f"study {study.study}: {len(plan.items)} experiments, {plan.num_rounds} rounds at most"]
+    for item in plan.items:
+        state = "done" if item.is_finished else f"needs {each}"
+        rounds = f"rounds {len(item.rounds)}/{item.experiment.num_rounds}"
+        lines.append(f"  {item.experiment.name:<{width}}  {rounds:<12} {state}")
+    lines.append(f"{plan.num_done_rounds} rounds are done, {len(plan.pending)} experiments to run")
+    return "\n".join(lines)

@@ -1,0 +1,114 @@
+"""What a person sees while a sweep runs: one readable line per epoch, and how long it will still take.
+
+`sweep` feeds it the events of all trials. On a terminal the line of the moment is rewritten in place and finished
+rounds stay; in a log every line stands for itself, without control codes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+from lion_ray.experiments import Experiment
+
+Event = Mapping[str, Any]
+
+
+def epoch_event(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial says after each epoch."""
+    unconverged = max((v for k, v in record["health"].items() if k.endswith("share_unconverged")), default=0.0)
+    return {
+        "experiment": experiment.name,
+        "round": number,
+        "epoch": record["epoch"],
+        "loss": record["loss"],
+        "val_accuracy": record["val_accuracy"],
+        "density": density,
+        "share_unconverged": unconverged,
+    }
+
+
+@dataclasses.dataclass
+class Progress:
+    """Counts epochs over all experiments and prints; `now` and `stream` are arguments so that tests can hold them."""
+
+    experiments: Sequence[Experiment]
+    done_rounds: Mapping[str, int]
+    concurrency: int = 1
+    stream: TextIO = dataclasses.field(default_factory=lambda: sys.stdout)
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._by_name = {experiment.name: experiment for experiment in self.experiments}
+        self._started = self.now()
+        self._last: dict[str, float] = {}
+        self._seconds: dict[str, list[float]] = defaultdict(list)  # per epoch, by method
+        self._left = {e.name: (e.num_rounds - self.done_rounds[e.name]) * e.train.epochs for e in self.experiments}
+        self._in_place = self.stream.isatty()
+
+    def show(self, event: Event) -> None:
+        """Count and print one epoch."""
+        experiment = self._by_name[event["experiment"]]
+        now = self.now()
+        self._seconds[experiment.method.name].append(now - self._last.get(experiment.name, now))
+        self._last[experiment.name] = now
+        is_last = event["epoch"] + 1 == experiment.train.epochs
+        rounds_left = experiment.num_rounds - event["round"] - 1
+        self._left[experiment.name] = (
+            rounds_left * experiment.train.epochs + experiment.train.epochs - event["epoch"] - 1
+        )
+        self._print(self._line(experiment, event), stays=is_last or not self._in_place)
+        if event["share_unconverged"]:
+            share = f"{event['share_unconverged']:.1%}"
+            self._print(f"WARNING {experiment.label}: {share} of the equilibrium solves did not converge", stays=True)
+
+    def finish(self) -> None:
+        """Leave the cursor on a fresh line."""
+        if self._in_place:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
+    def seconds_left(self) -> float | None:
+        """The mean epoch of each method times what is left of it, spread over the trials that run at once."""
+        every = [value for values in self._seconds.values() for value in values if value > 0]
+        if not every:
+            return None
+        total = 0.0
+        for name, epochs in self._left.items():
+            own = [value for value in self._seconds[self._by_name[name].method.name] if value > 0] or every
+            total += epochs * sum(own) / len(own)
+        running = sum(1 for epochs in self._left.values() if epochs)
+        return total / max(1, min(self.concurrency, running))
+
+    def _line(self, experiment: Experiment, event: Event) -> str:
+        left = self.seconds_left()
+        done = sum(1 for epochs in self._left.values() if epochs == 0)
+        parts = [
+            clock(self.now() - self._started),
+            f"{done}/{len(self.experiments)} done",
+            experiment.label,
+            f"round {event['round']}/{experiment.num_rounds - 1}",
+            f"epoch {event['epoch'] + 1}/{experiment.train.epochs}",
+            f"loss {event['loss']:.3f}",
+            f"val {event['val_accuracy']:.3f}",
+            f"density {event['density']:.3f}",
+            f"left {'?' if left is None else clock(left)}",
+        ]
+        return "  ".join(parts)
+
+    def _print(self, line: str, *, stays: bool) -> None:
+        if self._in_place:
+            line = f"\r\x1b[K{line}"
+        self.stream.write(line + ("\n" if stays else ""))
+        self.stream.flush()
+
+
+def clock(seconds: float) -> str:
+    """`mm:ss`, or `h:mm:ss` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"

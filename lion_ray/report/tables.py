@@ -1,0 +1,103 @@
+"""Finished rounds as rows: `results.parquet` for programs, one plain table per dataset for people."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lion_ray.config import Study
+from lion_ray.planning import Plan
+from lion_ray.store import Store
+
+PARQUET = "results.parquet"
+SCHEMA = pa.schema(
+    [
+        ("study", pa.string()),
+        ("experiment", pa.string()),
+        ("dataset", pa.string()),
+        ("backbone", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int64()),
+        ("round", pa.int64()),
+        ("density", pa.float64()),
+        ("num_params", pa.int64()),
+        ("num_params_without_classifier", pa.int64()),
+        ("val_accuracy", pa.float64()),
+        ("test_accuracy", pa.float64()),
+        ("train_loss", pa.float64()),
+        ("seconds", pa.float64()),
+        ("history", pa.string()),  # JSON: one record per epoch
+        ("config", pa.string()),  # JSON: the full configuration, defaults included
+    ]
+)
+
+
+def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
+    """One row per experiment and round, columns as in `SCHEMA`."""
+    return [_row(record, study) for item in plan.items for record in item.rounds]
+
+
+def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
+    """Write `results.parquet` and `study.json`; returns the text that ends a run."""
+    table = rows(plan, study)
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer)
+    store.write(PARQUET, buffer.getvalue())
+    store.write("study.json", json.dumps(study.model_dump(mode="json"), indent=1, sort_keys=True).encode())
+    failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
+    missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
+    return "\n".join([text_tables(table), *failed, *missing, f"results: {store.url}/{PARQUET}"])
+
+
+def text_tables(table: Sequence[Mapping[str, Any]]) -> str:
+    """A table per dataset, in the order of the study."""
+    datasets = list(dict.fromkeys(row["dataset"] for row in table))
+    return "\n".join(_text_table(name, [row for row in table if row["dataset"] == name]) for name in datasets)
+
+
+def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
+    heads = ("method", "seed", "round", "density", "params", "w/o classifier", "val acc", "test acc")
+    body = [
+        (
+            row["method"],
+            str(row["seed"]),
+            str(row["round"]),
+            f"{row['density']:.3f}",
+            f"{row['num_params']:,}",
+            f"{row['num_params_without_classifier']:,}",
+            f"{row['val_accuracy']:.3f}",
+            f"{row['test_accuracy']:.3f}",
+        )
+        for row in table
+    ]
+    widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
+    lines = [_align(line, widths) for line in (heads, *body)]
+    return "\n".join([f"\n{dataset}", lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _align(line: Sequence[str], widths: Sequence[int]) -> str:
+    first, *rest = (
+        text.ljust(width) if column == 0 else text.rjust(width)
+        for column, (text, width) in enumerate(zip(line, widths, strict=True))
+    )
+    return "  ".join([first, *rest])
+
+
+def _row(record: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    metrics = record["metrics"]
+    same = ("experiment", "dataset", "backbone", "method", "seed", "round")
+    measured = ("density", "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy")
+    return {
+        "study": study.study,
+        **{name: record[name] for name in same},
+        **{name: metrics[name] for name in measured},
+        "train_loss": metrics["history"][-1]["loss"],
+        "seconds": record["clock"]["seconds"],
+        "history": json.dumps(metrics["history"], sort_keys=True),
+        "config": json.dumps(record["config"], sort_keys=True),
+    }

@@ -1,0 +1,57 @@
+"""The processes that train one experiment together, as a value: `Solo` for one, `distributed.ProcessGroup` for many.
+
+`training`, `trial` and `lottery` talk to this interface and never ask how many workers there are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+Value = TypeVar("Value")
+
+
+class Team(ABC):
+    """`size` workers of which this process is number `rank`; worker 0 leads and alone writes."""
+
+    rank: int
+    size: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is worker 0."""
+        return self.rank == 0
+
+    @abstractmethod
+    def lead(self, act: Callable[[], Value]) -> Value:
+        """Let worker 0 alone act; every worker returns when it is done, with its result (or raises its error)."""
+
+    @abstractmethod
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of `values` over the workers, in a fixed order."""
+
+    @abstractmethod
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """`module` with its gradients averaged over the workers in every backward pass."""
+
+
+class Solo(Team):
+    """One process."""
+
+    rank = 0
+    size = 1
+
+    def lead(self, act: Callable[[], Value]) -> Value:
+        """Act."""
+        return act()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """`values`."""
+        return values
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """`module`."""
+        return module

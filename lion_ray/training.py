@@ -1,0 +1,179 @@
+"""One round of training in plain PyTorch, and evaluation. No Ray: `trial` calls it, in any process.
+
+Every random draw is a function of the seeds that are passed in, so a round that is started again gives the same bits.
+A team of N workers splits each global batch, never enlarges it: N changes the speed and, to round-off, nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lion_ray.backbones import Transform
+from lion_ray.config import TrainConfig
+from lion_ray.data import Split
+from lion_ray.lottery import Mask
+from lion_ray.methods import AdaptedModel
+from lion_ray.team import Team
+
+EVALUATION_BATCH = 250
+OnEpoch = Callable[[dict[str, Any]], None]
+
+
+class TrainingDiverged(FloatingPointError):
+    """The loss is no longer a finite number."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Examples:
+    """What the trained part reads: images (N, S, S, 3) uint8, or features (N, D) where those are fixed; labels (N,)."""
+
+    images: np.ndarray | None
+    features: Tensor | None
+    labels: Tensor
+    transform: Transform
+
+    def inputs(self, indices: Tensor) -> Tensor:
+        """Rows `indices` as the trained part takes them, on the labels' device; the cache is never written."""
+        if self.features is not None:
+            return self.features[indices.to(self.features.device)]
+        assert self.images is not None
+        return normalised(self.images[indices.numpy()], self.transform, self.labels.device)
+
+
+def normalised(images: np.ndarray, transform: Transform, device: torch.device) -> Tensor:
+    """uint8 (B, S, S, 3) to `(x / 255 - mean) / std`, float32 (B, 3, S, S) in channels_last order."""
+    pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+    mean = torch.tensor(transform.mean, device=device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(transform.std, device=device).view(1, 3, 1, 1) * 255
+    return (pixels - mean) / std
+
+
+def prepare(model: AdaptedModel, split: Split, transform: Transform, device: torch.device) -> Examples:
+    """A split as the model's trained part reads it; fixed features are computed here, once."""
+    images = Examples(
+        images=split.images, features=None, labels=torch.tensor(split.labels, device=device), transform=transform
+    )
+    if not model.features_are_fixed:
+        return images
+    with torch.no_grad():
+        features = torch.cat([model.body(images.inputs(rows)) for rows in _chunks(torch.arange(len(split.labels)))])
+    return dataclasses.replace(images, images=None, features=features)
+
+
+def fit(
+    model: AdaptedModel,
+    step_module: nn.Module,
+    examples: tuple[Examples, Examples],
+    config: TrainConfig,
+    *,
+    mask: Mask,
+    seed_for: Callable[[str], int],
+    team: Team,
+    on_epoch: OnEpoch,
+) -> list[dict[str, Any]]:
+    """Train `model` in place under `mask` on `(train, val)` examples and return one record per epoch.
+
+    Args:
+        step_module: `model.trained_part` as the team wraps it.
+        seed_for: gives the seed of a purpose; the order of epoch `e` is `order/e`, the same in every round.
+        on_epoch: called with each record as soon as it exists.
+
+    Raises:
+        TrainingDiverged: the loss is not finite.
+    """
+    train, val = examples
+    optimizer = make_optimizer(model, config)
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    num_steps = config.epochs * math.ceil(len(train.labels) / config.batch_size)
+    trained, mask, step, history = model.trained(), mask.on(train.labels.device), 0, []
+    for epoch in range(config.epochs):
+        totals = torch.zeros(2, dtype=torch.float64, device=train.labels.device)
+        order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed_for(f"order/{epoch}")))
+        for batch in order.split(config.batch_size):
+            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+                group["lr"] = rate * learning_rate_factor(step, num_steps, config)
+            totals += _step(step_module, optimizer, train, batch, config, team)
+            model.project_()
+            mask.zero_(trained)
+            step += 1
+        record = _record(epoch, team.sum(totals), len(train.labels), model)
+        record["val_accuracy"] = evaluate(model.trained_part, val, config, team)
+        history.append(record)
+        on_epoch(record)
+    return history
+
+
+def make_optimizer(model: AdaptedModel, config: TrainConfig) -> torch.optim.Optimizer:
+    """A fresh optimizer over the trained tensors."""
+    groups = model.parameter_groups(config.lr)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def learning_rate_factor(step: int, num_steps: int, config: TrainConfig) -> float:
+    """Linear warm-up over `warmup_epochs`, then the schedule, as a share of `lr`."""
+    warmup = round(config.warmup_epochs / config.epochs * num_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))
+
+
+def evaluate(trained_part: nn.Module, examples: Examples, config: TrainConfig, team: Team) -> float:
+    """Top-1 accuracy, 0 to 1; each worker counts its share and every example counts once."""
+    correct = torch.zeros((), dtype=torch.int64, device=examples.labels.device)
+    with torch.no_grad(), _autocast(config, examples.labels.device):
+        for rows in _chunks(torch.arange(team.rank, len(examples.labels), team.size)):
+            predicted = trained_part(examples.inputs(rows)).argmax(dim=1)
+            correct += (predicted == examples.labels[rows]).sum()
+    return int(team.sum(correct)) / len(examples.labels)
+
+
+def _step(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: Examples,
+    batch: Tensor,
+    config: TrainConfig,
+    team: Team,
+) -> Tensor:
+    """One optimizer step on this worker's share of the global `batch`; returns its summed (loss, number correct)."""
+    share, weight = batch[team.rank :: team.size], team.size / len(batch)
+    if len(share) == 0:  # fewer examples than workers: take part in the averaging with a gradient of zero
+        share, weight = batch[:1], 0.0
+    labels = train.labels[share.to(train.labels.device)]
+    with _autocast(config, labels.device):
+        logits = module(train.inputs(share)).float()
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    optimizer.zero_grad(set_to_none=True)
+    (loss * weight).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    counted = torch.stack([loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()]).double()
+    return counted if weight else torch.zeros_like(counted)
+
+
+def _record(epoch: int, totals: Tensor, num_examples: int, model: AdaptedModel) -> dict[str, Any]:
+    loss, correct = (float(total) / num_examples for total in totals)
+    if not math.isfinite(loss):
+        raise TrainingDiverged(
+            f"the training loss is {loss} in epoch {epoch}; lower train.lr or the prompts' lr_multiplier"
+        )
+    return {"epoch": epoch, "loss": loss, "train_accuracy": correct, "health": model.health()}
+
+
+def _chunks(rows: Tensor) -> Iterator[Tensor]:
+    yield from (rows.split(EVALUATION_BATCH) if len(rows) else ())
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")

@@ -6,6 +6,7 @@ copy. Tune's own state is thrown away: a killed sweep is started again from the 
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -154,6 +155,8 @@ def _tune(pending: Sequence[Experiment], study: Study, store: Store, board: Any,
         board=board,
     )
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever `verbose` says
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the report, in one line each
     with tempfile.TemporaryDirectory(prefix="lion_ray-tune-") as scratch:
         results = tune.Tuner(
             tune.with_resources(trainable, trial_resources(study.resources)),

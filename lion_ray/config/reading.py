@@ -22,7 +22,10 @@ class StudyError(ValueError):
     """What a user can mend in a study file, in one line: file, key, what is wrong, what is allowed."""
 
     def __init__(self, source: str, key: str, problem: str) -> None:
-        super().__init__(": ".join(part for part in (source, key, problem) if part))
+        super().__init__(source, key, problem)  # as given, so that it crosses processes
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in self.args if part)
 
 
 Model = TypeVar("Model", bound=BaseModel)

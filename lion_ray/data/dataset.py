@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ class Split:
         assert len(self.images) == len(self.labels)
         assert not self.images.flags.writeable
         assert not self.labels.flags.writeable
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for array in state.values():  # NumPy forgets the flag when it is pickled
+            array.flags.writeable = False
+        self.__dict__.update(state)
 
     def __len__(self) -> int:
         return len(self.labels)

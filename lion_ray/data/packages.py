@@ -60,7 +60,7 @@ def read_animal_pickles(folder: Path, classes: tuple[str, ...]) -> Found:
         gzip.open(folder / "animal_data_version_3.gz") as images,
         gzip.open(folder / "animal_label_version_3.gz") as labels,
     ):
-        return _arrays(load_array(images), load_array(labels), classes)
+        return _arrays(load_array(images.read()), load_array(labels.read()), classes)
 
 
 def read_folder(folder: Path, classes: tuple[str, ...]) -> Found:

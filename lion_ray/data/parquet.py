@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -87,6 +88,8 @@ def _by_split(files: Files) -> dict[str, list[str]]:
         split, configuration = _split_of(path)
         splits.setdefault(split, []).append(path)
         configurations.add(configuration)
+    if not splits:
+        raise BadData("there are no Parquet shards")
     if POOL in splits and len(splits) > 1:
         raise split_error(splits[POOL][0])
     if len(configurations) > 1:
@@ -106,13 +109,10 @@ def _split_of(path: str) -> tuple[str, str]:
 
 
 def _shard(url: str, path: str) -> Shard:
-    try:
-        with open_url(url) as raw, pq.ParquetFile(raw) as file:
-            column = _image_column(file.schema_arrow, path)
-            labels = file.read(columns=["label"]).column("label")
-            names = _names(file.schema_arrow.metadata or {}, path)
-    except (OSError, pa.ArrowException) as error:
-        raise BadData(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from error
+    with _opened(url, path) as file:
+        column = _image_column(file.schema_arrow, path)
+        labels = file.read(columns=["label"]).column("label")
+        names = _names(file.schema_arrow.metadata or {}, path)
     if labels.null_count:
         raise BadData(f"{path}: row {pc.index(pc.is_null(labels), True).as_py()}: label is null")
     return Shard(url=url, path=path, column=column, labels=as_labels(labels.to_numpy()), names=names)
@@ -161,7 +161,7 @@ def _images(shard: Shard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
     """The encoded images at `rows` (ascending), from the row groups that hold any of them."""
     if not len(rows):
         return
-    with open_url(shard.url) as raw, pq.ParquetFile(raw) as file:
+    with _opened(shard.url, shard.path) as file:
         first = 0
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
@@ -172,6 +172,15 @@ def _images(shard: Shard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
                 for row in here.tolist():
                     yield row, column[row - first].as_py()
             first += size
+
+
+@contextmanager
+def _opened(url: str, path: str) -> Iterator[Any]:
+    try:
+        with open_url(url) as raw, pq.ParquetFile(raw) as file:
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        raise BadData(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from error
 
 
 def _present(encoded: bytes | None, where: str) -> bytes:

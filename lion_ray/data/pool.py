@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -102,5 +103,7 @@ def check_labels(labels: Labels, num_classes: int, where: Callable[[int], str]) 
 
 
 def _read(url: str) -> Encoded:
+    if url.startswith("file://"):  # opening a small local file through fsspec costs four times as much
+        return Path(url.removeprefix("file://")).read_bytes()
     with open_url(url) as file:
         return bytes(file.read())

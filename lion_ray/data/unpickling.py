@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,14 +32,14 @@ class _ArrayUnpickler(pickle.Unpickler):
         return ADMITTED[module, name]
 
 
-def load_array(file: IO[bytes]) -> npt.NDArray[Any]:
+def load_array(payload: bytes) -> npt.NDArray[Any]:
     """The one array in a pickle.
 
     Raises:
         BadData: the pickle names any other global, is broken, or holds something else than a plain array.
     """
     try:
-        value = _ArrayUnpickler(file).load()
+        value = _ArrayUnpickler(io.BytesIO(payload)).load()
     except (pickle.UnpicklingError, EOFError, TypeError, AttributeError, IndexError) as error:
         raise BadData(f"the pickle cannot be read ({error})") from error
     if not isinstance(value, np.ndarray) or value.dtype.hasobject:

@@ -41,7 +41,7 @@ class OutputOptions(Frozen):
 
 
 class LionOptions(Frozen):
-    """`input: false` or `output: false` leaves that prompt out. `gamma` bounds the infinity norm of W; null frees it."""
+    """`input: false` or `output: false` leaves that prompt out. `gamma` bounds ‖W‖∞; null frees it."""
 
     input: InputOptions | Literal[False] = InputOptions()
     output: OutputOptions | Literal[False] = OutputOptions()
@@ -103,10 +103,12 @@ class InputPrompt(EquilibriumPrompt):
     def forward(self, x: Tensor) -> Tensor:
         """The prompted images."""
         z = self.equilibrium(x)
-        size, kernel = x.shape[-2:], self.V.shape[-1]
-        padding = (kernel - self.stride + 1) // 2
-        prompt = nn.functional.conv_transpose2d(z, self.V.to(z.dtype), stride=self.stride, padding=padding)
-        return x + prompt[..., : size[0], : size[1]]
+        reach = self.stride - 1  # U's padding; its transpose covers all but the last `missing` rows and columns
+        missing = [full - (small - 1) * self.stride - 1 for full, small in zip(x.shape[-2:], z.shape[-2:], strict=True)]
+        prompt = nn.functional.conv_transpose2d(
+            z, self.V.to(z.dtype), stride=self.stride, padding=reach, output_padding=missing
+        )
+        return x + prompt
 
 
 class OutputPrompt(EquilibriumPrompt):

@@ -1,0 +1,34 @@
+"""Equilibrium implicit layers: problem (cell), solver and gradient are three separate arguments.
+
+`ImplicitLayer(cell, solver=..., gradient=...)` is what the methods build; `solve` is the one loop under it.
+"""
+
+from lion_ray.implicit.anderson import Anderson
+from lion_ray.implicit.cells import Cell, ConvCell, LinearCell
+from lion_ray.implicit.gradients import AdjointGradient, Gradient, Implicit, Unrolled
+from lion_ray.implicit.layer import DEFAULT_GAMMA, ImplicitLayer
+from lion_ray.implicit.norms import max_norm, sum_norm
+from lion_ray.implicit.picard import Picard
+from lion_ray.implicit.projection import project_
+from lion_ray.implicit.solution import Solution
+from lion_ray.implicit.solvers import Solver, solve
+
+__all__ = [
+    "DEFAULT_GAMMA",
+    "AdjointGradient",
+    "Anderson",
+    "Cell",
+    "ConvCell",
+    "Gradient",
+    "Implicit",
+    "ImplicitLayer",
+    "LinearCell",
+    "Picard",
+    "Solution",
+    "Solver",
+    "Unrolled",
+    "max_norm",
+    "project_",
+    "solve",
+    "sum_norm",
+]

@@ -1,0 +1,145 @@
+"""Anderson acceleration (type II, difference form) with one small least-squares problem per sample.
+
+The last `window` differences of f(z) and of f(z) - z predict a combination whose residual is smallest. A sample falls
+back to the Picard step, and is counted, when its normal equations are singular, or when its residual did not improve
+on the best so far. In the second case its history is dropped and it stays with Picard until it improves: under
+a contraction acceleration can therefore delay convergence but not prevent it.
+Source: Walker and Ni, "Anderson acceleration for fixed-point iterations", SIAM J. Numer. Anal. 2011.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lion_ray.implicit.solvers import Advance, Solver, per_sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What Anderson remembers; columns are ordered from old to new, k <= window of them.
+
+    value, error              the last f(z) and f(z) - z, (B, ...); None before the first step.
+    value_steps, error_steps  k differences of consecutive values and errors, each (B, ...).
+    products                  inner products of the error differences, (B, k, k).
+    usable                    columns a sample may use, (B, k) bool.
+    best                      smallest distance ||f(z) - z|| so far, (B,).
+    """
+
+    value: Tensor | None
+    error: Tensor | None
+    value_steps: tuple[Tensor, ...]
+    error_steps: tuple[Tensor, ...]
+    products: Tensor
+    usable: Tensor
+    best: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anderson(Solver[History]):
+    """`window` differences, Tikhonov `regularisation` of the normalised system, `damping` of the new residual.
+
+    Columns are scaled to length 1 before the solve, so the regularisation means the same at every width and scale;
+    below about 1e-6 the fp32 system is singular too often.
+    """
+
+    window: int = 5
+    regularisation: float = 1e-5
+    damping: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window is {self.window}: keep at least 1 difference, or use Picard()")
+        if not (math.isfinite(self.regularisation) and self.regularisation >= 0):
+            raise ValueError(f"regularisation is {self.regularisation}: give 0 or a small positive number")
+        if not 0 < self.damping <= 1:
+            raise ValueError(f"damping is {self.damping}: it lies in (0, 1], 1 is undamped")
+
+    def init(self, z0: Tensor) -> History:
+        size = z0.shape[0]
+        return History(
+            value=None,
+            error=None,
+            value_steps=(),
+            error_steps=(),
+            products=z0.new_zeros(size, 0, 0),
+            usable=torch.zeros(size, 0, dtype=torch.bool, device=z0.device),
+            best=z0.new_full((size,), math.inf),
+        )
+
+    def step(self, state: History, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[History]:
+        error = value - z
+        history = self._remember(state, value, error)
+        worse = ~(distance < history.best)
+        history = replace(history, usable=history.usable & ~worse[:, None], best=torch.minimum(history.best, distance))
+        if not history.error_steps:
+            return Advance(z=self._mix(history, value, error, None), state=history, fallback=worse)
+        with torch.no_grad():
+            weights, singular = _least_squares(history, error, self.regularisation)
+        fallback = worse | singular
+        proposal = self._mix(history, value, error, weights)
+        return Advance(z=torch.where(per_sample(fallback, value), value, proposal), state=history, fallback=fallback)
+
+    def _remember(self, state: History, value: Tensor, error: Tensor) -> History:
+        """Add the newest differences; forget the oldest beyond the window."""
+        if state.value is None or state.error is None:
+            return replace(state, value=value, error=error)
+        keep = slice(1, None) if len(state.error_steps) == self.window else slice(None)
+        error_steps = (*state.error_steps[keep], error - state.error)
+        usable = torch.cat([state.usable[:, keep], torch.ones_like(state.best, dtype=torch.bool)[:, None]], dim=1)
+        with torch.no_grad():
+            products = _grow(state.products[:, keep, keep], _inner_products(error_steps, error_steps[-1]))
+        return replace(
+            state,
+            value=value,
+            error=error,
+            value_steps=(*state.value_steps[keep], value - state.value),
+            error_steps=error_steps,
+            products=products,
+            usable=usable,
+        )
+
+    def _mix(self, history: History, value: Tensor, error: Tensor, weights: Tensor | None) -> Tensor:
+        undamped = 1 - self.damping
+        z = value if undamped == 0 else value - undamped * error
+        if weights is None:
+            return z
+        for column, value_step in enumerate(history.value_steps):
+            direction = value_step if undamped == 0 else value_step - undamped * history.error_steps[column]
+            z = z - per_sample(weights[:, column], z) * direction
+        return z
+
+
+def _inner_products(columns: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    """Inner product of each column with x, per sample: (B, k)."""
+    return torch.stack([(column * x).contiguous().flatten(1).sum(1) for column in columns], dim=1)
+
+
+def _grow(products: Tensor, newest: Tensor) -> Tensor:
+    """Border the symmetric (B, k, k) matrix with the newest row (B, k + 1)."""
+    upper = torch.cat([products, newest[:, :-1, None]], dim=2)
+    return torch.cat([upper, newest[:, None, :]], dim=1)
+
+
+def _least_squares(history: History, error: Tensor, regularisation: float) -> tuple[Tensor, Tensor]:
+    """Weights (B, k) minimising ||error - sum_i w_i error_step_i||, and which samples' systems are singular (B,).
+
+    A column that is unusable or zero becomes a unit column with weight 0. Pivots at rounding level count as singular.
+    """
+    products = history.products
+    square = products.diagonal(dim1=1, dim2=2)
+    usable = history.usable & square.isfinite() & (square > 0)
+    scale = torch.where(usable, square, 1).rsqrt()
+    pairs = usable[:, :, None] & usable[:, None, :]
+    gram = torch.where(pairs, products * scale[:, :, None] * scale[:, None, :], 0)
+    gram = gram + torch.diag_embed(torch.where(usable, regularisation, 1.0).to(gram.dtype))
+    target = torch.where(usable, _inner_products(history.error_steps, error) * scale, 0)
+    factor, info = torch.linalg.cholesky_ex(gram)
+    pivots = factor.diagonal(dim1=1, dim2=2).square().amin(1)
+    weights = torch.cholesky_solve(target[:, :, None], factor)[:, :, 0] * scale
+    rounding = products.shape[1] * torch.finfo(products.dtype).eps
+    singular = (info != 0) | ~(pivots > rounding) | ~weights.isfinite().all(1)
+    return torch.where(singular[:, None], 0, weights), singular

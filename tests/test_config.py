@@ -1,0 +1,100 @@
+"""The study file: what is accepted, and the one line that everything else gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lion_ray import config
+from lion_ray.config import StudyError
+
+MINIMAL = "study: s\nstorage: ./r\nbackbone: {name: resnet18}\ndatasets: [mnist]\nmethods: [linear]\n"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_a_minimal_study_takes_every_default(tmp_path: Path) -> None:
+    study = config.load(write(tmp_path, MINIMAL))
+    assert study.datasets[0].name == "mnist"
+    assert (study.seeds, study.train.epochs, study.lottery.rounds, study.resources.workers) == ((0,), 5, 5, 1)
+
+
+def test_sections_are_immutable(tmp_path: Path) -> None:
+    study = config.load(write(tmp_path, MINIMAL))
+    with pytest.raises(ValueError, match="frozen"):
+        study.train.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("train: {epochz: 3}", "train.epochz: unknown key; did you mean 'epochs'?"),
+        ("trian: {epochs: 3}", "trian: unknown key; did you mean 'train'?"),
+        ("train: {epochs: 3.5}", "train.epochs: 3.5 is not allowed"),
+        ("train: {epochs: '3'}", "train.epochs: '3' is not allowed"),
+        ("train: {epochs: 0}", "train.epochs: 0 is not allowed"),
+        ("train: {lr: -1}", "train.lr: -1 is not allowed"),
+        ("train: {lr: .nan}", "train.lr: nan is not allowed"),
+        ("train: {optimizer: adamww}", "train.optimizer: 'adamww' is not allowed; did you mean 'adamw'?"),
+        ("train: {epochs: 2, warmup_epochs: 2}", "train: warmup_epochs (2) must be below epochs (2)"),
+        ("lottery: {prune: 1.0}", "lottery.prune: 1.0 is not allowed"),
+        ("resources: {workers: 2, gpus: 0.5}", "resources: gpus: 0.5 is a share"),
+        ("seeds: [1, two]", "seeds.1: 'two' is not allowed"),
+        ("seeds: 3", "seeds: 3 is not allowed"),
+        ("lottery: 3", "lottery: 3 is not allowed"),
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", "the key 'train' is given twice"),
+        ("train: {epochs: 1", "is not valid YAML"),
+    ],
+)
+def test_every_wrong_line_is_named_in_one_line(tmp_path: Path, line: str, says: str) -> None:
+    file = write(tmp_path, MINIMAL + line + "\n")
+    with pytest.raises(StudyError) as caught:
+        config.load(file)
+    message = str(caught.value)
+    assert says in message
+    assert message.startswith(f"{file}: ")
+    assert "\n" not in message
+
+
+def test_a_required_key_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="backbone: is required"):
+        config.load(write(tmp_path, MINIMAL.replace("backbone: {name: resnet18}\n", "")))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words"])
+def test_a_file_without_keys_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(StudyError, match="must hold keys and values"):
+        config.load(write(tmp_path, text))
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.yaml"):
+        with pytest.raises(StudyError, match="cannot be read"):
+            config.load(path)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(StudyError, match="cannot be read"):
+        config.load(binary)
+
+
+def test_overrides_replace_add_and_nest(tmp_path: Path) -> None:
+    overrides = ["train.epochs=2", "lottery.tolerance=0.02", "datasets=[textile]", "train.lr=1e-2"]
+    study = config.load(write(tmp_path, MINIMAL), overrides)
+    assert (study.train.epochs, study.lottery.tolerance, study.train.lr) == (2, 0.02, 0.01)
+    assert [dataset.name for dataset in study.datasets] == ["textile"]
+
+
+@pytest.mark.parametrize("override", ["train.epochs", "=3", "datasets.0=x", "train.epochs=[", "study.x=1"])
+def test_bad_overrides_are_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(StudyError, match="--set"):
+        config.load(write(tmp_path, MINIMAL), [override])
+
+
+def test_python_objects_in_yaml_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="not valid YAML"):
+        config.load(write(tmp_path, MINIMAL + "train: !!python/object/apply:os.system ['true']\n"))

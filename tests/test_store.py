@@ -1,0 +1,107 @@
+"""The store: one contract, on every kind of filesystem that is here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from lion_ray.store import DONE, DamagedArtifactWarning, Store, find_files, open_url
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    url = {"local": str(tmp_path / "a b"), "memory": f"memory://{tmp_path.name}"}[request.param]
+    return Store(f"{url}/study")
+
+
+def test_what_is_committed_is_read_back(store: Store) -> None:
+    files = {"ticket.bin": bytes(range(256)), "result.json": b"{}"}
+    store.commit("experiments/e/round-0", files)
+    assert store.load("experiments/e/round-0") == files
+    assert store.load("experiments/e/round-0", ["result.json"]) == {"result.json": b"{}"}
+    assert store.committed() == {"experiments/e/round-0"}
+
+
+def test_payload_without_marker_does_not_exist(store: Store) -> None:
+    store.write("experiments/e/round-0/result.json", b"{}")
+    assert store.load("experiments/e/round-0") is None
+    assert store.committed() == frozenset()
+
+
+def test_the_marker_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    write = Store.write
+    monkeypatch.setattr(Store, "write", lambda self, path, payload: (written.append(path), write(self, path, payload)))
+    store.commit("k", {"a": b"1", "b": b"2"})
+    assert written == ["k/a", "k/b", f"k/{DONE}"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}x", b"1" * 100])
+def test_a_payload_that_changed_counts_as_absent_with_a_warning(store: Store, damage: bytes) -> None:
+    store.commit("k", {"a": b"{}"})
+    store.write("k/a", damage)
+    with pytest.warns(DamagedArtifactWarning, match="does not match its digest"):
+        assert store.load("k") is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"a": 3}', b"\xff"])
+def test_a_marker_that_is_damaged_counts_as_absent(store: Store, damage: bytes) -> None:
+    store.commit("k", {"a": b"{}"})
+    store.write(f"k/{DONE}", damage)
+    with pytest.warns(DamagedArtifactWarning):
+        assert store.load("k", ["a"]) is None
+
+
+def test_a_payload_that_is_gone_counts_as_absent(store: Store) -> None:
+    store.commit("k", {"a": b"{}"})
+    store.remove("k/a")
+    with pytest.warns(DamagedArtifactWarning, match="missing"):
+        assert store.load("k") is None
+
+
+def test_nothing_there_is_nothing(store: Store) -> None:
+    assert store.committed() == frozenset()
+    assert store.read("x/y") is None
+    assert store.load("x") is None
+    store.remove("x")
+
+
+def test_the_url_means_the_same_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store("./results/study")
+    store.commit("k", {"a": b"1"})
+    monkeypatch.chdir("/")
+    assert Store(store.url).load("k") == {"a": b"1"}
+
+
+def test_local_writes_leave_no_parts_behind(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.commit("k", {"a": b"1"})
+    assert sorted(os.listdir(tmp_path / "k")) == [DONE, "a"]
+
+
+def test_files_below_a_url_are_found_in_order(tmp_path: Path) -> None:
+    for name in ("b/2", "a/1"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(name.encode())
+    found = find_files(str(tmp_path))
+    assert [url.rpartition("/")[2] for url in found] == ["1", "2"]
+    with open_url(found[0]) as file:
+        assert file.read() == b"a/1"
+
+
+def test_unknown_protocols_are_refused() -> None:
+    with pytest.raises(ValueError, match="nope"):
+        Store("nope://bucket")
+
+
+def test_fsspec_caches_do_not_hide_what_another_process_wrote(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "s"))
+    assert store.committed() == frozenset()
+    other = fsspec.filesystem("file", skip_instance_cache=True)
+    other.makedirs(str(tmp_path / "s" / "k"))
+    other.pipe_file(str(tmp_path / "s" / "k" / DONE), b"{}")
+    assert store.committed() == {"k"}

@@ -62,11 +62,12 @@ class Experiment:
         return f"experiments/{self.name}/{stage}"
 
     def config(self) -> dict[str, Any]:
-        """The full configuration, defaults included, as JSON holds it; for the record, never hashed."""
-        method = {"name": self.method.name, **options_of(self.method).model_dump(mode="json")}
-        sections = {"dataset": self.dataset, "backbone": self.backbone, "train": self.train, "lottery": self.lottery}
-        return {name: section.model_dump(mode="json") for name, section in sections.items()} | {
-            "method": method,
+        """The configuration, defaults included, as JSON holds it: all but how long the lottery goes on."""
+        sections = {"dataset": self.dataset, "backbone": self.backbone, "train": self.train}
+        return {
+            **{name: section.model_dump(mode="json") for name, section in sections.items()},
+            "lottery": self.lottery.model_dump(mode="json", exclude=NOT_MEANING),
+            "method": {"name": self.method.name, **options_of(self.method).model_dump(mode="json")},
             "seed": self.seed,
         }
 

@@ -112,7 +112,7 @@ def load_ticket(url: str, *, weights: str | None = None, device: str | torch.dev
         values, _, header = unpack(payload)
     except (SafetensorError, KeyError) as error:
         raise TicketError(f"{url}: the file is damaged ({error})") from error
-    config = BackboneConfig(**header.backbone | ({"weights": weights} if weights else {}))
+    config = BackboneConfig(**{**header.backbone, **({"weights": weights} if weights else {})})
     backbone = backbones.load(config, source=url)
     if backbone.weights_digest != header.weights_digest:
         raise TicketError(f"{url}: trained on other weights of {config.name} than '{config.weights}' holds")

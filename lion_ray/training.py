@@ -22,7 +22,7 @@ from lion_ray.lottery import Mask
 from lion_ray.methods import AdaptedModel
 from lion_ray.team import Team
 
-EVALUATION_BATCH = 250
+EVALUATION_BATCH = 100
 OnEpoch = Callable[[dict[str, Any]], None]
 
 
@@ -94,9 +94,10 @@ def fit(
     num_steps = config.epochs * math.ceil(len(train.labels) / config.batch_size)
     trained, mask, step, history = model.trained(), mask.on(train.labels.device), 0, []
     for epoch in range(config.epochs):
+        model.health()  # what evaluation left behind is not this epoch's
         totals = torch.zeros(2, dtype=torch.float64, device=train.labels.device)
         order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed_for(f"order/{epoch}")))
-        for batch in order.split(config.batch_size):
+        for batch in torch.split(order, config.batch_size):
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * learning_rate_factor(step, num_steps, config)
             totals += _step(step_module, optimizer, train, batch, config, team)
@@ -172,7 +173,7 @@ def _record(epoch: int, totals: Tensor, num_examples: int, model: AdaptedModel) 
 
 
 def _chunks(rows: Tensor) -> Iterator[Tensor]:
-    yield from (rows.split(EVALUATION_BATCH) if len(rows) else ())
+    yield from (torch.split(rows, EVALUATION_BATCH) if len(rows) else ())
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> torch.autocast:

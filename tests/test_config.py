@@ -27,7 +27,7 @@ def test_a_minimal_study_takes_every_default(tmp_path: Path) -> None:
 def test_sections_are_immutable(tmp_path: Path) -> None:
     study = config.load(write(tmp_path, MINIMAL))
     with pytest.raises(ValueError, match="frozen"):
-        study.train.epochs = 3  # type: ignore[misc]
+        study.train.epochs = 3
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,16 @@ def test_changing_w_between_forward_and_backward_is_an_error() -> None:
         torch.autograd.backward(loss)
 
 
+def test_backward_uses_the_weights_of_its_forward_under_functional_call() -> None:
+    layer, u = make_layer("conv", Picard()), make_input("conv")
+    expected = gradients_of(layer, u)["cell.W"]
+    weights = {name: p.detach().clone().requires_grad_() for name, p in layer.named_parameters()}
+    with torch.no_grad():
+        layer.cell.W.zero_()
+    torch.autograd.backward(loss_of(lambda x: torch.func.functional_call(layer, weights, (x,)), u))
+    torch.testing.assert_close(weights["cell.W"].grad, expected, rtol=1e-12, atol=1e-14)
+
+
 def test_double_backward_raises_instead_of_being_wrong() -> None:
     layer, u = make_layer("linear", Picard()), make_input("linear").requires_grad_()
     (gradient,) = torch.autograd.grad(loss_of(layer, u), u, create_graph=True)

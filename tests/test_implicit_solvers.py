@@ -192,6 +192,21 @@ def test_anderson_converges_on_every_kinked_contraction_although_secants_mislead
     )
     assert bool(solution.converged.all())
     assert int(solution.fallback.sum()) > 0
+    assert float(solution.num_steps.double().mean()) < 12, "the misleading history must be dropped: else about 15"
+
+
+def test_collinear_differences_give_the_picard_step_to_that_sample_only() -> None:
+    solver = Anderson(regularisation=0.0)
+    points = torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [1.0, 1.0]]])
+    errors = torch.tensor([[[4.0, 0.0], [4.0, 4.0]], [[2.0, 0.0], [2.0, 4.0]], [[1.0, 0.0], [2.0, 1.0]]])
+    state = solver.init(points[0])
+    for z, error in zip(points, errors, strict=True):
+        advance = solver.step(state, z=z, value=z + error, distance=sum_norm(error))
+        state = advance.state
+        last = z + error
+    assert advance.fallback.tolist() == [True, False]
+    assert torch.equal(advance.z[0], last[0])
+    torch.testing.assert_close(advance.z[1], torch.tensor([2.0, 4 / 3]))
 
 
 def test_zero_is_an_exact_equilibrium() -> None:

@@ -155,5 +155,5 @@ def test_the_schedule_stops_when_validation_falls_for_patience_rounds() -> None:
 
 def test_a_method_with_nothing_to_prune_trains_once() -> None:
     trainer = NoisyTrainer()
-    trainer.prunable = lambda: ()  # type: ignore[method-assign, assignment, return-value]
+    trainer.prunable = lambda: ()  # type: ignore[method-assign]
     assert [each.number for each in run_rounds(LotteryConfig(rounds=5), trainer, MemoryLedger())] == [0]

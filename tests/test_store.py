@@ -34,7 +34,12 @@ def test_payload_without_marker_does_not_exist(store: Store) -> None:
 def test_the_marker_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     write = Store.write
-    monkeypatch.setattr(Store, "write", lambda self, path, payload: (written.append(path), write(self, path, payload)))
+
+    def noted(self: Store, path: str, payload: bytes) -> None:
+        written.append(path)
+        write(self, path, payload)
+
+    monkeypatch.setattr(Store, "write", noted)
     store.commit("k", {"a": b"1", "b": b"2"})
     assert written == ["k/a", "k/b", f"k/{DONE}"]
 

@@ -59,7 +59,7 @@ def validate(model: type[Model], raw: Mapping[str, Any], *, source: str, key: st
         return model.model_validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in (*([key] if key else []), *first["loc"]))
+        where = ".".join(str(part) for part in (*([key] if key else []), *_keys_of(first["loc"])))
         raise StudyError(source, where, _explain(model, first)) from error
 
 
@@ -84,13 +84,18 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     return f"{value!r} is not allowed ({error['msg'][0].lower()}{error['msg'][1:]})"
 
 
+def _keys_of(path: tuple[str | int, ...]) -> list[str | int]:
+    """`path` without the names of union members, which pydantic adds."""
+    return [part for part in path if isinstance(part, int) or (part[:1].islower() and "[" not in part)]
+
+
 def _words(expected: str) -> list[str]:
     return [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
 
 
 def _keys_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
     """The keys that a section takes: follow `path` through the fields' annotations."""
-    for part in path:
+    for part in _keys_of(path):
         if isinstance(part, int):
             continue
         field = model.model_fields.get(part)
@@ -135,13 +140,13 @@ class _StudyLoader(yaml.SafeLoader):
     """`yaml.SafeLoader` that also reads 1e-3 as a number (YAML 1.2) and refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
-_StudyLoader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_StudyLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )

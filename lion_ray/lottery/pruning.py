@@ -42,7 +42,7 @@ def _prune_group(scores: Weights, mask: Mask, names: list[str], config: LotteryC
     lowest = torch.sort(score[candidates], stable=True).indices[:count]
     alive = alive.clone()
     alive[candidates[lowest]] = False
-    parts = alive.split([mask.alive[name].numel() for name in names])
+    parts = torch.split(alive, [mask.alive[name].numel() for name in names])
     return {name: part.reshape(mask.alive[name].shape).clone() for name, part in zip(names, parts, strict=True)}
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lion_ray.backbones import Backbone
@@ -32,6 +32,14 @@ class InputOptions(Frozen):
     dilation: int = Field(default=1, ge=1)
     lr_multiplier: float = Field(default=1.0, gt=0)
 
+    @model_validator(mode="after")
+    def _fits(self) -> InputOptions:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel ({self.kernel}) must be odd, so that W keeps the state's resolution")
+        if self.channels % self.groups:
+            raise ValueError(f"groups ({self.groups}) must divide channels ({self.channels})")
+        return self
+
 
 class OutputOptions(Frozen):
     """The output prompt on pooled features: a linear cell with a state of `width` units."""
@@ -49,7 +57,13 @@ class LionOptions(Frozen):
     solver: Literal["picard", "anderson"] = "picard"
     gradient: Literal["implicit", "unrolled"] = "implicit"
     tolerance: float = Field(default=1e-4, gt=0)
-    max_steps: int = Field(default=50, ge=1)
+    max_steps: int = Field(default=60, ge=1)
+
+    @model_validator(mode="after")
+    def _has_a_prompt(self) -> LionOptions:
+        if not self.input and not self.output:
+            raise ValueError("input and output are both false: nothing is left of LION; use method linear")
+        return self
 
 
 class EquilibriumPrompt(Prompt):
@@ -58,13 +72,15 @@ class EquilibriumPrompt(Prompt):
     def __init__(self, cell: Cell, options: LionOptions, lr_multiplier: float) -> None:
         super().__init__()
         solver = Picard() if options.solver == "picard" else Anderson()
-        limits = {"tolerance": options.tolerance, "max_steps": options.max_steps}
+        tolerance, max_steps = options.tolerance, options.max_steps
+        implicit = Implicit(tolerance=tolerance, max_steps=max_steps)
         self.equilibrium = ImplicitLayer(
             cell,
             solver=solver,
-            gradient=Implicit(**limits) if options.gradient == "implicit" else Unrolled(),
+            gradient=implicit if options.gradient == "implicit" else Unrolled(),
             gamma=options.gamma,
-            **limits,
+            tolerance=tolerance,
+            max_steps=max_steps,
         )
         self.lr_multiplier = lr_multiplier
 

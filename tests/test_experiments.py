@@ -1,0 +1,105 @@
+"""An experiment's name is a promise: pinned here, so that a change says what it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lion_ray import config
+from lion_ray.config import StudyError
+from lion_ray.experiments import Experiment, expand, meaning_digest
+
+
+def names(file: Path, *overrides: str) -> list[str]:
+    return [experiment.name for experiment in expand(config.load(file, overrides))]
+
+
+def one(file: Path, *overrides: str) -> Experiment:
+    return expand(config.load(file, ["methods=[lion]", *overrides]))[0]
+
+
+def test_names_are_pinned(study_file: Path) -> None:
+    """If this fails, every finished experiment of every user would be trained again under a new name."""
+    assert names(study_file) == PINNED
+
+
+PINNED = [
+    "mnist-tf_efficientnet_lite0-linear-s0-c4f78e02",
+    "mnist-tf_efficientnet_lite0-lion-s0-9b9cf481",
+]
+
+
+def test_where_and_how_fast_do_not_enter(study_file: Path, tmp_path: Path) -> None:
+    same = ["storage=memory://x", "resources.cpus=2", "resources.workers=2", "study=other", "lottery.rounds=9"]
+    same += ["lottery.tolerance=0.1", "lottery.patience=3"]
+    for override in same:
+        assert names(study_file, override) == PINNED, override
+
+
+def test_a_default_that_is_spelled_out_keeps_the_name(study_file: Path) -> None:
+    spelled = ["train.lr=1e-3", "train.optimizer=adamw", "lottery.scope=global", "backbone.crop=none"]
+    spelled += ["methods=[linear, {name: lion, gamma: 0.5, input: {channels: 16}}]"]
+    for override in spelled:
+        assert names(study_file, override) == PINNED, override
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.lr=2e-3",
+        "train.epochs=3",
+        "lottery.prune=0.25",
+        "seeds=[1]",
+        "backbone.image_size=40",
+        "backbone.crop=center",
+        "backbone.weights=random",
+        "methods=[{name: lion, output: {width: 8}}]",
+        "datasets=[{name: mnist, num_train: 47, num_val: 24, num_test: 24}]",
+    ],
+)
+def test_what_changes_the_result_changes_the_name(study_file: Path, override: str) -> None:
+    assert one(study_file, override).digest != one(study_file).digest
+
+
+def test_lottery_settings_do_not_rename_a_method_that_prunes_nothing(study_file: Path) -> None:
+    assert names(study_file, "lottery.prune=0.2")[0] == PINNED[0]
+
+
+def test_the_name_is_readable_and_ends_with_eight_digits_of_the_hash(study_file: Path) -> None:
+    experiment = one(study_file)
+    assert experiment.name == f"mnist-tf_efficientnet_lite0-lion-s0-{experiment.digest[:8]}"
+    assert experiment.digest == meaning_digest(experiment.meaning)
+    assert {"dataset", "transform", "backbone", "method", "train", "lottery", "seed"} == set(experiment.meaning)
+
+
+def test_seeds_derive_from_identity_and_purpose(study_file: Path) -> None:
+    experiment, other = one(study_file), one(study_file, "train.lr=2e-3")
+    drawn = {experiment.seed_for("start"), experiment.seed_for("order/0"), other.seed_for("start")}
+    assert len(drawn) == 3
+    assert experiment.seed_for("start") == dataclasses.replace(experiment).seed_for("start")
+    assert all(0 <= seed < 2**63 for seed in drawn)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["datasets=[mnits]"], "did you mean 'mnist'?"),
+        (["methods=[lino]"], "methods.0: unknown method 'lino'"),
+        (["backbone.name=tf_efficientnet_lite00"], "backbone.name: timm has no model"),
+        (["datasets=[mnist, mnist]"], "twice"),
+        (["seeds=[0, 0]"], "twice"),
+    ],
+)
+def test_names_that_no_registry_knows_are_refused(study_file: Path, overrides: list[str], says: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        expand(config.load(study_file, overrides), source="s.yaml")
+    assert says in str(caught.value)
+
+
+def test_the_record_holds_every_default(study_file: Path) -> None:
+    record: dict[str, Any] = one(study_file).config()
+    assert record["train"]["weight_decay"] == 0.0
+    assert record["method"]["input"]["channels"] == 16

@@ -1,0 +1,125 @@
+"""The main door, end to end on a real embedded Ray: the quickstart's tiny variant on real weights and images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lion_ray import config, pipeline
+from lion_ray.experiments import expand
+from lion_ray.store import Store
+from tests.helpers import artifacts
+
+SHIPPED = sorted((Path(__file__).parent.parent / "pipelines").glob("*.yaml"))
+COLUMNS = {
+    "study", "dataset", "backbone", "method", "seed", "round", "density",
+    "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy", "config",
+}  # fmt: skip
+
+
+def table(storage: Path, study: str = "smoke") -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = pq.read_table(storage / study / "results.parquet").to_pylist()
+    return rows
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_the_quickstarts_tiny_variant_runs_resumes_and_extends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["smoke.yaml", "--set", f"storage={tmp_path}"]
+    assert pipeline.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "round 2/2  epoch 2/2" in printed
+    assert "\x1b" not in printed
+    assert printed.rstrip().endswith("results.parquet")
+
+    rows = table(tmp_path)
+    assert set(rows[0]) >= COLUMNS
+    assert len(rows) == 2 * (1 + 3)
+    assert [row["density"] for row in rows if row["method"] == "lion"][:3] == pytest.approx([1, 0.5, 0.25], abs=1e-4)
+    assert all(json.loads(str(row["config"]))["train"]["epochs"] == 2 for row in rows)
+
+    before = artifacts(Store(f"{tmp_path}/smoke"))
+    assert pipeline.main(arguments) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert pipeline.main([*arguments, "--set", "lottery.rounds=4"]) == 0
+    assert "rounds 3/4" in capsys.readouterr().out
+    after = artifacts(Store(f"{tmp_path}/smoke"))
+    assert {key: after[key] for key in before} == before
+    assert len(table(tmp_path)) == 2 * (1 + 4)
+    assert not (tmp_path / "smoke" / "ray").exists()
+
+
+def test_a_dry_run_starts_nothing(study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main([str(study_file), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 experiments, 4 rounds at most" in printed
+    assert "rounds 0/3" in printed
+    assert "needs 1 worker with 1 CPU" in printed
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.epochz=1", "train.epochz: unknown key"),
+        ("datasets=[mnits]", "did you mean 'mnist'?"),
+        ("methods=[loin]", "did you mean 'lion'?"),
+        ("backbone.name=resnet81", "did you mean"),
+        ("storage=nope://x", "storage: 'nope://x' cannot be used"),
+        ("storage=memory://x", "use a path or s3://"),
+        ("datasets=[{name: mnist, num_train: 99999}]", "mnist"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(
+    study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, says: str
+) -> None:
+    assert pipeline.main([str(study_file), "--set", override]) == 2
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not (tmp_path / "results").exists()
+
+
+def test_more_than_the_cluster_has_is_refused(
+    embedded_ray: None, study_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pipeline.main([str(study_file), "--set", "resources.cpus=4096"]) == 2
+    assert "one experiment needs 4096 CPU, the cluster has" in capsys.readouterr().err
+
+
+def test_a_diverging_experiment_fails_alone_with_its_reason(
+    embedded_ray: None, study_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ["--set", "train.optimizer=sgd", "--set", "train.lr=1e30", "--set", "methods=[lion]"]
+    assert pipeline.main([str(study_file), *overrides]) == 1
+    printed = capsys.readouterr().out
+    assert "FAILED mnist-tf_efficientnet_lite0-lion" in printed
+    assert "lower train.lr" in printed
+
+
+def test_a_bare_name_is_looked_up_among_the_shipped_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.find_study("quickstart.yaml").is_file()
+    with pytest.raises(config.StudyError, match=r"did you mean 'quickstart\.yaml'"):
+        pipeline.find_study("quikstart.yaml")
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_every_shipped_study_loads_and_says_how_to_run_it(file: Path) -> None:
+    study = config.load(file)
+    assert expand(study)
+    assert file.read_text().startswith(f"# python -m lion_ray.pipeline pipelines/{file.name}\n")
+    assert study.study == file.stem
+
+
+def test_planning_does_not_import_ray() -> None:
+    code = "import sys, lion_ray.pipeline; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

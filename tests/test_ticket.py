@@ -1,0 +1,91 @@
+"""The shipped file: what is in it, what it costs, what opens it and what does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from lion_ray import ticket
+from lion_ray.store import Store
+from tests.helpers import experiment, run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "store"))
+
+
+def test_a_ticket_is_the_round_bit_for_bit(study_file: Path, store: Store) -> None:
+    chosen = experiment(study_file)
+    for finished in run(chosen, store):
+        payload = (store.load(chosen.key(f"round-{finished.number}")) or {})["ticket.safetensors"]
+        weights, mask, header = ticket.unpack(payload)
+        assert header.round == finished.number
+        assert all(torch.equal(entry, finished.mask.alive[name]) for name, entry in mask.alive.items())
+        assert all(torch.equal(weight, finished.weights[name]) for name, weight in weights.items())
+        assert weights.keys() == finished.weights.keys()
+
+
+def test_pruned_weights_take_one_bit(study_file: Path, store: Store) -> None:
+    chosen = experiment(study_file)
+    last = run(chosen, store)[-1]
+    payload = (store.load(chosen.key(f"round-{last.number}")) or {})["ticket.safetensors"]
+    dense = sum(weight.numel() for name, weight in last.weights.items() if name not in last.mask.alive)
+    floor = last.mask.num_weights / 8 + 4 * (last.mask.num_alive + dense)
+    header_size = int.from_bytes(payload[:8], "little") + 8
+    assert len(payload) - header_size <= 1.1 * floor
+
+
+def test_any_program_can_read_the_header(study_file: Path, store: Store, tmp_path: Path) -> None:
+    chosen = experiment(study_file, "lottery.rounds=1")
+    run(chosen, store)
+    path = tmp_path / "store" / chosen.key("round-0") / "ticket.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["lion_ray"])
+    assert header["format"] == 1
+    assert header["backbone"]["name"] == "tf_efficientnet_lite0"
+    assert len(header["classes"]) == 10
+    assert 0 <= header["metrics"]["val_accuracy"] <= 1
+
+
+def test_a_loaded_ticket_has_the_test_accuracy_that_was_measured(study_file: Path, store: Store) -> None:
+    from lion_ray import training
+    from lion_ray.team import Solo
+    from tests.helpers import decoded
+
+    chosen = experiment(study_file)
+    finished = run(chosen, store)[-1]
+    model = ticket.load_ticket(f"{store.url}/{chosen.key(f'round-{finished.number}')}/ticket.safetensors")
+    examples = training.prepare(model, decoded(chosen).test, model.body.backbone.transform, torch.device("cpu"))
+    assert training.evaluate(model.trained_part, examples, chosen.train, Solo()) == finished.metrics["test_accuracy"]
+
+
+def test_other_backbone_weights_are_refused(study_file: Path, store: Store) -> None:
+    chosen = experiment(study_file, "lottery.rounds=1")
+    run(chosen, store)
+    url = f"{store.url}/{chosen.key('round-0')}/ticket.safetensors"
+    with pytest.raises(ticket.TicketError, match="trained on other weights"):
+        ticket.load_ticket(url, weights="random")
+
+
+@pytest.mark.parametrize("payload", [b"", b"not a ticket", b"\x02\0\0\0\0\0\0\0{}", b"\xff" * 64])
+def test_what_is_no_ticket_is_refused(tmp_path: Path, payload: bytes) -> None:
+    (tmp_path / "t").write_bytes(payload)
+    with pytest.raises(ticket.TicketError):
+        ticket.load_ticket(str(tmp_path / "t"))
+
+
+def test_other_formats_and_cut_files_are_refused(study_file: Path, store: Store, tmp_path: Path) -> None:
+    chosen = experiment(study_file, "lottery.rounds=1")
+    run(chosen, store)
+    payload = (store.load(chosen.key("round-0")) or {})["ticket.safetensors"]
+    cut = tmp_path / "cut"
+    cut.write_bytes(payload[:-10])
+    with pytest.raises(ticket.TicketError, match="damaged"):
+        ticket.load_ticket(str(cut))
+    with pytest.raises(ticket.TicketError, match="format 2"):
+        ticket.read_header(payload.replace(b'\\"format\\": 1', b'\\"format\\": 2'))

@@ -1,7 +1,7 @@
 """A plan on Ray: one Tune trial per experiment, one report per round, as many at once as the cluster carries.
 
-`pipeline` calls `run_sweep`. Each dataset is decoded once, by a task whose result all trials of a node share without a
-copy. Tune's own state is thrown away: a killed sweep is started again from the store.
+`pipeline` calls `run_sweep`. Each dataset is decoded once into the object store, where all trials of a node share it
+without a copy. Tune's own state is thrown away: a killed sweep is started again from the store.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import ray
 from ray import tune
 
 from lion_ray import backbones, data, trial
+from lion_ray.board import Board
 from lion_ray.config import DatasetConfig, ResourcesConfig, Study, StudyError
 from lion_ray.distributed import SCRATCH, run_distributed
 from lion_ray.experiments import Experiment
@@ -31,30 +32,12 @@ TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfini
 POLL_SECONDS = 0.25
 
 
-@ray.remote(num_cpus=0)
-class Board:
-    """Where trials leave events for the driver, in order."""
-
-    def __init__(self) -> None:
-        self._events: list[dict[str, Any]] = []
-
-    def put(self, event: dict[str, Any]) -> None:
-        """Leave one event."""
-        self._events.append(event)
-
-    def take(self) -> list[dict[str, Any]]:
-        """All events since the last call."""
-        events, self._events = self._events, []
-        return events
-
-
-@ray.remote(num_cpus=0)
-def decode(config: DatasetConfig, transform: backbones.Transform) -> data.Dataset:
-    """Decode a dataset into the object store, where its arrays are read-only and shared."""
-    source = data.find(config)
-    return source.decode(
+def decode(config: DatasetConfig, transform: backbones.Transform) -> Any:
+    """Decode a dataset into the object store, where its arrays are read-only and shared by all trials of a node."""
+    decoded = data.find(config).decode(
         size=transform.size, interpolation=transform.interpolation, crop_fraction=transform.crop_fraction
     )
+    return ray.put(decoded)
 
 
 def run_sweep(plan: Plan, study: Study, store: Store) -> dict[str, str]:
@@ -64,7 +47,7 @@ def run_sweep(plan: Plan, study: Study, store: Store) -> dict[str, str]:
         StudyError: one experiment alone asks for more than the cluster has.
     """
     concurrency = connect(study.resources)
-    board = Board.remote()  # type: ignore[attr-defined]
+    board = Board.remote()
     progress = Progress(
         experiments=plan.pending,
         done_rounds={item.experiment.name: len(item.rounds) for item in plan.items},
@@ -149,7 +132,7 @@ def _tune(pending: Sequence[Experiment], study: Study, store: Store, board: Any,
     trainable = tune.with_parameters(
         run_trial,
         experiments={experiment.name: experiment for experiment in pending},
-        datasets={name: decode.remote(config, transform) for name, config in used.items()},
+        datasets={name: decode(config, transform) for name, config in used.items()},
         resources=study.resources,
         store_url=store.url,
         board=board,

@@ -41,7 +41,7 @@ def test_where_and_how_fast_do_not_enter(study_file: Path, tmp_path: Path) -> No
 
 def test_a_default_that_is_spelled_out_keeps_the_name(study_file: Path) -> None:
     spelled = ["train.lr=1e-3", "train.optimizer=adamw", "lottery.scope=global", "backbone.crop=none"]
-    spelled += ["methods=[linear, {name: lion, gamma: 0.5, input: {channels: 16}}]"]
+    spelled += ["methods=[linear, {name: lion, gamma: 0.5, input: {channels: 8}}]"]
     for override in spelled:
         assert names(study_file, override) == PINNED, override
 
@@ -102,4 +102,4 @@ def test_names_that_no_registry_knows_are_refused(study_file: Path, overrides: l
 def test_the_record_holds_every_default(study_file: Path) -> None:
     record: dict[str, Any] = one(study_file).config()
     assert record["train"]["weight_decay"] == 0.0
-    assert record["method"]["input"]["channels"] == 16
+    assert record["method"]["input"]["channels"] == 8

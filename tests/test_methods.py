@@ -8,6 +8,7 @@ import torch
 from lion_ray import backbones, methods
 from lion_ray.backbones import Backbone
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
+from lion_ray.methods.lion import spread
 
 FAMILIES = ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "resnet18", "convnext_atto", "efficientnet_lite0"]
 
@@ -63,11 +64,18 @@ def test_the_input_prompt_keeps_any_image_size(size: int) -> None:
         assert model.body.prompt(x).shape == x.shape
 
 
+def test_spreading_a_state_is_the_transpose_of_the_patch_convolution() -> None:
+    z, weight = torch.randn(2, 5, 4, 3), torch.randn(5, 3, 4, 4)
+    expected = torch.nn.functional.conv_transpose2d(z, weight, stride=4)
+    assert torch.allclose(spread(z, weight), expected, atol=1e-5)
+    assert spread(z, weight).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_parameter_counts_are_the_closed_form() -> None:
     backbone = load("resnet18")
     model = lion(backbone, num_classes=7, input={"channels": 8, "stride": 2, "kernel": 5}, output={"width": 16})
     counts = {name: parameter.numel() for name, parameter in model.trained().items()}
-    input_prompt = 8 * 8 * 5 * 5 + 2 * (3 * 8 * 3 * 3) + 8
+    input_prompt = 8 * 8 * 5 * 5 + 2 * (3 * 8 * 2 * 2) + 8
     output_prompt = 16 * 16 + 2 * (512 * 16) + 16
     assert sum(counts.values()) == input_prompt + output_prompt + 7 * 512 + 7
     prunable = sum(counts[name] for name in model.prunable())

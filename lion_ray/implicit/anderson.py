@@ -42,8 +42,8 @@ class History:
 class Anderson(Solver[History]):
     """`window` differences, Tikhonov `regularisation` of the normalised system, `damping` of the new residual.
 
-    Columns are scaled to length 1 before the solve, so the regularisation means the same at every width and scale;
-    below about 1e-6 the fp32 system is singular too often.
+    Columns are scaled to length 1 before the solve, so the regularisation means the same at every width and scale:
+    1e-5 is above fp32 rounding of the inner products, and step counts are the same from 0 to 1e-3.
     """
 
     window: int = 5

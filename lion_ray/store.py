@@ -73,10 +73,13 @@ class Store:
 
     def committed(self) -> frozenset[str]:
         """All keys that carry a `DONE`, from one listing."""
-        self.filesystem.invalidate_cache()
-        paths = self.filesystem.find(self._root)
         tail = f"/{DONE}"
-        return frozenset(path[len(self._root) :].strip("/")[: -len(tail)] for path in paths if path.endswith(tail))
+        return frozenset(path[: -len(tail)] for path in self.paths() if path.endswith(tail))
+
+    def paths(self) -> list[str]:
+        """Every file below the root, relative to it, as another process may just have left it."""
+        self.filesystem.invalidate_cache()
+        return [path[len(self._root) :].strip("/") for path in self.filesystem.find(self._root)]
 
     def read(self, path: str) -> bytes | None:
         """The bytes at `path`, or None if there is no such file."""

@@ -22,6 +22,7 @@ from lion_ray.config import DatasetConfig, ResourcesConfig, Study, StudyError
 from lion_ray.distributed import SCRATCH, run_distributed
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
+from lion_ray.memory import visible_to_workers
 from lion_ray.planning import Plan
 from lion_ray.progress import Progress, epoch_event
 from lion_ray.store import Store
@@ -58,7 +59,8 @@ def run_sweep(plan: Plan, study: Study, store: Store) -> dict[str, str]:
     watcher = threading.Thread(target=_watch, args=(board, progress, failures, over), daemon=True)
     watcher.start()
     try:
-        failures |= _tune(plan.pending, study, store, board, concurrency)
+        with visible_to_workers(store) as shared:
+            failures |= _tune(plan.pending, study, shared, board, concurrency)
     finally:
         over.set()
         watcher.join(timeout=10)
@@ -99,12 +101,12 @@ def run_trial(
     experiments: Mapping[str, Experiment],
     datasets: Mapping[str, Any],
     resources: ResourcesConfig,
-    store_url: str,
+    store: Store,
     board: Any,
 ) -> None:
     """One experiment, in a trial process. A round that diverges is the experiment's end, not the sweep's."""
     experiment = experiments[config["experiment"]]
-    store, dataset = Store(store_url), datasets[experiment.dataset.name]
+    dataset = datasets[experiment.dataset.name]
 
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
         board.put.remote(epoch_event(experiment, number, density, record))
@@ -134,7 +136,7 @@ def _tune(pending: Sequence[Experiment], study: Study, store: Store, board: Any,
         experiments={experiment.name: experiment for experiment in pending},
         datasets={name: decode(config, transform) for name, config in used.items()},
         resources=study.resources,
-        store_url=store.url,
+        store=store,
         board=board,
     )
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -34,13 +40,46 @@ def study_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedded_ray() -> Iterator[None]:
-    """The one Ray of the test run."""
+def embedded_ray(s3_server: str) -> Iterator[None]:
+    """The one Ray of the test run; its workers inherit the environment that names the S3 server."""
     import ray
 
     ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint of a real S3 server process on loopback; it and its buckets end with the test run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not _answers(port):
+        assert server.poll() is None, "the S3 server ended"
+        assert time.monotonic() < deadline, "the S3 server does not answer"
+        time.sleep(0.1)
+    where = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= where | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # as on a user's node
+    yield f"http://127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def s3_url(s3_server: str) -> str:
+    """A fresh bucket on the server that the environment names."""
+    bucket = f"bucket-{uuid.uuid4().hex[:8]}"
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir(bucket)
+    return f"s3://{bucket}"
 
 
 @pytest.fixture

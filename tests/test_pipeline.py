@@ -56,6 +56,39 @@ def test_the_quickstarts_tiny_variant_runs_resumes_and_extends(
     assert not (tmp_path / "smoke" / "ray").exists()
 
 
+@pytest.mark.usefixtures("embedded_ray")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_study_runs_and_resumes_on_s3(
+    study_file: Path, s3_url: str, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    arguments = [str(study_file), "--set", f"storage={s3_url}/prefix", "--set", f"resources.workers={workers}"]
+    arguments += ["--set", "methods=[linear]", "--set", "train.epochs=1"]
+    assert pipeline.main(arguments) == 0
+    assert len(Store(f"{s3_url}/prefix/tiny").committed()) == 2
+    capsys.readouterr()
+    assert pipeline.main(arguments) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_storage_that_cannot_be_written_is_one_line_and_exit_status_3(
+    study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert pipeline.main([str(study_file), "--set", f"storage={tmp_path}/file"]) == 3
+    captured = capsys.readouterr()
+    assert captured.err.startswith("storage: ")
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_results_in_memory_come_back_to_the_process_that_started_the_sweep(study_file: Path, tmp_path: Path) -> None:
+    arguments = [str(study_file), "--set", f"storage=memory://{tmp_path.name}", "--set", "lottery.rounds=1"]
+    assert pipeline.main(arguments) == 0
+    store = Store(f"memory://{tmp_path.name}/tiny")
+    assert len(store.committed()) == 4  # a start and a round of each method
+    assert store.read("results.parquet")
+
+
 def test_a_dry_run_starts_nothing(study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pipeline.main([str(study_file), "--dry-run"]) == 0
     printed = capsys.readouterr().out
@@ -73,7 +106,6 @@ def test_a_dry_run_starts_nothing(study_file: Path, tmp_path: Path, capsys: pyte
         ("methods=[loin]", "did you mean 'lion'?"),
         ("backbone.name=resnet81", "did you mean"),
         ("storage=nope://x", "storage: 'nope://x' cannot be used"),
-        ("storage=memory://x", "use a path or s3://"),
         ("datasets=[{name: mnist, num_train: 99999}]", "mnist"),
     ],
 )

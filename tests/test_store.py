@@ -11,8 +11,10 @@ import pytest
 from lion_ray.store import DONE, DamagedArtifactWarning, Store, find_files, open_url
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "s3":
+        return Store(f"{request.getfixturevalue('s3_url')}/prefix/study")
     url = {"local": str(tmp_path / "a b"), "memory": f"memory://{tmp_path.name}"}[request.param]
     return Store(f"{url}/study")
 

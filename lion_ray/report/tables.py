@@ -43,12 +43,11 @@ def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
 
 
 def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
-    """Write `results.parquet` and `study.json`; returns the text that ends a run."""
+    """Write `results.parquet`; returns the text that ends a run."""
     table = rows(plan, study)
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer)
     store.write(PARQUET, buffer.getvalue())
-    store.write("study.json", json.dumps(study.model_dump(mode="json"), indent=1, sort_keys=True).encode())
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
     return "\n".join([text_tables(table), *failed, *missing, f"results: {store.url}/{PARQUET}"])

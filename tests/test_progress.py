@@ -1,0 +1,58 @@
+"""What a person reads while a sweep runs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from lion_ray import config
+from lion_ray.experiments import expand
+from lion_ray.progress import Progress, clock, epoch_event
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(study_file: Path, stream: io.StringIO, *, share_unconverged: float = 0.0) -> str:
+    """Two rounds of two epochs, ten seconds apart, of an experiment with three rounds."""
+    experiment = expand(config.load(study_file, ["methods=[lion]"]))[0]
+    seconds = iter(range(0, 1000, 10))
+    progress = Progress(
+        experiments=[experiment], done_rounds={experiment.name: 0}, stream=stream, now=lambda: float(next(seconds) // 2)
+    )
+    for number in (0, 1):
+        for epoch in (0, 1):
+            record = {
+                "epoch": epoch,
+                "loss": 1.0,
+                "val_accuracy": 0.875,
+                "health": {"x.share_unconverged": share_unconverged},
+            }
+            progress.show(epoch_event(experiment, number, 0.5, record))
+    progress.finish()
+    return stream.getvalue()
+
+
+def test_a_log_has_a_line_per_epoch_without_control_codes(study_file: Path) -> None:
+    lines = shown(study_file, io.StringIO()).splitlines()
+    assert len(lines) == 4
+    assert "\x1b" not in "".join(lines)
+    assert "0/1 done  mnist/lion seed 0  round 0/2  epoch 1/2  loss 1.000  val 0.875  density 0.500  left ?" in lines[0]
+    assert lines[3].endswith("left 00:20")  # two epochs to go, ten seconds each
+
+
+def test_a_terminal_keeps_the_lines_of_finished_rounds(study_file: Path) -> None:
+    text = shown(study_file, Terminal())
+    assert text.count("\n") == 2
+    assert "\r\x1b[K" in text
+
+
+def test_solves_that_do_not_converge_are_said_loudly(study_file: Path) -> None:
+    text = shown(study_file, io.StringIO(), share_unconverged=0.25)
+    assert "WARNING mnist/lion seed 0: 25.0% of the equilibrium solves did not converge" in text
+
+
+def test_times_are_readable() -> None:
+    assert [clock(value) for value in (0, 59.6, 61, 3600)] == ["00:00", "01:00", "01:01", "1:00:00"]

@@ -73,7 +73,7 @@ def find_study(path: str) -> Path:
     """
     if Path(path).exists() or Path(path).name != path:
         return Path(path)
-    shipped = {file.name: file for folder in _shipped_folders() for file in sorted(folder.glob("*.yaml"))}
+    shipped = {file.name: file for file in _shipped_folder().glob("*.yaml")}
     if path not in shipped:
         raise StudyError(path, "", f"no such file here or among the shipped studies; {nearest(path, shipped)}")
     return shipped[path]
@@ -91,10 +91,10 @@ def open_store(study: Study, *, source: str) -> Store:
         raise StudyError(source, "storage", f"'{study.storage}' cannot be used: {error}") from error
 
 
-def _shipped_folders() -> list[Path]:
-    """Inside an installed wheel, and beside the package in a source tree."""
+def _shipped_folder() -> Path:
+    """Inside the package in an installed wheel, beside it in a source tree."""
     package = Path(__file__).parent
-    return [folder for folder in (package / "_pipelines", package.parent / "pipelines") if folder.is_dir()]
+    return package / "_pipelines" if (package / "_pipelines").is_dir() else package.parent / "pipelines"
 
 
 if __name__ == "__main__":

@@ -61,9 +61,12 @@ class ProcessGroup(Team):
         return total
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """DDP, if there is anything to train; the frozen backbone's buffers are not sent around."""
+        """DDP over what is trained; every worker has loaded the frozen weights itself, so they are not sent around."""
+        frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+        frozen += [name for name, _ in module.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, frozen)
         ids = [self._device.index] if self._device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+        return DistributedDataParallel(module, device_ids=ids)
 
 
 def backend(resources: ResourcesConfig) -> str:

@@ -64,7 +64,7 @@ class ProcessGroup(Team):
         """DDP over what is trained; every worker has loaded the frozen weights itself, so they are not sent around."""
         frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
         frozen += [name for name, _ in module.named_buffers()]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, frozen)
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, frozen)  # type: ignore[no-untyped-call]
         ids = [self._device.index] if self._device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=ids)
 

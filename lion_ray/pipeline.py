@@ -17,7 +17,7 @@ from lion_ray.experiments import expand
 from lion_ray.planning import describe, make_plan
 from lion_ray.store import Store
 
-FAILED, BAD_INPUT, BAD_STORAGE = 1, 2, 3
+FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"storage: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_STORAGE
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where this one ended", file=sys.stderr)
+        return INTERRUPTED
 
 
 def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> int:

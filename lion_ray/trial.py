@@ -58,6 +58,7 @@ def prepare_process(resources: ResourcesConfig, *, deterministic: bool) -> torch
     """Give torch the granted cores, and the device that was granted."""
     torch.set_num_threads(resources.cpus)
     _keep_freed_memory()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     torch.use_deterministic_algorithms(deterministic)
     return torch.device("cuda" if resources.gpus and torch.cuda.is_available() else "cpu")
 

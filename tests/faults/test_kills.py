@@ -18,7 +18,8 @@ import pytest
 from lion_ray.store import Store
 from tests.helpers import artifacts
 
-NUM_KILLS = 8
+LEAST_KILLS = 5
+LONGER = ["--set", "lottery.rounds=5", "--set", "train.epochs=6"]
 RUN = [sys.executable, "-m", "lion_ray.pipeline"]
 
 
@@ -52,24 +53,29 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path, workers: int) -> None:
     def command(storage: str) -> list[str]:
-        return [*RUN, "smoke.yaml", "--set", f"storage={tmp_path / storage}", "--set", f"resources.workers={workers}"]
+        where = ["--set", f"storage={tmp_path / storage}", "--set", f"resources.workers={workers}"]
+        return [*RUN, "smoke.yaml", *LONGER, *where]
 
     assert subprocess.run(command("undisturbed"), stdout=subprocess.DEVNULL, check=False).returncode == 0
     draw = random.Random(workers)
-    committed: list[int] = []
-    for number in range(NUM_KILLS):
-        process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait = draw.uniform(1.0, 45.0)
-        try:
-            process.wait(timeout=wait)
-        except subprocess.TimeoutExpired:
-            killed = kill_everything(process)
-            time.sleep(1.0)
-            assert not [pid for pid in killed if alive(pid)]
+    committed = [0]
+    while killed := kill_once(command("killed"), draw.uniform(5.0, 40.0)):
         committed.append(len(Store(str(tmp_path / "killed" / "smoke")).committed()))
-        print(f"kill {number} after {wait:.1f} s: {committed[-1]} keys committed")
+        print(f"kill {len(committed) - 1}: {len(killed)} processes, {committed[-1]} keys committed", flush=True)
+    assert len(committed) > LEAST_KILLS
     assert committed == sorted(committed)
-    assert subprocess.run(command("killed"), check=False).returncode == 0
     killed_run, undisturbed = (artifacts(Store(str(tmp_path / name / "smoke"))) for name in ("killed", "undisturbed"))
     assert killed_run == undisturbed
-    assert not list((tmp_path / "killed").rglob("*.part"))
+
+
+def kill_once(command: list[str], after: float) -> list[int]:
+    """Start `command` and kill it with all it started; the killed processes, none if it came to its end before."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert process.wait(timeout=after) == 0
+    except subprocess.TimeoutExpired:
+        killed = kill_everything(process)
+        time.sleep(1.0)
+        assert not [pid for pid in killed if alive(pid)]
+        return killed
+    return []

@@ -18,7 +18,7 @@ import pytest
 from lion_ray.store import Store
 from tests.helpers import artifacts
 
-LEAST_KILLS = 5
+LEAST_KILLS = 3
 LONGER = ["--set", "lottery.rounds=5", "--set", "train.epochs=6"]
 RUN = [sys.executable, "-m", "lion_ray.pipeline"]
 
@@ -56,13 +56,15 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path
         where = ["--set", f"storage={tmp_path / storage}", "--set", f"resources.workers={workers}"]
         return [*RUN, "smoke.yaml", *LONGER, *where]
 
+    started = time.monotonic()
     assert subprocess.run(command("undisturbed"), stdout=subprocess.DEVNULL, check=False).returncode == 0
+    whole = time.monotonic() - started
     draw = random.Random(workers)
     committed = [0]
-    while killed := kill_once(command("killed"), draw.uniform(5.0, 40.0)):
+    while killed := kill_once(command("killed"), draw.uniform(0.2, 0.7) * whole):
         committed.append(len(Store(str(tmp_path / "killed" / "smoke")).committed()))
         print(f"kill {len(committed) - 1}: {len(killed)} processes, {committed[-1]} keys committed", flush=True)
-    assert len(committed) > LEAST_KILLS
+    assert len(committed) - 1 >= LEAST_KILLS
     assert committed == sorted(committed)
     killed_run, undisturbed = (artifacts(Store(str(tmp_path / name / "smoke"))) for name in ("killed", "undisturbed"))
     assert killed_run == undisturbed

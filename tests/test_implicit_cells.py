@@ -124,7 +124,7 @@ def test_conv_state_is_the_image_divided_by_the_stride_rounded_up(stride: int, s
     cell = ConvCell(3, 4, stride=stride, dilation=2, kernel_size=5, generator=seeded())
     injected = cell.inject(torch.ones(2, 3, *size))
     assert injected.shape == (2, 4, -(-size[0] // stride), -(-size[1] // stride))
-    assert cell.step(cell.zero_state(injected), injected).shape == injected.shape
+    assert cell.step(cell.start(injected), injected).shape == injected.shape
     assert cell.vjp(injected, injected).shape == injected.shape
 
 

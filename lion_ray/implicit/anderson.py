@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lion_ray.implicit.norms import flat
 from lion_ray.implicit.solvers import Advance, Solver, per_sample
 
 
@@ -116,7 +117,7 @@ class Anderson(Solver[History]):
 
 def _inner_products(columns: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """Inner product of each column with x, per sample: (B, k)."""
-    return torch.stack([(column * x).contiguous().flatten(1).sum(1) for column in columns], dim=1)
+    return torch.stack([flat(column * x).sum(1) for column in columns], dim=1)
 
 
 def _grow(products: Tensor, newest: Tensor) -> Tensor:

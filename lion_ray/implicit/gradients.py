@@ -1,8 +1,8 @@
 """How a gradient is sent through an equilibrium: modes as values behind one interface.
 
-`Implicit` solves y = J^T y + g at z* (implicit function theorem), in memory that does not depend on the number of
-solver steps. `Unrolled` differentiates the solver's own steps: the reference, with memory that grows by step.
-A mode that only changes how y is found (Jacobian-free, Neumann) is another leaf of `AdjointGradient`.
+`Implicit` solves y = J^T y + g at z* (implicit function theorem); `Neumann` cuts its series after k terms and
+`OneStep` after none. All three need memory that does not depend on the number of solver steps. `Unrolled`
+differentiates the solver's own steps: the reference, with memory that grows by step.
 First-order only: a second backward raises. Chosen by config, called by `layer.ImplicitLayer`.
 """
 
@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from lion_ray.implicit.cells import Cell
-from lion_ray.implicit.norms import sum_norm
+from lion_ray.implicit.norms import distance_and_residual, sum_norm
 from lion_ray.implicit.picard import Picard
 from lion_ray.implicit.solution import Solution
 from lion_ray.implicit.solvers import FixedPointMap, Solver, check_settings, solve
 
-ForwardSolve: TypeAlias = Callable[[FixedPointMap], Solution]
+ForwardSolve: TypeAlias = Callable[[FixedPointMap, Tensor], Solution]
 Observer: TypeAlias = Callable[[Solution], None]
 _PICARD = Picard()
 
@@ -42,26 +42,20 @@ class Unrolled(Gradient):
     """Differentiate through every solver step. Anderson's mixing weights count as constants: compare with Picard."""
 
     def equilibrium(self, cell: Cell, injected: Tensor, *, forward: ForwardSolve, observe: Observer) -> Solution:
-        return forward(partial(cell.step, injected=injected))
+        return forward(partial(cell.step, injected=injected), cell.start(injected))
 
 
 class AdjointGradient(Gradient):
-    """z* is found without a graph; one tracked evaluation f(z*) then sends y on to W, U, b and u.
-
-    Parameter gradients come from ordinary autograd nodes, so DDP hooks and partial `requires_grad` work as usual.
-    """
+    """z* is found without a graph; backward turns the incoming g into y and sends y on to W, U, b and u."""
 
     @abstractmethod
-    def adjoint(self, pull_back: FixedPointMap, grad: Tensor) -> Solution:
-        """Solve for y (B, ...) given `pull_back(y) = J^T y` and g = `grad` (B, ...)."""
+    def adjoint(self, pull_back: FixedPointMap, grad: Tensor, observe: Observer) -> Tensor:
+        """y (B, ...), exact or not, for y = J^T y + g, given `pull_back(y) = J^T y` and g = `grad` (B, ...)."""
 
     def equilibrium(self, cell: Cell, injected: Tensor, *, forward: ForwardSolve, observe: Observer) -> Solution:
         with torch.no_grad():
-            solution = forward(partial(cell.step, injected=injected))
-        if not (torch.is_grad_enabled() and (injected.requires_grad or cell.W.requires_grad)):
-            return solution
-        tracked = cell.step(solution.z, injected)
-        z: Tensor = _Adjoint.apply(tracked, solution.z, cell.W.detach(), cell, self, observe)
+            solution = forward(partial(cell.step, injected=injected), cell.start(injected))
+        z: Tensor = _Adjoint.apply(injected, cell.W, solution.z, cell, self, observe)
         return replace(solution, z=z)
 
 
@@ -76,19 +70,55 @@ class Implicit(AdjointGradient):
     def __post_init__(self) -> None:
         check_settings(tolerance=self.tolerance, max_steps=self.max_steps)
 
-    def adjoint(self, pull_back: FixedPointMap, grad: Tensor) -> Solution:
-        return solve(
-            lambda y: pull_back(y) + grad,
+    def adjoint(self, pull_back: FixedPointMap, grad: Tensor, observe: Observer) -> Tensor:
+        """y within tolerance."""
+        solution = solve(
+            lambda y: pull_back(y).add_(grad),
             grad,
             solver=self.solver,
             tolerance=self.tolerance,
             max_steps=self.max_steps,
             norm=sum_norm,
         )
+        observe(solution)
+        return solution.z
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneStep(AdjointGradient):
+    """y = g: the gradient of the last step alone, "Jacobian-free" (Fung et al., AAAI 2022).
+
+    There is no backward solve to observe. The relative error is at most gamma / (1 - gamma) in the 1-norm.
+    """
+
+    def adjoint(self, pull_back: FixedPointMap, grad: Tensor, observe: Observer) -> Tensor:
+        return grad
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neumann(AdjointGradient):
+    """y = g + J^T g + ... + (J^T)^k g, cut after `k` products (Geng et al., "On training implicit models", 2021)."""
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k is {self.k}: give at least 1 product, or use OneStep()")
+
+    def adjoint(self, pull_back: FixedPointMap, grad: Tensor, observe: Observer) -> Tensor:
+        """The first k + 1 terms."""
+        previous = y = grad
+        for _ in range(self.k):
+            previous, y = y, pull_back(y).add_(grad)
+        _, residual = distance_and_residual(previous, y, sum_norm)
+        steps = torch.full_like(residual, self.k, dtype=torch.int64)
+        done = residual.isfinite()  # it is cut by choice: what is left is reported as residual, not as failure
+        observe(Solution(z=y, residual=residual, num_steps=steps, converged=done, fallback=torch.zeros_like(steps)))
+        return y
 
 
 class _Adjoint(torch.autograd.Function):
-    """Identity on z*; backward replaces the incoming g by y and hands it to the tracked evaluation.
+    """Identity on z*; backward replaces the incoming g by y and hands it to the cell's inputs.
 
     The weight is saved as a tensor: changing it between forward and backward is an error, as everywhere in autograd.
     """
@@ -96,14 +126,14 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: FunctionCtx,
-        tracked: Tensor,
-        z_star: Tensor,
+        injected: Tensor,
         weight: Tensor,
+        z_star: Tensor,
         cell: Cell,
         gradient: AdjointGradient,
         observe: Observer,
     ) -> Tensor:
-        ctx.save_for_backward(tracked, weight)
+        ctx.save_for_backward(weight, z_star)
         ctx.how = (cell, gradient, observe)  # type: ignore[attr-defined]
         return z_star.view_as(z_star)
 
@@ -111,9 +141,11 @@ class _Adjoint(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Solve for y and send it on."""
-        (tracked, weight), (cell, gradient, observe) = ctx.saved_tensors, ctx.how
+        (weight, z_star), (cell, gradient, observe) = ctx.saved_tensors, ctx.how
         with torch.autocast(grad.device.type, enabled=False):
-            slope = cell.slope(tracked)
-            solution = gradient.adjoint(lambda y: cell.pull_back(weight, slope * y), grad.contiguous())
-        observe(solution)
-        return solution.z, None, None, None, None, None
+            slope = cell.slope(z_star)
+            grad = torch.empty_like(z_star).copy_(grad)  # in the layout of the states
+            y = gradient.adjoint(lambda y: cell.pull_back(weight, slope * y), grad, observe)
+            y = slope * y
+            weight_gradient = cell.weight_gradient(z_star, y) if ctx.needs_input_grad[1] else None
+        return y, weight_gradient, None, None, None, None

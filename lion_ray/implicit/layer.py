@@ -61,10 +61,9 @@ class ImplicitLayer(nn.Module):
     def solve(self, u: Tensor) -> Solution:
         """The whole solution, in the precision of the solve; its z is differentiable."""
         with torch.autocast(u.device.type, enabled=False):
-            injected = self.cell.inject(self._in_solve_precision(u)).contiguous()
+            injected = self.cell.inject(self._in_solve_precision(u))
             forward = partial(
                 solve,
-                z0=self.cell.zero_state(injected),
                 solver=self.solver,
                 tolerance=self.tolerance,
                 max_steps=self.max_steps,
@@ -92,7 +91,7 @@ class ImplicitLayer(nn.Module):
         return {**self._forward_tally.figures(), **backward, "bound_used": bound_used}
 
     def _in_solve_precision(self, u: Tensor) -> Tensor:
-        """Reduced-precision inputs are raised to the parameters' precision; the layout becomes the standard one."""
+        """Reduced-precision inputs are raised to the parameters' precision."""
         precision = self.cell.W.dtype
         if precision not in (torch.float32, torch.float64):
             raise ValueError(f"parameters are {precision}: keep them float32 or float64 and use autocast instead")
@@ -100,4 +99,4 @@ class ImplicitLayer(nn.Module):
             u = u.to(precision)
         if u.dtype != precision:
             raise ValueError(f"input is {u.dtype}, parameters are {precision}: convert one of them with .to()")
-        return u.contiguous()
+        return u

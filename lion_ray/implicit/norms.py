@@ -15,14 +15,21 @@ from torch import Tensor
 Norm: TypeAlias = Callable[[Tensor], Tensor]
 
 
+def flat(x: Tensor) -> Tensor:
+    """Each sample's entries in the order of memory, (B, n); channels_last states are viewed, not copied."""
+    if x.dim() == 4 and not x.is_contiguous():
+        x = x.permute(0, 2, 3, 1)
+    return x.contiguous().flatten(1)
+
+
 def max_norm(x: Tensor) -> Tensor:
     """Largest absolute entry of each sample: (B, ...) -> (B,). NaN stays NaN."""
-    return x.contiguous().flatten(1).abs().amax(1)
+    return flat(x).abs().amax(1)
 
 
 def sum_norm(x: Tensor) -> Tensor:
     """Sum of absolute entries of each sample: (B, ...) -> (B,)."""
-    return x.contiguous().flatten(1).abs().sum(1)
+    return flat(x).abs().sum(1)
 
 
 def distance_and_residual(z: Tensor, value: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:

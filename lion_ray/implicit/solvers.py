@@ -67,14 +67,16 @@ def solve(
     not depend on it. Raises ValueError for a setting out of range.
     """
     check_settings(tolerance=tolerance, max_steps=max_steps, check_every=check_every)
-    z, state, progress = z0, solver.init(z0), _begin(z0)
+    z, state, progress, all_active = z0, solver.init(z0), _begin(z0), True
     for step in range(1, max_steps + 1):
         value = f(z)
         with torch.no_grad():
             distance, residual = distance_and_residual(z, value, norm)
-        progress = _terminate(_record(progress, value, residual), tolerance)
-        if step == max_steps or (step % check_every == 0 and not bool(progress.active.any())):
+        progress = _terminate(_record(progress, value, residual, all_active), tolerance)
+        num_active = int(progress.active.sum()) if step % check_every == 0 else None
+        if step == max_steps or num_active == 0:
             break
+        all_active = num_active == len(z0)
         advance = solver.step(state, z=z, value=value, distance=distance)
         z, state, progress = advance.z, advance.state, _count_fallback(progress, advance.fallback)
     return progress.solution
@@ -99,12 +101,12 @@ def _begin(z0: Tensor) -> _Progress:
     return _Progress(solution=solution, active=~no)
 
 
-def _record(progress: _Progress, value: Tensor, residual: Tensor) -> _Progress:
-    """Give the active samples their new value; the others keep theirs."""
+def _record(progress: _Progress, value: Tensor, residual: Tensor, all_active: bool) -> _Progress:
+    """Give the active samples their new value; the others keep theirs. The mask is a pass that all active need not."""
     old, active = progress.solution, progress.active
     new = replace(
         old,
-        z=torch.where(per_sample(active, value), value, old.z),
+        z=value if all_active else torch.where(per_sample(active, value), value, old.z),
         residual=torch.where(active, residual, old.residual),
         num_steps=old.num_steps + active,
     )

@@ -17,7 +17,18 @@ from torch import Tensor, nn
 
 from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen
-from lion_ray.implicit import Anderson, Cell, ConvCell, Implicit, ImplicitLayer, LinearCell, Picard, Unrolled
+from lion_ray.implicit import (
+    Anderson,
+    Cell,
+    ConvCell,
+    Implicit,
+    ImplicitLayer,
+    LinearCell,
+    Picard,
+    Unrolled,
+    add_patches,
+    linear_rows,
+)
 from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
 from lion_ray.methods.registry import Method
 
@@ -117,19 +128,9 @@ class InputPrompt(EquilibriumPrompt):
 
     def forward(self, x: Tensor) -> Tensor:
         """The prompted images."""
-        height, width = x.shape[-2:]
-        return x + spread(self.equilibrium(x), self.V.to(x.dtype))[..., :height, :width]
-
-
-def spread(z: Tensor, V: Tensor) -> Tensor:
-    """Patches of an image from a state: the transpose of a convolution with kernel = stride, as one matrix product.
-
-    z (B, c, h, w) and V (c, 3, s, s) to (B, 3, h s, w s) in channels_last order; 5 x faster than `conv_transpose2d`.
-    """
-    (batch, _, height, width), (_, colours, stride, _) = z.shape, V.shape
-    patches = z.permute(0, 2, 3, 1) @ V.permute(0, 2, 3, 1).flatten(1)
-    grid = patches.reshape(batch, height, width, stride, stride, colours).transpose(2, 3)
-    return grid.reshape(batch, height * stride, width * stride, colours).permute(0, 3, 1, 2)
+        z = self.equilibrium(x).permute(0, 2, 3, 1)
+        patches = linear_rows(z, self.V.to(x.dtype).permute(2, 3, 1, 0).flatten(0, 2))
+        return add_patches(x, patches, self.V.shape[-1])
 
 
 class OutputPrompt(EquilibriumPrompt):

@@ -38,7 +38,7 @@ class InputOptions(Frozen):
 
     channels: int = Field(default=8, ge=1)
     kernel: int = Field(default=3, ge=1)
-    stride: int = Field(default=4, ge=1)
+    stride: int = Field(default=8, ge=1)
     groups: int = Field(default=1, ge=1)
     dilation: int = Field(default=1, ge=1)
     lr_multiplier: float = Field(default=1.0, gt=0)

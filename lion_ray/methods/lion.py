@@ -38,7 +38,7 @@ class InputOptions(Frozen):
 
     channels: int = Field(default=8, ge=1)
     kernel: int = Field(default=3, ge=1)
-    stride: int = Field(default=4, ge=1)
+    stride: int = Field(default=8, ge=1)
     groups: int = Field(default=1, ge=1)
     dilation: int = Field(default=1, ge=1)
     lr_multiplier: float = Field(default=1.0, gt=0)
@@ -129,7 +129,7 @@ class InputPrompt(EquilibriumPrompt):
     def forward(self, x: Tensor) -> Tensor:
         """The prompted images."""
         z = self.equilibrium(x).permute(0, 2, 3, 1)
-        patches = linear_rows(z, self.V.to(x.dtype).permute(2, 3, 1, 0).flatten(0, 2))
+        patches = linear_rows(z, self.V.to(x.dtype).permute(0, 2, 3, 1).flatten(1).t())
         return add_patches(x, patches, self.V.shape[-1])
 
 

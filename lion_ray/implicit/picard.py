@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lion_ray.implicit.solvers import Advance, Solver
@@ -23,4 +22,4 @@ class Picard(Solver[None]):
         return None
 
     def step(self, state: None, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[None]:
-        return Advance(z=value, state=None, fallback=torch.zeros_like(distance, dtype=torch.bool))
+        return Advance(z=value, state=None)

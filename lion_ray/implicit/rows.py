@@ -20,7 +20,8 @@ ROW_TILE, FEATURE_TILE = 16, 8
 
 def linear_rows(x: Tensor, weight: Tensor) -> Tensor:
     """x weight^T over the last dimension: (..., n), (m, n) -> (..., m), contiguous. Autocast does not enter."""
-    result: Tensor = _LinearRows.apply(x.reshape(-1, weight.shape[1]), weight)
+    rows = x.reshape(-1, weight.shape[1])
+    result: Tensor = _LinearRows.apply(rows, weight) if torch.is_grad_enabled() else _padded_product(rows, weight)
     return result.reshape(*x.shape[:-1], weight.shape[0])
 
 
@@ -47,10 +48,14 @@ class _LinearRows(torch.autograd.Function):
 
 def _padded_product(rows: Tensor, weight: Tensor) -> Tensor:
     (num_rows, num_inputs), num_outputs = rows.shape, weight.shape[0]
-    with torch.autocast(rows.device.type, enabled=False):
-        missing_inputs = -num_inputs % FEATURE_TILE
-        padded = _pad(rows, -num_rows % ROW_TILE, missing_inputs)
-        result = F.linear(padded, _pad(weight, -num_outputs % FEATURE_TILE, missing_inputs))
+    missing_inputs = -num_inputs % FEATURE_TILE
+    padded = _pad(rows, -num_rows % ROW_TILE, missing_inputs)
+    weight = _pad(weight, -num_outputs % FEATURE_TILE, missing_inputs)
+    if torch.is_autocast_enabled(rows.device.type):  # entering the context costs more than a small product
+        with torch.autocast(rows.device.type, enabled=False):
+            result = F.linear(padded, weight)
+    else:
+        result = F.linear(padded, weight)
     if result.shape == (num_rows, num_outputs):
         return result
     return result[:num_rows, :num_outputs].clone(memory_format=torch.contiguous_format)

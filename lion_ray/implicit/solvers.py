@@ -25,11 +25,11 @@ FixedPointMap: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Advance(Generic[State]):
-    """The next iterate (B, ...), the solver's next state, and which samples (B,) bool took a fallback step."""
+    """The next iterate (B, ...), the solver's next state, and which samples (B,) bool took a fallback step, if any."""
 
     z: Tensor
     state: State
-    fallback: Tensor
+    fallback: Tensor | None = None
 
 
 class Solver(ABC, Generic[State]):
@@ -104,13 +104,12 @@ def _begin(z0: Tensor) -> _Progress:
 def _record(progress: _Progress, value: Tensor, residual: Tensor, all_active: bool) -> _Progress:
     """Give the active samples their new value; the others keep theirs. The mask is a pass that all active need not."""
     old, active = progress.solution, progress.active
-    new = replace(
-        old,
-        z=value if all_active else torch.where(per_sample(active, value), value, old.z),
-        residual=torch.where(active, residual, old.residual),
-        num_steps=old.num_steps + active,
-    )
-    return replace(progress, solution=new)
+    if not all_active:
+        value, residual = (
+            torch.where(per_sample(active, value), value, old.z),
+            torch.where(active, residual, old.residual),
+        )
+    return replace(progress, solution=replace(old, z=value, residual=residual, num_steps=old.num_steps + active))
 
 
 def _terminate(progress: _Progress, tolerance: float) -> _Progress:
@@ -118,10 +117,13 @@ def _terminate(progress: _Progress, tolerance: float) -> _Progress:
     residual = progress.solution.residual
     converged = residual <= tolerance
     solution = replace(progress.solution, converged=converged)
-    return _Progress(solution=solution, active=progress.active & ~converged & residual.isfinite())
+    hopeful = (residual > tolerance) & (residual < math.inf)  # neither where it is NaN
+    return _Progress(solution=solution, active=progress.active & hopeful)
 
 
-def _count_fallback(progress: _Progress, fallback: Tensor) -> _Progress:
+def _count_fallback(progress: _Progress, fallback: Tensor | None) -> _Progress:
+    if fallback is None:
+        return progress
     old = progress.solution
     return replace(progress, solution=replace(old, fallback=old.fallback + (fallback & progress.active)))
 

@@ -2,7 +2,8 @@
 
 step    one training step of LION, both prompts at default settings, W at its bound, against the floor: one step
         through the same frozen backbone with gradients to a learned additive image. 224 px, batch 16, channels_last.
-solver  solve and gradient against torchdeq 0.1.0 (Anderson, implicit function theorem): same cell, tolerance, batch.
+solver  solve and gradient, from U u + b on, against torchdeq 0.1.0 (Anderson, implicit function theorem): same cell,
+        tolerance and batch.
 memory  peak bytes of solve and gradient with 6 and with 60 steps, implicit and unrolled.
 
 Prints the tables and writes equilibrium_cost.json beside this file.
@@ -112,7 +113,14 @@ def ours(cell: Cell, u: Tensor, gamma: float) -> Callable[[], None]:
     with torch.no_grad():
         cell.W.mul_(100)
     layer = ImplicitLayer(cell, gradient=Implicit(tolerance=TOLERANCE), gamma=gamma, tolerance=TOLERANCE)
-    return lambda: torch.autograd.backward(layer(u).square().sum())
+    leaf = cell.inject(u).detach().requires_grad_()
+    cell.inject = lambda u: u  # type: ignore[method-assign]
+
+    def run() -> None:
+        leaf.grad = cell.W.grad = None
+        torch.autograd.backward(layer(leaf).square().sum())
+
+    return run
 
 
 def theirs(cell: Cell, u: Tensor) -> Callable[[], None]:
@@ -123,10 +131,11 @@ def theirs(cell: Cell, u: Tensor) -> Callable[[], None]:
         f_solver="anderson", b_solver="anderson", f_max_iter=60, b_max_iter=60,
         f_tol=TOLERANCE, b_tol=TOLERANCE, f_stop_mode="rel", b_stop_mode="rel", ift=True,
     )  # fmt: skip
+    leaf = cell.inject(u).detach().requires_grad_()
 
     def run() -> None:
-        injected = cell.inject(u)
-        z, _ = deq(lambda z: torch.tanh(cell.recur(cell.W, z) + injected), torch.zeros_like(injected))
+        leaf.grad = cell.W.grad = None
+        z, _ = deq(lambda z: torch.tanh(cell.recur(cell.W, z) + leaf), torch.zeros_like(leaf))
         torch.autograd.backward(z[-1].square().sum())
 
     return run
@@ -155,7 +164,7 @@ def peak_bytes(gradient: type[Implicit | Unrolled], steps: int) -> int:
         torch.autograd.backward(layer(images).sum())
     assert layer.health()["steps_max"] == steps
     peak = held = 0
-    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
         peak = max(peak, held)

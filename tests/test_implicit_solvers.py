@@ -207,6 +207,7 @@ def test_collinear_differences_give_the_picard_step_to_that_sample_only(directio
     for z, error in zip(points, errors, strict=True):
         advance = solver.step(state, z=z, value=z + error, distance=sum_norm(error))
         state = advance.state
+    assert advance.fallback is not None
     assert advance.fallback.tolist() == [True, False]
     assert torch.equal(advance.z[0], points[-1][0] + errors[-1][0])
     torch.testing.assert_close(advance.z[1], torch.tensor([2.0, 4 / 3]))

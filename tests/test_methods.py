@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -23,7 +25,7 @@ def images(backbone: Backbone, batch: int = 2) -> torch.Tensor:
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def lion(backbone: Backbone, num_classes: int = 5, **options: object) -> methods.AdaptedModel:
+def lion(backbone: Backbone, num_classes: int = 5, **options: Any) -> methods.AdaptedModel:
     return methods.build(MethodConfig(name="lion", **options), backbone, num_classes=num_classes, seed=0)
 
 
@@ -101,6 +103,43 @@ def test_without_the_input_prompt_features_are_fixed() -> None:
     assert not lion(load("resnet18"), output=False).features_are_fixed
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "broyden"},
+        {"solver": "anderson"},
+        {"gradient": "one_step"},
+        {"gradient": {"neumann": 2}},
+        {"gradient": "unrolled"},
+        {"cell": "explicit"},
+        {"cell": "explicit", "depth": 3},
+    ],
+)
+def test_every_choice_of_solver_gradient_and_cell_trains_both_prompts(options: dict[str, Any]) -> None:
+    model, backbone = lion(load("resnet18"), **options), load("resnet18")
+    assert torch.equal(model.body(images(backbone)), backbone(images(backbone)))
+    optimizer = torch.optim.SGD(model.parameter_groups(0.01))
+    for _ in range(2):
+        optimizer.zero_grad()
+        torch.autograd.backward(model(images(backbone)).square().sum())
+        optimizer.step()
+        model.project_()
+    for name, parameter in model.trained().items():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.abs().sum() > 0), name
+    assert set(model.prunable()) <= set(model.trained())
+    assert all(value <= 1 for name, value in model.health().items() if name.endswith("bound_used"))
+
+
+def test_an_explicit_stack_has_a_w_between_its_layers_only() -> None:
+    def shapes(depth: int) -> list[tuple[int, ...]]:
+        model = lion(load("resnet18"), input=False, cell="explicit", depth=depth)
+        return [tuple(model.trained()[name].shape) for name in model.prunable()]
+
+    assert shapes(1) == [(64, 512), (512, 64)]
+    assert shapes(2) == [(64, 512), (64, 64), (64, 512), (512, 64)]
+
+
 def test_the_seed_fixes_every_draw() -> None:
     backbone = load("resnet18")
     one, same = lion(backbone).trained(), lion(backbone).trained()
@@ -125,6 +164,7 @@ def test_the_backbone_stays_in_evaluation_mode() -> None:
         ({"name": "lion", "input": {"kernel": 4}}, "odd"),
         ({"name": "lion", "input": {"groups": 3}}, "divide"),
         ({"name": "lion", "input": False, "output": False}, "use method linear"),
+        ({"name": "lion", "depth": 2}, "add cell: explicit"),
         ({"name": "linear", "width": 3}, "width: unknown key"),
     ],
 )

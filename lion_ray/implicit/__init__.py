@@ -4,8 +4,10 @@
 """
 
 from lion_ray.implicit.anderson import Anderson
+from lion_ray.implicit.broyden import Broyden
 from lion_ray.implicit.cells import Cell, LinearCell
 from lion_ray.implicit.convolution import ConvCell
+from lion_ray.implicit.explicit import ExplicitLayer
 from lion_ray.implicit.gradients import AdjointGradient, Gradient, Implicit, Neumann, OneStep, Unrolled
 from lion_ray.implicit.layer import DEFAULT_GAMMA, ImplicitLayer
 from lion_ray.implicit.norms import max_norm, sum_norm
@@ -20,8 +22,10 @@ __all__ = [
     "DEFAULT_GAMMA",
     "AdjointGradient",
     "Anderson",
+    "Broyden",
     "Cell",
     "ConvCell",
+    "ExplicitLayer",
     "Gradient",
     "Implicit",
     "ImplicitLayer",

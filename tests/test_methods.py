@@ -10,7 +10,6 @@ import torch
 from lion_ray import backbones, methods
 from lion_ray.backbones import Backbone
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
-from lion_ray.implicit import add_patches, linear_rows, patches_of
 
 FAMILIES = ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "resnet18", "convnext_atto", "efficientnet_lite0"]
 
@@ -64,20 +63,6 @@ def test_the_input_prompt_keeps_any_image_size(size: int) -> None:
         model.body.prompt.V.normal_(generator=torch.Generator().manual_seed(0))  # type: ignore[operator]
         x = torch.randn(2, 3, size, size)
         assert model.body.prompt(x).shape == x.shape
-
-
-@pytest.mark.parametrize("size", [(16, 12), (15, 9)])
-def test_the_input_prompt_is_the_transpose_of_the_patch_convolution(size: tuple[int, int]) -> None:
-    x, weight = torch.randn(2, 3, *size), torch.randn(5, 3, 4, 4)
-    z = torch.randn(2, 5, -(-size[0] // 4), -(-size[1] // 4))
-    patches = linear_rows(z.permute(0, 2, 3, 1), weight.permute(2, 3, 1, 0).flatten(0, 2))
-    expected = x + torch.nn.functional.conv_transpose2d(z, weight, stride=4)[..., : size[0], : size[1]]
-    found = add_patches(x, patches, 4)
-    assert torch.allclose(found, expected, atol=1e-5)
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    convolved = torch.nn.functional.conv2d(x[..., :8, :8], weight, stride=4)
-    product = linear_rows(patches_of(x[..., :8, :8], 4), weight.permute(0, 2, 3, 1).flatten(1))
-    assert torch.allclose(product.permute(0, 3, 1, 2), convolved, atol=1e-4)
 
 
 def test_parameter_counts_are_the_closed_form() -> None:

@@ -34,8 +34,7 @@ from lion_ray.implicit import (
     Picard,
     Solver,
     Unrolled,
-    add_patches,
-    linear_rows,
+    write,
 )
 from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
 from lion_ray.methods.registry import Method
@@ -159,9 +158,7 @@ class InputPrompt(EquilibriumPrompt):
 
     def forward(self, x: Tensor) -> Tensor:
         """The prompted images."""
-        z = self.equilibrium(x).permute(0, 2, 3, 1)
-        patches = linear_rows(z, self.V.to(x.dtype).permute(0, 2, 3, 1).flatten(1).t())
-        return add_patches(x, patches, self.V.shape[-1])
+        return write(x, self.equilibrium(x), self.V.to(x.dtype))
 
 
 class OutputPrompt(EquilibriumPrompt):

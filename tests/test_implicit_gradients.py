@@ -12,9 +12,22 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from lion_ray.implicit import Anderson, Cell, ConvCell, Implicit, ImplicitLayer, LinearCell, Picard, Solver, Unrolled
+from lion_ray.implicit import (
+    Anderson,
+    Broyden,
+    Cell,
+    ConvCell,
+    Implicit,
+    ImplicitLayer,
+    LinearCell,
+    Neumann,
+    OneStep,
+    Picard,
+    Solver,
+    Unrolled,
+)
 
-SOLVERS = [Picard(), Anderson()]
+SOLVERS = [Picard(), Anderson(), Broyden()]
 KINDS = ["linear", "conv", "conv_grouped"]
 
 
@@ -214,6 +227,43 @@ def test_gradients_under_ddp_equal_plain_ones() -> None:
         dist.destroy_process_group()
     for name, parameter in layer.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neumann_approaches_the_implicit_gradient_at_the_rate_of_the_bound(kind: str) -> None:
+    u, layer = make_input(kind), make_layer(kind, Picard())
+    expected = gradients_of(layer, u)["u"]
+    errors = []
+    for gradient in (OneStep(), *(Neumann(k=k) for k in (1, 3, 60))):
+        layer.gradient = gradient
+        errors.append(float((gradients_of(layer, u)["u"] - expected).norm() / expected.norm()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] < 0.8 / 0.2
+    assert errors[-1] < 1e-5
+
+
+def test_one_step_is_the_gradient_of_the_last_evaluation() -> None:
+    layer, u = make_layer("conv", Picard()), make_input("conv")
+    layer.gradient = OneStep()
+    found = gradients_of(layer, u)
+    z = layer(u).detach()
+    u = u.clone().requires_grad_()
+    named = {**dict(layer.named_parameters()), "u": u}
+    loss = loss_of(lambda x: layer.cell.step(z, layer.cell.inject(x)), u)
+    for name, expected in zip(named, torch.autograd.grad(loss, list(named.values())), strict=True):
+        torch.testing.assert_close(found[name], expected, rtol=1e-9, atol=1e-10)
+    assert layer.health()["num_samples_backward"] == 0, "nothing was solved on the way back"
+
+
+def test_neumann_reports_what_it_leaves() -> None:
+    layer = make_layer("conv", Picard())
+    layer.gradient = Neumann(k=2)
+    torch.autograd.backward(layer(make_input("conv").requires_grad_()).sum())
+    health = layer.health()
+    assert health["steps_max_backward"] == 2
+    assert health["residual_max_backward"] > 1e-4
+    with pytest.raises(ValueError, match="k is 0"):
+        Neumann(k=0)
 
 
 def test_gradients_accumulate_over_two_calls_of_one_layer() -> None:

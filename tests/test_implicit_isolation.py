@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lion_ray.implicit import Anderson, Cell, ConvCell, Implicit, ImplicitLayer, LinearCell, Picard, Solver
+from lion_ray.implicit import Anderson, Broyden, Cell, ConvCell, Implicit, ImplicitLayer, LinearCell, Picard, Solver
 
-SOLVERS = [Picard(), Anderson()]
+SOLVERS = [Picard(), Anderson(), Broyden()]
 CASES = [  # Ragged sizes on purpose: a BLAS treats the edge of a matrix differently.
     ("linear", 13, torch.float32),
     ("linear", 64, torch.float32),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lion_ray.implicit import (
     Anderson,
+    Broyden,
     Cell,
     ConvCell,
     Implicit,
@@ -23,7 +24,7 @@ from lion_ray.implicit import (
 )
 from lion_ray.implicit.norms import distance_and_residual, max_norm, sum_norm
 
-SOLVERS = [Picard(), Anderson(), Anderson(window=1), Anderson(window=2, damping=0.7)]
+SOLVERS = [Picard(), Anderson(), Anderson(window=1), Anderson(window=2, damping=0.7), Broyden(), Broyden(window=1)]
 
 
 def adversarial_cell(kind: str, sign: int, gamma: float) -> Cell:
@@ -211,6 +212,57 @@ def test_collinear_differences_give_the_picard_step_to_that_sample_only(directio
     assert advance.fallback.tolist() == [True, False]
     assert torch.equal(advance.z[0], points[-1][0] + errors[-1][0])
     torch.testing.assert_close(advance.z[1], torch.tensor([2.0, 4 / 3]))
+
+
+def test_a_reason_is_named_for_every_sample() -> None:
+    rates = torch.tensor([[0.1], [0.99], [math.nan]])
+    solution = solve(lambda z: rates * z + 1, torch.zeros(3, 1), solver=Picard(), tolerance=1e-3, max_steps=9)
+    assert solution.reasons() == ("converged", "max_steps", "non_finite")
+
+
+@pytest.mark.parametrize("solver", [Broyden(), Broyden(window=2), Anderson()])
+def test_a_window_bounds_what_a_solver_remembers(solver: Solver[Any]) -> None:
+    state, z = solver.init(torch.ones(2, 3)), torch.ones(2, 3)
+    rates = torch.tensor([0.9, -0.5, 0.3])
+    for _ in range(30):
+        value = rates * z + 1
+        advance = solver.step(state, z=z, value=value, distance=max_norm(value - z))
+        z, state = advance.z, advance.state
+        columns = state.u if isinstance(solver, Broyden) else state.error_steps
+        assert len(columns) <= solver.window  # type: ignore[attr-defined]
+
+
+def test_broyden_solves_a_linear_problem_in_twice_its_dimension_of_steps() -> None:
+    matrix = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.2
+    solution = solve(
+        lambda z: (matrix @ z[:, :, None])[:, :, 0] + 1,
+        torch.zeros(2, 4, dtype=torch.float64),
+        solver=Broyden(),
+        tolerance=1e-9,
+        max_steps=30,
+    )
+    assert solution.reasons() == ("converged", "converged")
+    assert int(solution.num_steps.max()) <= 10  # Gay (1979): 2n steps, and one to see it
+
+
+def test_broyden_converges_on_every_kinked_contraction() -> None:
+    generator = torch.Generator().manual_seed(0)
+    offset, kink, side = torch.randn(3, 500, 1, generator=generator, dtype=torch.float64)
+    z0 = torch.zeros_like(offset)
+    solution = solve(
+        lambda z: 2 * offset + 0.95 * side.sign() * (z - 2 * kink).abs(),
+        z0,
+        solver=Broyden(),
+        tolerance=1e-8,
+        max_steps=374,
+    )
+    assert bool(solution.converged.all())
+    assert int(solution.fallback.sum()) > 0
+
+
+def test_broyden_names_a_wrong_window() -> None:
+    with pytest.raises(ValueError, match="window"):
+        Broyden(window=0)
 
 
 def test_zero_is_an_exact_equilibrium() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from lion_ray import backbones, methods
 from lion_ray.backbones import Backbone
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
-from lion_ray.implicit import add_patches, linear_rows, patches_of
 
 FAMILIES = ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "resnet18", "convnext_atto", "efficientnet_lite0"]
 
@@ -23,7 +24,7 @@ def images(backbone: Backbone, batch: int = 2) -> torch.Tensor:
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def lion(backbone: Backbone, num_classes: int = 5, **options: object) -> methods.AdaptedModel:
+def lion(backbone: Backbone, num_classes: int = 5, **options: Any) -> methods.AdaptedModel:
     return methods.build(MethodConfig(name="lion", **options), backbone, num_classes=num_classes, seed=0)
 
 
@@ -64,20 +65,6 @@ def test_the_input_prompt_keeps_any_image_size(size: int) -> None:
         assert model.body.prompt(x).shape == x.shape
 
 
-@pytest.mark.parametrize("size", [(16, 12), (15, 9)])
-def test_the_input_prompt_is_the_transpose_of_the_patch_convolution(size: tuple[int, int]) -> None:
-    x, weight = torch.randn(2, 3, *size), torch.randn(5, 3, 4, 4)
-    z = torch.randn(2, 5, -(-size[0] // 4), -(-size[1] // 4))
-    patches = linear_rows(z.permute(0, 2, 3, 1), weight.permute(2, 3, 1, 0).flatten(0, 2))
-    expected = x + torch.nn.functional.conv_transpose2d(z, weight, stride=4)[..., : size[0], : size[1]]
-    found = add_patches(x, patches, 4)
-    assert torch.allclose(found, expected, atol=1e-5)
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    convolved = torch.nn.functional.conv2d(x[..., :8, :8], weight, stride=4)
-    product = linear_rows(patches_of(x[..., :8, :8], 4), weight.permute(0, 2, 3, 1).flatten(1))
-    assert torch.allclose(product.permute(0, 3, 1, 2), convolved, atol=1e-4)
-
-
 def test_parameter_counts_are_the_closed_form() -> None:
     backbone = load("resnet18")
     model = lion(backbone, num_classes=7, input={"channels": 8, "stride": 2, "kernel": 5}, output={"width": 16})
@@ -99,6 +86,43 @@ def test_the_linear_probe_trains_the_classifier_alone_on_fixed_features() -> Non
 def test_without_the_input_prompt_features_are_fixed() -> None:
     assert lion(load("resnet18"), input=False).features_are_fixed
     assert not lion(load("resnet18"), output=False).features_are_fixed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "broyden"},
+        {"solver": "anderson"},
+        {"gradient": "one_step"},
+        {"gradient": {"neumann": 2}},
+        {"gradient": "unrolled"},
+        {"cell": "explicit"},
+        {"cell": "explicit", "depth": 3},
+    ],
+)
+def test_every_choice_of_solver_gradient_and_cell_trains_both_prompts(options: dict[str, Any]) -> None:
+    model, backbone = lion(load("resnet18"), **options), load("resnet18")
+    assert torch.equal(model.body(images(backbone)), backbone(images(backbone)))
+    optimizer = torch.optim.SGD(model.parameter_groups(0.01))
+    for _ in range(2):
+        optimizer.zero_grad()
+        torch.autograd.backward(model(images(backbone)).square().sum())
+        optimizer.step()
+        model.project_()
+    for name, parameter in model.trained().items():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.abs().sum() > 0), name
+    assert set(model.prunable()) <= set(model.trained())
+    assert all(value <= 1 for name, value in model.health().items() if name.endswith("bound_used"))
+
+
+def test_an_explicit_stack_has_a_w_between_its_layers_only() -> None:
+    def shapes(depth: int) -> list[tuple[int, ...]]:
+        model = lion(load("resnet18"), input=False, cell="explicit", depth=depth)
+        return [tuple(model.trained()[name].shape) for name in model.prunable()]
+
+    assert shapes(1) == [(64, 512), (512, 64)]
+    assert shapes(2) == [(64, 512), (64, 64), (64, 512), (512, 64)]
 
 
 def test_the_seed_fixes_every_draw() -> None:
@@ -125,6 +149,7 @@ def test_the_backbone_stays_in_evaluation_mode() -> None:
         ({"name": "lion", "input": {"kernel": 4}}, "odd"),
         ({"name": "lion", "input": {"groups": 3}}, "divide"),
         ({"name": "lion", "input": False, "output": False}, "use method linear"),
+        ({"name": "lion", "depth": 2}, "add cell: explicit"),
         ({"name": "linear", "width": 3}, "width: unknown key"),
     ],
 )

@@ -4,15 +4,16 @@
 """
 
 from lion_ray.implicit.anderson import Anderson
+from lion_ray.implicit.broyden import Broyden
 from lion_ray.implicit.cells import Cell, LinearCell
 from lion_ray.implicit.convolution import ConvCell
+from lion_ray.implicit.explicit import ExplicitLayer
 from lion_ray.implicit.gradients import AdjointGradient, Gradient, Implicit, Neumann, OneStep, Unrolled
 from lion_ray.implicit.layer import DEFAULT_GAMMA, ImplicitLayer
 from lion_ray.implicit.norms import max_norm, sum_norm
-from lion_ray.implicit.patches import add_patches, patches_of
+from lion_ray.implicit.patches import write
 from lion_ray.implicit.picard import Picard
 from lion_ray.implicit.projection import project_
-from lion_ray.implicit.rows import linear_rows
 from lion_ray.implicit.solution import Solution
 from lion_ray.implicit.solvers import Solver, solve
 
@@ -20,8 +21,10 @@ __all__ = [
     "DEFAULT_GAMMA",
     "AdjointGradient",
     "Anderson",
+    "Broyden",
     "Cell",
     "ConvCell",
+    "ExplicitLayer",
     "Gradient",
     "Implicit",
     "ImplicitLayer",
@@ -32,11 +35,9 @@ __all__ = [
     "Solution",
     "Solver",
     "Unrolled",
-    "add_patches",
-    "linear_rows",
     "max_norm",
-    "patches_of",
     "project_",
     "solve",
     "sum_norm",
+    "write",
 ]

@@ -1,7 +1,7 @@
 """The convolutional cell of the input prompt: a state of a few maps at 1/stride of the image's resolution.
 
-States are held in channels_last order, in which both the patch products that lead in and out and the small
-convolutions between are fastest (1.6 x against the standard order). Built by `methods.lion`.
+States are held in channels_last order, in which both the ways in and out and the small convolutions between are
+fastest (1.6 x against the standard order). Built by `methods.lion`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 from lion_ray.implicit.cells import Cell, check_positive, injection_init, recurrent_init
-from lion_ray.implicit.patches import patches_of
-from lion_ray.implicit.rows import linear_rows
+from lion_ray.implicit.patches import read
 
 
 class ConvCell(Cell):
@@ -49,9 +48,7 @@ class ConvCell(Cell):
         self.b = nn.Parameter(torch.zeros(state_channels))
 
     def inject(self, u: Tensor) -> Tensor:
-        patches = patches_of(u, self.stride)
-        injected = linear_rows(patches, self.U.permute(0, 2, 3, 1).flatten(1)) + self.b
-        return injected.permute(0, 3, 1, 2)
+        return read(u, self.U).add_(self.b[:, None, None])
 
     def recur(self, weight: Tensor, z: Tensor) -> Tensor:
         return F.conv2d(z, weight, padding=self.padding, groups=self.groups, dilation=self.dilation)

@@ -61,7 +61,7 @@ class ImplicitLayer(nn.Module):
     def solve(self, u: Tensor) -> Solution:
         """The whole solution, in the precision of the solve; its z is differentiable."""
         with torch.autocast(u.device.type, enabled=False):
-            injected = self.cell.inject(self._in_solve_precision(u))
+            injected = self.cell.inject(in_solve_precision(u, self.cell.W.dtype))
             forward = partial(
                 solve,
                 solver=self.solver,
@@ -90,13 +90,13 @@ class ImplicitLayer(nn.Module):
         bound_used = float(self.cell.bound()) / (1.0 if self.gamma is None else self.gamma)
         return {**self._forward_tally.figures(), **backward, "bound_used": bound_used}
 
-    def _in_solve_precision(self, u: Tensor) -> Tensor:
-        """Reduced-precision inputs are raised to the parameters' precision."""
-        precision = self.cell.W.dtype
-        if precision not in (torch.float32, torch.float64):
-            raise ValueError(f"parameters are {precision}: keep them float32 or float64 and use autocast instead")
-        if u.dtype in (torch.bfloat16, torch.float16):
-            u = u.to(precision)
-        if u.dtype != precision:
-            raise ValueError(f"input is {u.dtype}, parameters are {precision}: convert one of them with .to()")
-        return u
+
+def in_solve_precision(u: Tensor, precision: torch.dtype) -> Tensor:
+    """Reduced-precision inputs are raised to the parameters' precision; ValueError where the two do not fit."""
+    if precision not in (torch.float32, torch.float64):
+        raise ValueError(f"parameters are {precision}: keep them float32 or float64 and use autocast instead")
+    if u.dtype in (torch.bfloat16, torch.float16):
+        u = u.to(precision)
+    if u.dtype != precision:
+        raise ValueError(f"input is {u.dtype}, parameters are {precision}: convert one of them with .to()")
+    return u

@@ -27,3 +27,8 @@ class Solution:
     num_steps: Tensor
     converged: Tensor
     fallback: Tensor
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why each sample stopped, by name: `converged`, `non_finite` or `max_steps`. Reads the device."""
+        pairs = zip(self.converged.tolist(), self.residual.isfinite().tolist(), strict=True)
+        return tuple("converged" if done else "max_steps" if finite else "non_finite" for done, finite in pairs)

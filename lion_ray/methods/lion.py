@@ -9,7 +9,9 @@ stand are the paper's (Wang et al., AAAI 2024); the cells, their bound and every
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -19,18 +21,25 @@ from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen
 from lion_ray.implicit import (
     Anderson,
+    Broyden,
     Cell,
     ConvCell,
+    ExplicitLayer,
+    Gradient,
     Implicit,
     ImplicitLayer,
     LinearCell,
+    Neumann,
+    OneStep,
     Picard,
+    Solver,
     Unrolled,
-    add_patches,
-    linear_rows,
+    write,
 )
 from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
 from lion_ray.methods.registry import Method
+
+SOLVERS: Mapping[str, Solver[Any]] = {"picard": Picard(), "anderson": Anderson(), "broyden": Broyden()}
 
 
 class InputOptions(Frozen):
@@ -59,14 +68,25 @@ class OutputOptions(Frozen):
     lr_multiplier: float = Field(default=1.0, gt=0)
 
 
+class NeumannOptions(Frozen):
+    """`gradient: {neumann: k}`: the backward series is cut after k products."""
+
+    neumann: int = Field(ge=1)
+
+
 class LionOptions(Frozen):
-    """`input: false` or `output: false` leaves that prompt out. `gamma` bounds ‖W‖∞; null frees it."""
+    """`input: false` or `output: false` leaves that prompt out. `gamma` bounds ‖W‖∞; null frees it.
+
+    `cell: explicit` is the ablation: `depth` copies of the cell in a row, nothing solved.
+    """
 
     input: InputOptions | Literal[False] = InputOptions()
     output: OutputOptions | Literal[False] = OutputOptions()
     gamma: float | None = Field(default=0.5, gt=0, lt=1)
-    solver: Literal["picard", "anderson"] = "picard"
-    gradient: Literal["implicit", "unrolled"] = "implicit"
+    cell: Literal["implicit", "explicit"] = "implicit"
+    depth: int = Field(default=1, ge=1)
+    solver: Literal["picard", "anderson", "broyden"] = "picard"
+    gradient: Literal["implicit", "one_step", "unrolled"] | NeumannOptions = "implicit"
     tolerance: float = Field(default=1e-4, gt=0)
     max_steps: int = Field(default=60, ge=1)
 
@@ -74,30 +94,23 @@ class LionOptions(Frozen):
     def _has_a_prompt(self) -> LionOptions:
         if not self.input and not self.output:
             raise ValueError("input and output are both false: nothing is left of LION; use method linear")
+        if self.cell == "implicit" and self.depth != 1:
+            raise ValueError(f"depth ({self.depth}) counts the copies of an explicit cell; add cell: explicit")
         return self
 
 
 class EquilibriumPrompt(Prompt):
     """`x + V z*` with `V` starting at zero; leaves say what `V` is."""
 
-    def __init__(self, cell: Cell, options: LionOptions, lr_multiplier: float) -> None:
+    def __init__(self, make_cell: Callable[[], Cell], options: LionOptions, lr_multiplier: float) -> None:
         super().__init__()
-        solver = Picard() if options.solver == "picard" else Anderson()
-        tolerance, max_steps = options.tolerance, options.max_steps
-        implicit = Implicit(tolerance=tolerance, max_steps=max_steps)
-        self.equilibrium = ImplicitLayer(
-            cell,
-            solver=solver,
-            gradient=implicit if options.gradient == "implicit" else Unrolled(),
-            gamma=options.gamma,
-            tolerance=tolerance,
-            max_steps=max_steps,
-        )
+        self.equilibrium = make_layer(make_cell, options)
         self.lr_multiplier = lr_multiplier
 
     def prunable(self) -> tuple[str, ...]:
-        """All three weights; biases stay."""
-        return "equilibrium.cell.W", "equilibrium.cell.U", "V"
+        """All trained weights; biases stay."""
+        weights = ((name, p) for name, p in self.equilibrium.named_parameters() if not name.endswith(".b"))
+        return *(f"equilibrium.{name}" for name, p in weights if p.requires_grad), "V"
 
     def project_(self) -> None:
         """Scale each row of `W` back inside the bound."""
@@ -110,27 +123,42 @@ class EquilibriumPrompt(Prompt):
         return health
 
 
+def make_layer(make_cell: Callable[[], Cell], options: LionOptions) -> ImplicitLayer | ExplicitLayer:
+    """The layer u -> z that the options describe."""
+    if options.cell == "explicit":
+        return ExplicitLayer([make_cell() for _ in range(options.depth)], gamma=options.gamma)
+    return ImplicitLayer(
+        make_cell(),
+        solver=SOLVERS[options.solver],
+        gradient=make_gradient(options),
+        gamma=options.gamma,
+        tolerance=options.tolerance,
+        max_steps=options.max_steps,
+    )
+
+
+def make_gradient(options: LionOptions) -> Gradient:
+    """The gradient mode; the backward solve has the forward one's tolerance."""
+    if isinstance(options.gradient, NeumannOptions):
+        return Neumann(k=options.gradient.neumann)
+    implicit = Implicit(tolerance=options.tolerance, max_steps=options.max_steps)
+    modes: dict[str, Gradient] = {"implicit": implicit, "one_step": OneStep(), "unrolled": Unrolled()}
+    return modes[options.gradient]
+
+
 class InputPrompt(EquilibriumPrompt):
     """`x + V1 z1*` on images (B, 3, H, W); `V1` (c, 3, s, s) writes the patches that the injection `U1` reads."""
 
     def __init__(self, input: InputOptions, options: LionOptions, generator: torch.Generator) -> None:
-        cell = ConvCell(
-            3,
-            input.channels,
-            kernel_size=input.kernel,
-            stride=input.stride,
-            groups=input.groups,
-            dilation=input.dilation,
-            generator=generator,
-        )
-        super().__init__(cell, options, input.lr_multiplier)
-        self.V = nn.Parameter(torch.zeros_like(cell.U))
+        shape = {"kernel_size": input.kernel, "stride": input.stride}
+        shape |= {"groups": input.groups, "dilation": input.dilation}
+        make_cell = partial(ConvCell, 3, input.channels, generator=generator, **shape)
+        super().__init__(make_cell, options, input.lr_multiplier)
+        self.V = nn.Parameter(torch.zeros(input.channels, 3, input.stride, input.stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """The prompted images."""
-        z = self.equilibrium(x).permute(0, 2, 3, 1)
-        patches = linear_rows(z, self.V.to(x.dtype).permute(0, 2, 3, 1).flatten(1).t())
-        return add_patches(x, patches, self.V.shape[-1])
+        return write(x, self.equilibrium(x), self.V.to(x.dtype))
 
 
 class OutputPrompt(EquilibriumPrompt):
@@ -139,7 +167,8 @@ class OutputPrompt(EquilibriumPrompt):
     def __init__(
         self, output: OutputOptions, num_features: int, options: LionOptions, generator: torch.Generator
     ) -> None:
-        super().__init__(LinearCell(num_features, output.width, generator=generator), options, output.lr_multiplier)
+        make_cell = partial(LinearCell, num_features, output.width, generator=generator)
+        super().__init__(make_cell, options, output.lr_multiplier)
         self.V = nn.Parameter(torch.zeros(num_features, output.width))
 
     def forward(self, x: Tensor) -> Tensor:

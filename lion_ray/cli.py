@@ -39,3 +39,7 @@ def methods() -> None:
         click.echo(name)
         for option, value in method.options().model_dump(mode="json").items():
             click.echo(f"  {option}: {value}")
+
+
+if __name__ == "__main__":
+    main()

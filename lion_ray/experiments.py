@@ -51,7 +51,7 @@ class Experiment:
     @property
     def label(self) -> str:
         """For people: `mnist/lion seed 0`."""
-        return f"{self.dataset.name}/{method_label(self.method)} seed {self.seed}"
+        return f"{dataset_label(self.dataset)}/{method_label(self.method)} seed {self.seed}"
 
     def seed_for(self, purpose: str) -> int:
         """A seed (63 bits) for one purpose, such as `start` or `order/3`, from the experiment's identity alone."""
@@ -91,6 +91,13 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
     if twice:
         raise StudyError(source, "datasets, methods, seeds", f"the same experiment stands there twice: {twice}")
     return experiments
+
+
+def dataset_label(dataset: DatasetConfig) -> str:
+    """A dataset and the counts that were asked for: `mnist` or `mnist(num_train=20)`."""
+    counts = dataset.model_dump(exclude_defaults=True, exclude={"name", "url", "format"})
+    text = ", ".join(f"{key}={value}" for key, value in counts.items())
+    return f"{dataset.name}({text})" if text else dataset.name
 
 
 def method_label(method: MethodConfig) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
@@ -96,7 +97,7 @@ class Store:
             self.filesystem.pipe_file(target, payload)
             return
         self.filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
-        part = f"{target}.{os.getpid()}.part"
+        part = f"{target}.{uuid.uuid4().hex}.part"
         self.filesystem.pipe_file(part, payload)
         os.replace(part, target)
 

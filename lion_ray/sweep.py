@@ -99,14 +99,14 @@ def run_trial(
     config: Mapping[str, Any],
     *,
     experiments: Mapping[str, Experiment],
-    datasets: Mapping[str, Any],
+    datasets: Mapping[DatasetConfig, Any],
     resources: ResourcesConfig,
     store: Store,
     board: Any,
 ) -> None:
     """One experiment, in a trial process. A round that diverges is the experiment's end, not the sweep's."""
     experiment = experiments[config["experiment"]]
-    dataset = datasets[experiment.dataset.name]
+    dataset = datasets[experiment.dataset]
 
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
         board.put.remote(epoch_event(experiment, number, density, record))
@@ -130,11 +130,11 @@ def tune_metrics(finished: Round) -> dict[str, Any]:
 
 def _tune(pending: Sequence[Experiment], study: Study, store: Store, board: Any, concurrency: int) -> dict[str, str]:
     transform = backbones.load(study.backbone).transform
-    used = {experiment.dataset.name: experiment.dataset for experiment in pending}
+    used = dict.fromkeys(experiment.dataset for experiment in pending)
     trainable = tune.with_parameters(
         run_trial,
         experiments={experiment.name: experiment for experiment in pending},
-        datasets={name: decode(config, transform) for name, config in used.items()},
+        datasets={config: decode(config, transform) for config in used},
         resources=study.resources,
         store=store,
         board=board,

@@ -8,6 +8,7 @@ Nothing is pickled, so a ticket from a stranger is safe to open.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -113,7 +114,7 @@ def load_ticket(url: str, *, weights: str | None = None, device: str | torch.dev
     except (SafetensorError, KeyError) as error:
         raise TicketError(f"{url}: the file is damaged ({error})") from error
     config = BackboneConfig(**{**header.backbone, **({"weights": weights} if weights else {})})
-    backbone = backbones.load(config, source=url)
+    backbone = copy.deepcopy(backbones.load(config, source=url))  # the caller may move or cast it
     if backbone.weights_digest != header.weights_digest:
         raise TicketError(f"{url}: trained on other weights of {config.name} than '{config.weights}' holds")
     model = methods.build(MethodConfig(**header.method), backbone, num_classes=len(header.classes), seed=0)

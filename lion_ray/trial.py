@@ -50,7 +50,9 @@ def prepare_process(resources: ResourcesConfig, *, deterministic: bool) -> torch
     _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     torch.use_deterministic_algorithms(deterministic)
-    return torch.device("cuda" if resources.gpus and torch.cuda.is_available() else "cpu")
+    if resources.gpus and not torch.cuda.is_available():
+        raise RuntimeError(f"resources.gpus is {resources.gpus:g}, but torch sees no GPU in this process")
+    return torch.device("cuda" if resources.gpus else "cpu")
 
 
 def _keep_freed_memory() -> None:
@@ -103,6 +105,8 @@ class RoundTrainer:
         )
         test_accuracy = training.evaluate(self.model.trained_part, self._test, self._experiment.train, self._team)
         trained = {name: weight.detach().cpu().clone() for name, weight in self.model.trained().items()}
+        if not all(bool(weight.isfinite().all()) for weight in trained.values()):
+            raise training.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
         metrics = {
             "density": mask.density,
             **_num_params(trained, mask),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
@@ -143,6 +144,17 @@ def test_finished_rounds_are_not_trained_again_and_the_result_is_the_same() -> N
     assert sorted(trainer.given) == [2, 3]
     for one, other in zip(whole, resumed, strict=True):
         assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+
+
+def test_a_kept_round_counts_only_if_it_follows_from_the_one_before() -> None:
+    config, ledger = LotteryConfig(rounds=3, prune=0.5), MemoryLedger()
+    list(run_rounds(config, NoisyTrainer(), ledger))
+    other = ledger.rounds[0].weights["w1"].flip(0)
+    ledger.rounds[0] = dataclasses.replace(ledger.rounds[0], weights={**ledger.rounds[0].weights, "w1": other})
+    trainer = NoisyTrainer()
+    rounds = list(run_rounds(config, trainer, ledger))
+    assert sorted(trainer.given) == [1, 2]
+    assert rounds[2].mask.is_within(rounds[1].mask)
 
 
 def test_the_schedule_stops_when_validation_falls_for_patience_rounds() -> None:

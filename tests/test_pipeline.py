@@ -127,6 +127,17 @@ def test_more_than_the_cluster_has_is_refused(
     assert "one experiment needs 4096 CPU, the cluster has" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("embedded_ray")
+def test_one_dataset_at_two_sizes_is_two_datasets(study_file: Path, tmp_path: Path) -> None:
+    sizes = [f"{{name: mnist, num_train: {size}, num_val: 20, num_test: 20}}" for size in (20, 200)]
+    overrides = [f"datasets=[{', '.join(sizes)}]", "methods=[linear]", "train.epochs=1"]
+    assert pipeline.main([str(study_file), *(part for each in overrides for part in ("--set", each))]) == 0
+    histories = [json.loads(str(row["history"])) for row in table(tmp_path / "results", "tiny")]
+    for size, history in zip((20, 200), histories, strict=True):
+        correct = history[0]["train_accuracy"] * size
+        assert correct == pytest.approx(round(correct))
+
+
 def test_a_diverging_experiment_fails_alone_with_its_reason(
     embedded_ray: None, study_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

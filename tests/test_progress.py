@@ -10,6 +10,9 @@ from lion_ray.experiments import expand
 from lion_ray.progress import Progress, clock, epoch_event
 
 
+LABEL = "mnist(num_train=48, num_val=24, num_test=24)/lion seed 0"
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -39,7 +42,7 @@ def test_a_log_has_a_line_per_epoch_without_control_codes(study_file: Path) -> N
     lines = shown(study_file, io.StringIO()).splitlines()
     assert len(lines) == 4
     assert "\x1b" not in "".join(lines)
-    assert "0/1 done  mnist/lion seed 0  round 0/2  epoch 1/2  loss 1.000  val 0.875  density 0.500  left ?" in lines[0]
+    assert f"0/1 done  {LABEL}  round 0/2  epoch 1/2  loss 1.000  val 0.875  density 0.500  left ?" in lines[0]
     assert lines[3].endswith("left 00:20")  # two epochs to go, ten seconds each
 
 
@@ -51,7 +54,7 @@ def test_a_terminal_keeps_the_lines_of_finished_rounds(study_file: Path) -> None
 
 def test_solves_that_do_not_converge_are_said_loudly(study_file: Path) -> None:
     text = shown(study_file, io.StringIO(), share_unconverged=0.25)
-    assert "WARNING mnist/lion seed 0: 25.0% of the equilibrium solves did not converge" in text
+    assert f"WARNING {LABEL}: 25.0% of the equilibrium solves did not converge" in text
 
 
 def test_times_are_readable() -> None:

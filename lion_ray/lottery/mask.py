@@ -54,6 +54,10 @@ class Mask:
         same_names = self.alive.keys() == other.alive.keys()
         return same_names and all(not bool((entry & ~other.alive[name]).any()) for name, entry in self.alive.items())
 
+    def equals(self, other: Mask) -> bool:
+        """Whether the same weights are alive."""
+        return self.is_within(other) and other.is_within(self)
+
     def on(self, device: torch.device) -> Mask:
         """The same mask with its tensors on `device`."""
         return Mask(alive={name: entry.to(device) for name, entry in self.alive.items()})

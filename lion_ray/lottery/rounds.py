@@ -65,7 +65,7 @@ def run_rounds(config: LotteryConfig, trainer: Trainer, ledger: Ledger) -> Itera
     accuracies: list[float] = []
     for number in range(num_rounds(config, trainer.prunable())):
         finished = ledger.load(number)
-        if finished is None:
+        if finished is None or not finished.mask.equals(mask):  # a kept round counts only if it follows from the last
             finished = trainer.train(number, mask.applied(start), mask)  # rewind the survivors, retrain
             ledger.commit(finished)
         yield finished

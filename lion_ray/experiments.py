@@ -81,7 +81,7 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
     backbone = backbones.load(study.backbone, source=source)
     for index, method in enumerate(study.methods):
         options_of(method, source=source, key=f"methods.{index}")
-    identities = {config: data.find(config, source=source).identity() for config in study.datasets}
+    identities = {config: _identity(config, source) for config in study.datasets}
     experiments = []
     for seed, method, dataset in itertools.product(study.seeds, study.methods, study.datasets):
         meaning = _meaning(study, method, identities[dataset], backbone, seed)
@@ -110,6 +110,13 @@ def method_label(method: MethodConfig) -> str:
 def meaning_digest(meaning: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of `meaning`."""
     return hashlib.sha256(json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _identity(config: DatasetConfig, source: str) -> Mapping[str, Any]:
+    found = data.find(config, source=source)
+    if len(found.classes) < 2:
+        raise StudyError(source, f"datasets.{config.name}", "has one class only: there is nothing to tell apart")
+    return found.identity()
 
 
 def _meaning(

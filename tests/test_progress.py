@@ -9,7 +9,6 @@ from lion_ray import config
 from lion_ray.experiments import expand
 from lion_ray.progress import Progress, clock, epoch_event
 
-
 LABEL = "mnist(num_train=48, num_val=24, num_test=24)/lion seed 0"
 
 

@@ -106,10 +106,6 @@ def find(config: DatasetConfig, *, source: str = "study") -> Source:
         parts = plan(found.sizes, wish, defaults)
     except TooFew as error:
         raise StudyError(source, f"{key}.{error.key}".rstrip("."), str(error)) from error
-    if len(found.classes) < 2:
-        raise StudyError(
-            source, key, f"has one class only ({', '.join(found.classes)}): there is nothing to tell apart"
-        )
     return Source(name=config.name, origin=source, found=found, parts=parts)
 
 

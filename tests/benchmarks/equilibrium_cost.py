@@ -4,7 +4,7 @@ step    one training step of LION, both prompts at default settings, W at its bo
         through the same frozen backbone with gradients to a learned additive image. 224 px, batch 16, channels_last.
 solver  solve and gradient, from U u + b on, against torchdeq 0.1.0 (Anderson, implicit function theorem): same cell,
         tolerance and batch.
-memory  peak bytes of solve and gradient with 6 and with 60 steps, implicit and unrolled.
+memory  peak bytes of solve and gradient, from U u + b on, with 6 and with 60 steps, implicit and unrolled.
 
 Prints the tables and writes equilibrium_cost.json beside this file.
 """
@@ -159,9 +159,10 @@ def peak_bytes(gradient: type[Implicit | Unrolled], steps: int) -> int:
     with torch.no_grad():
         cell.W.abs_().mul_(100)
         layer.project_()
-    images = torch.randn(16, 3, 224, 224, dtype=torch.float64)
+    leaf = cell.inject(torch.randn(16, 3, 224, 224, dtype=torch.float64)).detach().requires_grad_()
+    cell.inject = lambda u: u  # type: ignore[method-assign]
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        torch.autograd.backward(layer(images).sum())
+        torch.autograd.backward(layer(leaf).sum())
     assert layer.health()["steps_max"] == steps
     peak = held = 0
     events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]

@@ -29,6 +29,7 @@ from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
 from lion_ray.store import Store
 from lion_ray.team import Team, Value
+from lion_ray.training import TrainingDiverged
 
 SCRATCH = "ray"  # below the study's root: Train's own files, removed when the run ends
 
@@ -59,6 +60,12 @@ class ProcessGroup(Team):
         total = values.clone()
         dist.all_reduce(total)
         return total
+
+    def gather(self, value: Value) -> list[Value]:
+        """All-gather."""
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """DDP over what is trained; every worker has loaded the frozen weights itself, so they are not sent around."""
@@ -101,22 +108,31 @@ def run_distributed(
     resources: ResourcesConfig,
     on_epoch: trial.OnEpoch,
     on_round: Callable[[Round], Mapping[str, Any]],
+    on_diverged: Callable[[TrainingDiverged], None],
 ) -> None:
     """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
 
     Args:
         dataset: object reference to the decoded `Dataset`.
         on_round: turns a finished round into the metrics that Tune sees.
+        on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
+            run in the ordinary way; Train retries whatever is raised.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
 
     def work() -> None:
+        """All rounds on one worker."""
         device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
         team = ProcessGroup(device)
         decoded = ray.get(dataset)
-        for finished in trial.run_experiment(experiment, decoded, store, team=team, device=device, on_epoch=on_epoch):
-            ray.train.report(dict(on_round(finished)))
+        rounds = trial.run_experiment(experiment, decoded, store, team=team, device=device, on_epoch=on_epoch)
+        try:
+            for finished in rounds:
+                ray.train.report(dict(on_round(finished)))
+        except TrainingDiverged as error:
+            if team.leads:
+                on_diverged(error)
 
     with _scratch(store) as scratch:
         run_config = ray.train.RunConfig(

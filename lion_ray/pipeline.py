@@ -1,7 +1,8 @@
 """The main door: `python -m lion_ray.pipeline study.yaml` turns a study file into tickets, metrics and a table.
 
 Study file -> experiments -> plan against the store -> sweep on Ray -> report. Running, resuming and extending a study
-are the same command. Exit status: 0 all done, 1 an experiment failed, 2 the study file is wrong, 3 the storage failed.
+are the same command. Exit status: 0 all done, 1 an experiment failed, 2 the study file is wrong, 3 the storage failed,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -60,12 +61,14 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> i
         store.write("study.json", study.model_dump_json(indent=1).encode())  # a storage that refuses says so here
         from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
 
-        failures = run_sweep(plan, study, store)
+        failures = run_sweep(plan, study, store, source=str(file))
         plan = make_plan(experiments, store)
     else:
         print("nothing to do: every round is in the store")
     print(report.write(plan, study, store, failures))
-    return FAILED if failures or plan.pending else 0
+    if plan.pending and not failures:
+        raise KeyboardInterrupt  # Tune takes Ctrl-C for itself and ends the sweep early
+    return FAILED if failures else 0
 
 
 def find_study(path: str) -> Path:

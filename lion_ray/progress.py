@@ -20,7 +20,7 @@ Event = Mapping[str, Any]
 
 def epoch_event(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> dict[str, Any]:
     """What a trial says after each epoch."""
-    unconverged = max((v for k, v in record["health"].items() if k.endswith("share_unconverged")), default=0.0)
+    unconverged = max((v for k, v in record["health"].items() if ".share_unconverged" in k), default=0.0)
     return {
         "experiment": experiment.name,
         "round": number,

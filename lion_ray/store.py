@@ -12,7 +12,8 @@ import json
 import os
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any
 
 import fsspec
@@ -80,12 +81,14 @@ class Store:
     def paths(self) -> list[str]:
         """Every file below the root, relative to it, as another process may just have left it."""
         self.filesystem.invalidate_cache()
-        return [path[len(self._root) :].strip("/") for path in self.filesystem.find(self._root)]
+        with _faults_as_os_errors():
+            return [path[len(self._root) :].strip("/") for path in self.filesystem.find(self._root)]
 
     def read(self, path: str) -> bytes | None:
         """The bytes at `path`, or None if there is no such file."""
         try:
-            payload: bytes = self.filesystem.cat_file(self.path(path))
+            with _faults_as_os_errors():
+                payload: bytes = self.filesystem.cat_file(self.path(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return payload
@@ -94,7 +97,8 @@ class Store:
         """Put `payload` at `path` in one piece: a reader sees the old file or the new one, never a part."""
         target = self.path(path)
         if not _is_local(self.filesystem):  # object stores and memory:// replace a whole object at once
-            self.filesystem.pipe_file(target, payload)
+            with _faults_as_os_errors():
+                self.filesystem.pipe_file(target, payload)
             return
         self.filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
         part = f"{target}.{uuid.uuid4().hex}.part"
@@ -123,6 +127,17 @@ class Store:
         if _sha256(payload) != digest:
             raise ValueError(f"{path} does not match its digest")
         return payload
+
+
+@contextmanager
+def _faults_as_os_errors() -> Iterator[None]:
+    """A filesystem package may raise its own kind (missing credentials, a dead endpoint); callers know `OSError`."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as fault:
+        raise OSError(f"{type(fault).__name__}: {fault}") from fault
 
 
 def _sha256(payload: bytes) -> str:

@@ -33,21 +33,22 @@ TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfini
 POLL_SECONDS = 0.25
 
 
-def decode(config: DatasetConfig, transform: backbones.Transform) -> Any:
+def decode(config: DatasetConfig, transform: backbones.Transform, source: str) -> Any:
     """Decode a dataset into the object store, where its arrays are read-only and shared by all trials of a node."""
-    decoded = data.find(config).decode(
+    decoded = data.find(config, source=source).decode(
         size=transform.size, interpolation=transform.interpolation, crop_fraction=transform.crop_fraction
     )
     return ray.put(decoded)
 
 
-def run_sweep(plan: Plan, study: Study, store: Store) -> dict[str, str]:
+def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") -> dict[str, str]:
     """Run what is pending; returns the reason of each experiment that failed, by name.
 
     Raises:
-        StudyError: one experiment alone asks for more than the cluster has.
+        StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
+            has started.
     """
-    concurrency = connect(study.resources)
+    concurrency = connect(study.resources, source=source)
     board = Board.remote()
     progress = Progress(
         experiments=plan.pending,
@@ -60,7 +61,7 @@ def run_sweep(plan: Plan, study: Study, store: Store) -> dict[str, str]:
     watcher.start()
     try:
         with visible_to_workers(store) as shared:
-            failures |= _tune(plan.pending, study, shared, board, concurrency)
+            failures |= _tune(plan.pending, study, shared, board, concurrency, source)
     finally:
         over.set()
         watcher.join(timeout=10)
@@ -68,20 +69,23 @@ def run_sweep(plan: Plan, study: Study, store: Store) -> dict[str, str]:
     return failures
 
 
-def connect(resources: ResourcesConfig) -> int:
+def connect(resources: ResourcesConfig, *, source: str = "study") -> int:
     """Join the cluster that `RAY_ADDRESS` names (a submitted job's), or start one in here; returns the concurrency.
 
     Raises:
-        StudyError: one experiment alone asks for more than the cluster has.
+        StudyError: nobody answers at `RAY_ADDRESS`, or one experiment alone asks for more than the cluster has.
     """
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS", "local")
         embedded = {"include_dashboard": resources.workers > 1} if address == "local" else {}
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
-    return concurrency(resources, ray.cluster_resources())
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
+        except ConnectionError as error:
+            raise StudyError("RAY_ADDRESS", address, "no Ray cluster answers there") from error
+    return concurrency(resources, ray.cluster_resources(), source=source)
 
 
-def concurrency(resources: ResourcesConfig, cluster: Mapping[str, float]) -> int:
+def concurrency(resources: ResourcesConfig, cluster: Mapping[str, float], *, source: str = "study") -> int:
     """How many experiments the cluster carries at once.
 
     Raises:
@@ -91,7 +95,7 @@ def concurrency(resources: ResourcesConfig, cluster: Mapping[str, float]) -> int
     for kind, amount in need.items():
         if amount > cluster.get(kind, 0):
             has = f"the cluster has {cluster.get(kind, 0):g}"
-            raise StudyError("study", "resources", f"one experiment needs {amount:g} {kind}, {has}")
+            raise StudyError(source, "resources", f"one experiment needs {amount:g} {kind}, {has}")
     return min(int(cluster[kind] // amount) for kind, amount in need.items() if amount)
 
 
@@ -111,16 +115,27 @@ def run_trial(
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
         board.put.remote(epoch_event(experiment, number, density, record))
 
+    def on_diverged(error: TrainingDiverged) -> None:
+        ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
+
+    if resources.workers > 1:
+        run_distributed(
+            experiment,
+            dataset,
+            store,
+            resources=resources,
+            on_epoch=on_epoch,
+            on_round=tune_metrics,
+            on_diverged=on_diverged,
+        )
+        return
+    device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
+    rounds = trial.run_experiment(experiment, ray.get(dataset), store, team=Solo(), device=device, on_epoch=on_epoch)
     try:
-        if resources.workers > 1:
-            run_distributed(experiment, dataset, store, resources=resources, on_epoch=on_epoch, on_round=tune_metrics)
-            return
-        device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
-        decoded = ray.get(dataset)
-        for finished in trial.run_experiment(experiment, decoded, store, team=Solo(), device=device, on_epoch=on_epoch):
+        for finished in rounds:
             tune.report(tune_metrics(finished))
     except TrainingDiverged as error:
-        ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
+        on_diverged(error)
 
 
 def tune_metrics(finished: Round) -> dict[str, Any]:
@@ -128,13 +143,15 @@ def tune_metrics(finished: Round) -> dict[str, Any]:
     return {"round": finished.number, "val_accuracy": finished.val_accuracy, "density": finished.metrics["density"]}
 
 
-def _tune(pending: Sequence[Experiment], study: Study, store: Store, board: Any, concurrency: int) -> dict[str, str]:
+def _tune(
+    pending: Sequence[Experiment], study: Study, store: Store, board: Any, concurrency: int, source: str
+) -> dict[str, str]:
     transform = backbones.load(study.backbone).transform
     used = dict.fromkeys(experiment.dataset for experiment in pending)
     trainable = tune.with_parameters(
         run_trial,
         experiments={experiment.name: experiment for experiment in pending},
-        datasets={config: decode(config, transform) for config in used},
+        datasets={config: decode(config, transform, source) for config in used},
         resources=study.resources,
         store=store,
         board=board,

@@ -31,7 +31,11 @@ class Team(ABC):
 
     @abstractmethod
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of `values` over the workers, in a fixed order."""
+        """The sum of `values` over the workers."""
+
+    @abstractmethod
+    def gather(self, value: Value) -> list[Value]:
+        """Every worker's `value`, by rank."""
 
     @abstractmethod
     def wrap(self, module: nn.Module) -> nn.Module:
@@ -51,6 +55,10 @@ class Solo(Team):
     def sum(self, values: Tensor) -> Tensor:
         """`values`."""
         return values
+
+    def gather(self, value: Value) -> list[Value]:
+        """`value` alone."""
+        return [value]
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """`module`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ def fit(
         on_epoch: called with each record as soon as it exists.
 
     Raises:
-        TrainingDiverged: the loss is not finite.
+        TrainingDiverged: the loss is not finite, on every worker at once.
     """
     train, val = examples
     optimizer = make_optimizer(model, config)
@@ -104,7 +104,8 @@ def fit(
             model.project_()
             mask.zero_(trained)
             step += 1
-        record = _record(epoch, team.sum(totals), len(train.labels), model)
+        health = merged_health(team.gather(model.health()))
+        record = _record(epoch, team.sum(totals), len(train.labels), health)
         record["val_accuracy"] = evaluate(model.trained_part, val, config, team)
         history.append(record)
         on_epoch(record)
@@ -163,13 +164,31 @@ def _step(
     return counted if weight else torch.zeros_like(counted)
 
 
-def _record(epoch: int, totals: Tensor, num_examples: int, model: AdaptedModel) -> dict[str, Any]:
+def merged_health(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The health of all workers' solves: counts add up, maxima are the largest, means and shares go by samples."""
+
+    def merged(key: str) -> float:
+        """One figure over all workers."""
+        values = [part[key] for part in parts]
+        prompt, _, figure = key.rpartition(".")
+        if "_max" in figure or figure == "bound_used":
+            return max(values)
+        if figure.startswith(("num_", "fallbacks")):
+            return sum(values)
+        samples = f"{prompt}.num_samples{'_backward' * figure.endswith('_backward')}"
+        weights = [part[samples] for part in parts]
+        return sum(w * value for w, value in zip(weights, values, strict=True)) / max(sum(weights), 1.0)
+
+    return dict(parts[0]) if len(parts) == 1 else {key: merged(key) for key in parts[0]}
+
+
+def _record(epoch: int, totals: Tensor, num_examples: int, health: Mapping[str, float]) -> dict[str, Any]:
     loss, correct = (float(total) / num_examples for total in totals)
     if not math.isfinite(loss):
         raise TrainingDiverged(
             f"the training loss is {loss} in epoch {epoch}; lower train.lr or the prompts' lr_multiplier"
         )
-    return {"epoch": epoch, "loss": loss, "train_accuracy": correct, "health": model.health()}
+    return {"epoch": epoch, "loss": loss, "train_accuracy": correct, "health": health}
 
 
 def _chunks(rows: Tensor) -> Iterator[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from lion_ray import distributed, pipeline, sweep, trial
 from lion_ray.config import ResourcesConfig, StudyError
 from lion_ray.lottery import Mask
+from lion_ray.store import Store
 from lion_ray.team import Solo, Team
 from tests.helpers import decoded, experiment
 from tests.test_pipeline import table
@@ -63,15 +65,19 @@ def test_two_workers_gradients_equal_one_workers_on_the_same_global_batch(study_
         assert float((both[0][name] - gradient).abs().max()) <= 1e-5 * scale, name
 
 
+def samples(row: dict[str, object]) -> list[float]:
+    """Solved samples per epoch, forward through the input prompt."""
+    return [record["health"]["body.prompt.num_samples"] for record in json.loads(str(row["history"]))]
+
+
 @pytest.mark.usefixtures("embedded_ray")
-def test_two_workers_run_the_same_rounds_as_one(study_file: Path, tmp_path: Path) -> None:
+def test_two_workers_on_s3_run_the_same_rounds_as_one_on_disk(study_file: Path, tmp_path: Path, s3_url: str) -> None:
     overrides = ["datasets=[{name: animal_mnist, num_train: 200, num_val: 100, num_test: 1000}]", "lottery.rounds=2"]
     overrides += ["methods=[{name: lion, input: {lr_multiplier: 0.1}}]"]  # a fast input prompt amplifies round-off
     overrides += ["train.epochs=4", "train.lr=3e-3", "backbone.image_size=64"]
     common = [str(study_file), *(part for override in overrides for part in ("--set", override))]
     found = {}
-    for workers in (1, 2):
-        storage = tmp_path / str(workers)
+    for workers, storage in ((1, str(tmp_path)), (2, s3_url)):
         arguments = [*common, "--set", f"storage={storage}", "--set", f"resources.workers={workers}"]
         assert pipeline.main(arguments) == 0
         found[workers] = table(storage, "tiny")
@@ -79,9 +85,10 @@ def test_two_workers_run_the_same_rounds_as_one(study_file: Path, tmp_path: Path
     for one, two in zip(found[1], found[2], strict=True):
         assert one["experiment"] == two["experiment"]
         assert one["density"] == two["density"]
+        assert samples(one) == samples(two) == [200.0] * 4  # every worker's solves are watched
         assert float(one["test_accuracy"]) > 0.6  # type: ignore[arg-type]
         assert abs(float(one["test_accuracy"]) - float(two["test_accuracy"])) <= 0.01  # type: ignore[arg-type]
-    assert not (tmp_path / "2" / "tiny" / "ray").exists()
+    assert not [path for path in Store(f"{s3_url}/tiny").paths() if path.startswith("ray/")]
 
 
 def test_an_error_of_the_leader_is_raised_on_every_worker(embedded_ray: None, tmp_path: Path) -> None:

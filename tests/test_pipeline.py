@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import s3fs
 
 from lion_ray import config, pipeline
 from lion_ray.experiments import expand
@@ -22,8 +24,10 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def table(storage: Path, study: str = "smoke") -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = pq.read_table(storage / study / "results.parquet").to_pylist()
+def table(storage: Path | str, study: str = "smoke") -> list[dict[str, object]]:
+    payload = Store(f"{storage}/{study}").read("results.parquet")
+    assert payload is not None
+    rows: list[dict[str, object]] = pq.read_table(io.BytesIO(payload)).to_pylist()
     return rows
 
 
@@ -57,12 +61,9 @@ def test_the_quickstarts_tiny_variant_runs_resumes_and_extends(
 
 
 @pytest.mark.usefixtures("embedded_ray")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_study_runs_and_resumes_on_s3(
-    study_file: Path, s3_url: str, capsys: pytest.CaptureFixture[str], workers: int
-) -> None:
-    arguments = [str(study_file), "--set", f"storage={s3_url}/prefix", "--set", f"resources.workers={workers}"]
-    arguments += ["--set", "methods=[linear]", "--set", "train.epochs=1"]
+def test_a_study_runs_and_resumes_on_s3(study_file: Path, s3_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [f"storage={s3_url}/prefix", "methods=[linear]", "train.epochs=1"]
+    arguments = [str(study_file), *(part for each in overrides for part in ("--set", each))]
     assert pipeline.main(arguments) == 0
     assert len(Store(f"{s3_url}/prefix/tiny").committed()) == 2
     capsys.readouterr()
@@ -78,6 +79,30 @@ def test_a_storage_that_cannot_be_written_is_one_line_and_exit_status_3(
     captured = capsys.readouterr()
     assert captured.err.startswith("storage: ")
     assert captured.err.count("\n") == 1
+
+
+def test_storage_without_credentials_is_one_line_and_exit_status_3(
+    study_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setattr(s3fs.S3FileSystem, "cachable", False)
+    assert pipeline.main([str(study_file), "--set", "storage=s3://bucket/x", "--dry-run"]) == 3
+    captured = capsys.readouterr()
+    assert "NoCredentialsError" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_sweep_that_tune_ended_early_says_how_to_go_on(
+    study_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lion_ray.sweep.run_sweep", lambda *_, **__: {})  # Ctrl-C: nothing failed, nothing is done
+    assert pipeline.main([str(study_file)]) == 130
+    captured = capsys.readouterr()
+    assert "UNFINISHED mnist" in captured.out
+    assert "the same command goes on" in captured.err
 
 
 @pytest.mark.usefixtures("embedded_ray")
@@ -128,21 +153,26 @@ def test_more_than_the_cluster_has_is_refused(
 
 
 @pytest.mark.usefixtures("embedded_ray")
-def test_one_dataset_at_two_sizes_is_two_datasets(study_file: Path, tmp_path: Path) -> None:
+def test_one_dataset_at_two_sizes_is_two_datasets(
+    study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sizes = [f"{{name: mnist, num_train: {size}, num_val: 20, num_test: 20}}" for size in (20, 200)]
     overrides = [f"datasets=[{', '.join(sizes)}]", "methods=[linear]", "train.epochs=1"]
     assert pipeline.main([str(study_file), *(part for each in overrides for part in ("--set", each))]) == 0
     histories = [json.loads(str(row["history"])) for row in table(tmp_path / "results", "tiny")]
+    printed = capsys.readouterr().out
     for size, history in zip((20, 200), histories, strict=True):
+        assert f"\nmnist(num_train={size}, num_val=20, num_test=20)\n" in printed
         correct = history[0]["train_accuracy"] * size
         assert correct == pytest.approx(round(correct))
 
 
-def test_a_diverging_experiment_fails_alone_with_its_reason(
-    embedded_ray: None, study_file: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_diverging_experiment_fails_once_with_its_reason(
+    embedded_ray: None, study_file: Path, capsys: pytest.CaptureFixture[str], workers: int
 ) -> None:
-    overrides = ["--set", "train.optimizer=sgd", "--set", "train.lr=1e30", "--set", "methods=[lion]"]
-    assert pipeline.main([str(study_file), *overrides]) == 1
+    overrides = [f"resources.workers={workers}", "train.optimizer=sgd", "train.lr=1e30", "methods=[lion]"]
+    assert pipeline.main([str(study_file), *(part for each in overrides for part in ("--set", each))]) == 1
     printed = capsys.readouterr().out
     assert "FAILED mnist-tf_efficientnet_lite0-lion" in printed
     assert "lower train.lr" in printed

@@ -61,9 +61,10 @@ class Ledger(Protocol):
 def run_rounds(config: LotteryConfig, trainer: Trainer, ledger: Ledger) -> Iterator[Round]:
     """Yield round 0 (dense), then one round per pruning, until the last or until `should_stop`."""
     start = ledger.start(trainer.start)
-    mask = Mask.dense({name: start[name] for name in trainer.prunable()})
     accuracies: list[float] = []
+    finished: Round | None = None
     for number in range(num_rounds(config, trainer.prunable())):
+        mask = _next_mask(finished, start, trainer.prunable(), config)
         finished = ledger.load(number)
         if finished is None or not finished.mask.equals(mask):  # a kept round counts only if it follows from the last
             finished = trainer.train(number, mask.applied(start), mask)  # rewind the survivors, retrain
@@ -72,7 +73,15 @@ def run_rounds(config: LotteryConfig, trainer: Trainer, ledger: Ledger) -> Itera
         accuracies.append(finished.val_accuracy)
         if should_stop(accuracies, config):
             return
-        mask = prune(finished.weights, finished.mask, config) if finished.mask.num_weights else finished.mask
+
+
+def _next_mask(
+    previous: Round | None, start: Mapping[str, Tensor], prunable: Sequence[str], config: LotteryConfig
+) -> Mask:
+    """Dense before round 0, then pruned from what the previous round trained."""
+    if previous is None:
+        return Mask.dense({name: start[name] for name in prunable})
+    return prune(previous.weights, previous.mask, config)
 
 
 def num_rounds(config: LotteryConfig, prunable: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lion_ray.config import Study
+from lion_ray.experiments import dataset_label
 from lion_ray.planning import Plan
 from lion_ray.store import Store
 
@@ -44,19 +45,21 @@ def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
 
 def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
     """Write `results.parquet`; returns the text that ends a run."""
-    table = rows(plan, study)
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer)
+    pq.write_table(pa.Table.from_pylist(rows(plan, study), schema=SCHEMA), buffer)
     store.write(PARQUET, buffer.getvalue())
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
-    return "\n".join([text_tables(table), *failed, *missing, f"results: {store.url}/{PARQUET}"])
+    return "\n".join([text_tables(plan, study), *failed, *missing, f"results: {store.url}/{PARQUET}"])
 
 
-def text_tables(table: Sequence[Mapping[str, Any]]) -> str:
-    """A table per dataset, in the order of the study."""
-    datasets = list(dict.fromkeys(row["dataset"] for row in table))
-    return "\n".join(_text_table(name, [row for row in table if row["dataset"] == name]) for name in datasets)
+def text_tables(plan: Plan, study: Study) -> str:
+    """A table per dataset entry, in the order of the study: one name at two sizes makes two."""
+    parts = []
+    for dataset in study.datasets:
+        part = Plan(items=[item for item in plan.items if item.experiment.dataset == dataset])
+        parts.append(_text_table(dataset_label(dataset), rows(part, study)))
+    return "\n".join(parts)
 
 
 def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:

@@ -1,8 +1,8 @@
 """From a study to its experiments: dataset x backbone x method x seed, each with a readable name and a pinned hash.
 
 The hash holds what changes the result and nothing else: no path, no time, no worker count, and no value that equals its
-default, so a new option with a default keeps every old name. `rounds`, `tolerance` and `patience` stay out, so a study
-that asks for more rounds goes on where it ended.
+default, so a new option with a default keeps every old name. `rounds`, `tolerance`, `patience` and `controls` stay out,
+so a study that asks for more rounds goes on where it ended.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from typing import Any
 from lion_ray import backbones, data
 from lion_ray.config import (
     BackboneConfig,
+    Control,
     DatasetConfig,
     LotteryConfig,
     MethodConfig,
     Study,
     StudyError,
     TrainConfig,
+    sections_of,
 )
 from lion_ray.methods import METHODS, options_of
 
-NOT_MEANING = {"rounds", "tolerance", "patience"}  # how long the lottery goes on, not what a round is
+NOT_MEANING = {"rounds", "tolerance", "patience", "controls"}  # how long it goes on and what is trained beside it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,9 +51,14 @@ class Experiment:
         return self.lottery.rounds if METHODS[self.method.name].is_prunable else 1
 
     @property
+    def controls(self) -> tuple[Control, ...]:
+        """What is trained beside each pruned round."""
+        return self.lottery.controls if self.num_rounds > 1 else ()
+
+    @property
     def label(self) -> str:
         """For people: `mnist/lion seed 0`."""
-        return f"{dataset_label(self.dataset)}/{method_label(self.method)} seed {self.seed}"
+        return f"{dataset_label(self.dataset)}/{entry_label(self.method)} seed {self.seed}"
 
     def seed_for(self, purpose: str) -> int:
         """A seed (63 bits) for one purpose, such as `start` or `order/3`, from the experiment's identity alone."""
@@ -79,13 +86,25 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
         StudyError: an unknown dataset, method or backbone, a wrong option, or the same experiment twice.
     """
     backbone = backbones.load(study.backbone, source=source)
-    for index, method in enumerate(study.methods):
-        options_of(method, source=source, key=f"methods.{index}")
+    sections = [_sections(study, index, source) for index in range(len(study.methods))]
     identities = {config: _identity(config, source) for config in study.datasets}
+    entries = list(zip(study.methods, sections, strict=True))
     experiments = []
-    for seed, method, dataset in itertools.product(study.seeds, study.methods, study.datasets):
-        meaning = _meaning(study, method, identities[dataset], backbone, seed)
-        experiments.append(_experiment(study, dataset, method, seed, meaning))
+    for seed, (method, (train, lottery)), dataset in itertools.product(study.seeds, entries, study.datasets):
+        meaning = _meaning(method, train, lottery, identities[dataset], backbone, seed)
+        digest = meaning_digest(meaning)
+        experiment = Experiment(
+            name=f"{dataset.name}-{study.backbone.name}-{method.name}-s{seed}-{digest[:8]}",
+            digest=digest,
+            meaning=meaning,
+            dataset=dataset,
+            backbone=study.backbone,
+            method=method,
+            seed=seed,
+            train=train,
+            lottery=lottery,
+        )
+        experiments.append(experiment)
     names = [experiment.name for experiment in experiments]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -103,8 +122,21 @@ def dataset_label(dataset: DatasetConfig) -> str:
 def method_label(method: MethodConfig) -> str:
     """A method and the options that differ from their defaults: `lion` or `lion(output=false)`."""
     options = options_of(method).model_dump(mode="json", exclude_defaults=True)
-    text = json.dumps(options, sort_keys=True).strip("{}").replace('"', "").replace(": ", "=")
-    return f"{method.name}({text})" if options else method.name
+    return f"{method.name}({_text(options)})" if options else method.name
+
+
+def entry_label(method: MethodConfig) -> str:
+    """What tables call a method entry: its `label`, or the method with all that the entry says."""
+    if method.label:
+        return method.label
+    replaced = {name: section for name, section in (("train", method.train), ("lottery", method.lottery)) if section}
+    return method_label(method) + (_text(replaced) and f"[{_text(replaced)}]")
+
+
+def _text(options: Mapping[str, Any]) -> str:
+    """`{"a": 1}` as `a=1`."""
+    text = json.dumps(options, sort_keys=True).replace('"', "").replace(": ", "=")
+    return text[1:-1]
 
 
 def meaning_digest(meaning: Mapping[str, Any]) -> str:
@@ -119,8 +151,27 @@ def _identity(config: DatasetConfig, source: str) -> Mapping[str, Any]:
     return found.identity()
 
 
+def _sections(study: Study, index: int, source: str) -> tuple[TrainConfig, LotteryConfig]:
+    """How entry `index` of the methods is trained and pruned, checked against what the method can do."""
+    method, key = study.methods[index], f"methods.{index}"
+    options_of(method, source=source, key=key)
+    train, lottery = sections_of(study, index, source=source)
+    if not METHODS[method.name].is_prunable:
+        if train.robust:
+            reason = f"robust training ranks prunable weights, '{method.name}' has none; set it in other entries only"
+            raise StudyError(source, f"{key}.train.robust", reason)
+        if method.lottery:
+            raise StudyError(source, f"{key}.lottery", f"'{method.name}' has nothing to prune: it trains once")
+    return train, lottery
+
+
 def _meaning(
-    study: Study, method: MethodConfig, dataset: Mapping[str, Any], backbone: backbones.Backbone, seed: int
+    method: MethodConfig,
+    train: TrainConfig,
+    lottery: LotteryConfig,
+    dataset: Mapping[str, Any],
+    backbone: backbones.Backbone,
+    seed: int,
 ) -> dict[str, Any]:
     options = options_of(method).model_dump(mode="json", exclude_defaults=True)
     meaning = {
@@ -128,26 +179,9 @@ def _meaning(
         "transform": dataclasses.asdict(backbone.transform),
         "backbone": {"name": backbone.name, "weights": backbone.weights_digest},
         "method": {"name": method.name, **options},
-        "train": study.train.model_dump(mode="json", exclude_defaults=True),
+        "train": train.model_dump(mode="json", exclude_defaults=True),
         "seed": seed,
     }
     if METHODS[method.name].is_prunable:
-        meaning["lottery"] = study.lottery.model_dump(mode="json", exclude_defaults=True, exclude=NOT_MEANING)
+        meaning["lottery"] = lottery.model_dump(mode="json", exclude_defaults=True, exclude=NOT_MEANING)
     return meaning
-
-
-def _experiment(
-    study: Study, dataset: DatasetConfig, method: MethodConfig, seed: int, meaning: Mapping[str, Any]
-) -> Experiment:
-    digest = meaning_digest(meaning)
-    return Experiment(
-        name=f"{dataset.name}-{study.backbone.name}-{method.name}-s{seed}-{digest[:8]}",
-        digest=digest,
-        meaning=meaning,
-        dataset=dataset,
-        backbone=study.backbone,
-        method=method,
-        seed=seed,
-        train=study.train,
-        lottery=study.lottery,
-    )

@@ -1,10 +1,12 @@
 """What is kept of an experiment, and where: the start that every round rewinds to, and every finished round.
 
-    experiments/<name>/start/      start.safetensors, experiment.json
-    experiments/<name>/round-<k>/  ticket.safetensors, result.json, clock.json
+    experiments/<name>/start/                start.safetensors, experiment.json
+    experiments/<name>/round-<k>/            ticket.safetensors, result.json, clock.json
+    experiments/<name>/round-<k>-<control>/  the same, of a branch beside round k that nothing follows
 
 each with a `DONE`. Everything but `clock.json` (times, host, process) is the same bits in every repetition.
-`trial` makes one per experiment; `results` and `ticket` read the files.
+Where later rounds start from this one, or are pruned by what it measured, `point.safetensors` or `scores.safetensors`
+lies beside them. `trial` makes one per experiment; `results` and `ticket` read the files.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from torch import Tensor
 
 from lion_ray import backbones, ticket
 from lion_ray.experiments import Experiment, method_label
-from lion_ray.lottery import Round
+from lion_ray.lottery import WINNING, Point, Round
+from lion_ray.results import round_key
 from lion_ray.store import Store
-from lion_ray.team import Team
+from lion_ray.team import Team, Value
 
 
 class StoreLedger:
@@ -40,13 +43,17 @@ class StoreLedger:
         """The committed start, or `make()`'s, committed now: every round rewinds to the same bits."""
         return self._team.lead(lambda: self._start(make))
 
-    def load(self, number: int) -> Round | None:
+    def load(self, number: int, ticket: str = WINNING) -> Round | None:
         """The committed round, or None if it is absent or damaged."""
-        return self._team.lead(lambda: self._load(number))
+        return self._team.lead(lambda: self._load(number, ticket))
 
     def commit(self, finished: Round) -> None:
         """Write ticket, result and clock, then `DONE`."""
         self._team.lead(lambda: self._commit(finished))
+
+    def once(self, make: Callable[[], Value]) -> Value:
+        """`make()` of worker 0, on every worker."""
+        return self._team.lead(make)
 
     def _start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         key = self._experiment.key("start")
@@ -63,13 +70,21 @@ class StoreLedger:
         self._store.commit(key, {"start.safetensors": payload, "experiment.json": _json(record)})
         return start
 
-    def _load(self, number: int) -> Round | None:
+    def _load(self, number: int, name: str) -> Round | None:
         self._since = time.time()
-        found = self._store.load(self._experiment.key(f"round-{number}"))
+        found = self._store.load(self._key(number, name))
         if found is None:
             return None
         weights, mask, _ = ticket.unpack(found["ticket.safetensors"])
-        return Round(number=number, weights=weights, mask=mask, metrics=json.loads(found["result.json"])["metrics"])
+        return Round(
+            number=number,
+            weights=weights,
+            mask=mask,
+            metrics=json.loads(found["result.json"])["metrics"],
+            ticket=name,
+            point=_unpacked_point(found["point.safetensors"]) if "point.safetensors" in found else None,
+            scores=load_safetensors(found.get("scores.safetensors", save_safetensors({}))),
+        )
 
     def _commit(self, finished: Round) -> None:
         seconds = time.time() - self._since
@@ -79,7 +94,14 @@ class StoreLedger:
             "result.json": _json(result_record(self._experiment, finished)),
             "clock.json": _json(clock),
         }
-        self._store.commit(self._experiment.key(f"round-{finished.number}"), files)
+        if finished.point:
+            files["point.safetensors"] = _packed_point(finished.point)
+        if finished.scores:
+            files["scores.safetensors"] = save_safetensors(dict(finished.scores))
+        self._store.commit(self._key(finished.number, finished.ticket), files)
+
+    def _key(self, number: int, name: str) -> str:
+        return round_key(self._experiment.name, number, name)
 
     def _header(self, finished: Round) -> ticket.Header:
         experiment = self._experiment
@@ -92,7 +114,10 @@ class StoreLedger:
             weights_digest=backbone.weights_digest,
             transform=dataclasses.asdict(backbone.transform),
             method=experiment.config()["method"],
-            metrics={key: value for key, value in finished.metrics.items() if key != "history"},
+            metrics={
+                "ticket": finished.ticket,
+                **{key: value for key, value in finished.metrics.items() if key != "history"},
+            },
             numeric={"torch": torch.__version__, "threads": torch.get_num_threads(), "workers": self._team.size},
         )
 
@@ -106,6 +131,7 @@ def result_record(experiment: Experiment, finished: Round) -> dict[str, Any]:
         "method": method_label(experiment.method),
         "seed": experiment.seed,
         "round": finished.number,
+        "ticket": finished.ticket,
         "metrics": dict(finished.metrics),
         "config": experiment.config(),
     }
@@ -113,3 +139,18 @@ def result_record(experiment: Experiment, finished: Round) -> dict[str, Any]:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, indent=1).encode()
+
+
+def _packed_point(point: Point) -> bytes:
+    tensors = {f"weights/{name}": tensor for name, tensor in point.weights.items()}
+    tensors |= {f"optimizer/{name}": tensor for name, tensor in point.optimizer.items()}
+    return save_safetensors(tensors, metadata={"epoch": str(point.epoch)})
+
+
+def _unpacked_point(payload: bytes) -> Point:
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
+    for key, tensor in load_safetensors(payload).items():
+        kind, _, name = key.partition("/")
+        parts[kind][name] = tensor
+    metadata = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])["__metadata__"]
+    return Point(weights=parts["weights"], optimizer=parts["optimizer"], epoch=int(metadata["epoch"]))

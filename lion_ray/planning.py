@@ -8,24 +8,26 @@ from collections.abc import Sequence
 from lion_ray.config import Study
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import should_stop
-from lion_ray.results import Row, read_rounds, val_accuracies
+from lion_ray.results import Row, read_controls, read_rounds, val_accuracies
 from lion_ray.store import Store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Item:
-    """One experiment and its finished rounds."""
+    """One experiment, its finished rounds, and the controls trained beside them."""
 
     experiment: Experiment
     rounds: Sequence[Row]
+    controls: Sequence[Row] = ()
 
     @property
     def is_finished(self) -> bool:
-        """Whether no round is left: all are done, or the stopping rule has spoken."""
+        """Whether no round is left: all are done, or the stopping rule has spoken; and no control of theirs."""
         config = self.experiment.lottery
         accuracies = val_accuracies(self.rounds)
         stopped = any(should_stop(accuracies[: end + 1], config) for end in range(len(accuracies)))
-        return stopped or len(self.rounds) == self.experiment.num_rounds
+        is_over = stopped or len(self.rounds) == self.experiment.num_rounds
+        return is_over and len(self.controls) == (len(self.rounds) - 1) * len(self.experiment.controls)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,12 @@ class Plan:
 def make_plan(experiments: Sequence[Experiment], store: Store) -> Plan:
     """Look every experiment up in the store."""
     committed = store.committed()
-    found = ((each, read_rounds(store, each.name, committed, each.num_rounds)) for each in experiments)
-    return Plan(items=[Item(experiment=each, rounds=rounds) for each, rounds in found])
+    items = []
+    for each in experiments:
+        rounds = read_rounds(store, each.name, committed, each.num_rounds)
+        controls = read_controls(store, each.name, committed, rounds, each.controls)
+        items.append(Item(experiment=each, rounds=rounds, controls=controls))
+    return Plan(items=items)
 
 
 def describe(plan: Plan, study: Study) -> str:
@@ -68,6 +74,7 @@ def describe(plan: Plan, study: Study) -> str:
     for item in plan.items:
         state = "done" if item.is_finished else f"needs {each}"
         rounds = f"rounds {len(item.rounds)}/{item.experiment.num_rounds}"
+        rounds += f" controls {len(item.controls)}" * bool(item.experiment.controls)
         lines.append(f"  {item.experiment.name:<{width}}  {rounds:<12} {state}")
     lines.append(f"{plan.num_done_rounds} rounds are done, {len(plan.pending)} experiments to run")
     return "\n".join(lines)

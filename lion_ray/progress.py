@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from lion_ray.experiments import Experiment
+from lion_ray.lottery import WINNING
 
 Event = Mapping[str, Any]
 
@@ -24,6 +25,7 @@ def epoch_event(experiment: Experiment, number: int, density: float, record: Map
     return {
         "experiment": experiment.name,
         "round": number,
+        "ticket": record["ticket"],
         "epoch": record["epoch"],
         "loss": record["loss"],
         "val_accuracy": record["val_accuracy"],
@@ -47,7 +49,8 @@ class Progress:
         self._started = self.now()
         self._last: dict[str, float] = {}
         self._seconds: dict[str, list[float]] = defaultdict(list)  # per epoch, by method
-        self._left = {e.name: (e.num_rounds - self.done_rounds[e.name]) * e.train.epochs for e in self.experiments}
+        done = ((each, num_trained(each, self.done_rounds[each.name])) for each in self.experiments)
+        self._left = {each.name: (num_trained(each, each.num_rounds) - n) * each.train.epochs for each, n in done}
         self._in_place = self.stream.isatty()
 
     def show(self, event: Event) -> None:
@@ -58,10 +61,9 @@ class Progress:
             self._seconds[experiment.method.name].append(now - self._last[experiment.name])
         self._last[experiment.name] = now
         is_last = event["epoch"] + 1 == experiment.train.epochs
-        rounds_left = experiment.num_rounds - event["round"] - 1
-        self._left[experiment.name] = (
-            rounds_left * experiment.train.epochs + experiment.train.epochs - event["epoch"] - 1
-        )
+        before = num_trained(experiment, event["round"]) + (WINNING, *experiment.controls).index(event["ticket"])
+        to_train = num_trained(experiment, experiment.num_rounds) - before
+        self._left[experiment.name] = to_train * experiment.train.epochs - event["epoch"] - 1
         self._print(self._line(experiment, event), stays=is_last or not self._in_place)
         if event["share_unconverged"]:
             share = f"{event['share_unconverged']:.1%}"
@@ -94,7 +96,8 @@ class Progress:
             clock(self.now() - self._started),
             f"{done}/{len(self.experiments)} done",
             experiment.label,
-            f"round {event['round']}/{experiment.num_rounds - 1}",
+            f"round {event['round']}/{experiment.num_rounds - 1}"
+            + (f" {event['ticket']}" if event["ticket"] != WINNING else ""),
             f"epoch {event['epoch'] + 1}/{experiment.train.epochs}",
             f"loss {event['loss']:.3f}",
             f"val {event['val_accuracy']:.3f}",
@@ -108,6 +111,11 @@ class Progress:
             line = f"\r\x1b[K{line}"
         self.stream.write(line + ("\n" if stays else ""))
         self.stream.flush()
+
+
+def num_trained(experiment: Experiment, rounds: int) -> int:
+    """How often `rounds` rounds train: each pruned one also trains its controls."""
+    return rounds + max(0, rounds - 1) * len(experiment.controls)
 
 
 def clock(seconds: float) -> str:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
 from lion_ray.data import Split
-from lion_ray.lottery import Mask
+from lion_ray.lottery import Mask, Point
 from lion_ray.methods import AdaptedModel
+from lion_ray.optimizer import Steps
 from lion_ray.team import Team
 
 EVALUATION_BATCH = 100
@@ -28,6 +29,23 @@ OnEpoch = Callable[[dict[str, Any]], None]
 
 class TrainingDiverged(FloatingPointError):
     """The loss is no longer a finite number."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Keep:
+    """What later rounds will need of a round: the point after so many epochs, the scores of its last epoch."""
+
+    point_after: int | None = None
+    scores: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a round's training left, beside the weights in the model: one record per epoch and what was to be kept."""
+
+    history: Sequence[dict[str, Any]]
+    point: Point | None
+    scores: Mapping[str, Tensor]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,15 +91,19 @@ def fit(
     examples: tuple[Examples, Examples],
     config: TrainConfig,
     *,
+    point: Point,
     mask: Mask,
+    keep: Keep,
     seed_for: Callable[[str], int],
     team: Team,
     on_epoch: OnEpoch,
-) -> list[dict[str, Any]]:
-    """Train `model` in place under `mask` on `(train, val)` examples and return one record per epoch.
+) -> Fitted:
+    """Train `model` in place from `point` under `mask` on `(train, val)` examples.
 
     Args:
         step_module: `model.trained_part` as the team wraps it.
+        point: weights, optimizer and epoch to go on from; one beyond the schedule's end trains a whole schedule more.
+        keep: what later rounds need of this one.
         seed_for: gives the seed of a purpose; the order of epoch `e` is `order/e`, the same in every round.
         on_epoch: called with each record as soon as it exists.
 
@@ -89,46 +111,25 @@ def fit(
         TrainingDiverged: the loss is not finite, on every worker at once.
     """
     train, val = examples
-    optimizer = make_optimizer(model, config)
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    num_steps = config.epochs * math.ceil(len(train.labels) / config.batch_size)
-    trained, mask, step, history = model.trained(), mask.on(train.labels.device), 0, []
-    for epoch in range(config.epochs):
+    steps = Steps(model, config, point, mask.on(train.labels.device))
+    steps_per_epoch, history, kept = math.ceil(len(train.labels) / config.batch_size), [], None
+    last = (point.epoch // config.epochs + 1) * config.epochs
+    for epoch in range(point.epoch, last):
         model.health()  # what evaluation left behind is not this epoch's
         totals = torch.zeros(2, dtype=torch.float64, device=train.labels.device)
         order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed_for(f"order/{epoch}")))
-        for batch in torch.split(order, config.batch_size):
-            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * learning_rate_factor(step, num_steps, config)
-            totals += _step(step_module, optimizer, train, batch, config, team)
-            model.project_()
-            mask.zero_(trained)
-            step += 1
+        steps.begin_epoch(epoch, measure=keep.scores and epoch + 1 == last)
+        for index, batch in enumerate(torch.split(order, config.batch_size)):
+            steps.set_rate(epoch * steps_per_epoch + index, config.epochs * steps_per_epoch)
+            totals += _step(step_module, steps, train, batch, config, team)
         health = merged_health(team.gather(model.health()))
-        record = _record(epoch, team.sum(totals), len(train.labels), health)
+        record = _record(epoch % config.epochs, team.sum(totals), len(train.labels), health)
         record["val_accuracy"] = evaluate(model.trained_part, val, config, team)
         history.append(record)
         on_epoch(record)
-    return history
-
-
-def make_optimizer(model: AdaptedModel, config: TrainConfig) -> torch.optim.Optimizer:
-    """A fresh optimizer over the trained tensors."""
-    groups = model.parameter_groups(config.lr)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
-
-
-def learning_rate_factor(step: int, num_steps: int, config: TrainConfig) -> float:
-    """Linear warm-up over `warmup_epochs`, then the schedule, as a share of `lr`."""
-    warmup = round(config.warmup_epochs / config.epochs * num_steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    if config.schedule == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))
+        if epoch + 1 == keep.point_after:
+            kept = steps.point(epoch + 1)
+    return Fitted(history=history, point=kept, scores=steps.scores())
 
 
 def evaluate(trained_part: nn.Module, examples: Examples, config: TrainConfig, team: Team) -> float:
@@ -143,7 +144,7 @@ def evaluate(trained_part: nn.Module, examples: Examples, config: TrainConfig, t
 
 def _step(
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    steps: Steps,
     train: Examples,
     batch: Tensor,
     config: TrainConfig,
@@ -157,9 +158,7 @@ def _step(
     with _autocast(config, labels.device):
         logits = module(train.inputs(share)).float()
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-    optimizer.zero_grad(set_to_none=True)
-    (loss * weight).backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+    steps.take(loss * weight)
     counted = torch.stack([loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()]).double()
     return counted if weight else torch.zeros_like(counted)
 

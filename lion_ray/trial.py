@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from lion_ray import backbones, methods, protocol, training
-from lion_ray.config import ResourcesConfig
+from lion_ray.config import ResourcesConfig, RewindEpoch
 from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment
 from lion_ray.ledger import StoreLedger
-from lion_ray.lottery import Mask, Round, run_rounds
+from lion_ray.lottery import WINNING, Mask, Point, Round, run_rounds
 from lion_ray.store import Store
 from lion_ray.team import Team
 
@@ -71,54 +71,86 @@ class RoundTrainer:
         self, experiment: Experiment, dataset: Dataset, *, team: Team, device: torch.device, on_epoch: OnEpoch
     ) -> None:
         self._experiment, self._team, self._on_epoch = experiment, team, on_epoch
-        backbone = backbones.load(experiment.backbone)
-        seed = experiment.seed_for("start")
-        self.model = methods.build(experiment.method, backbone, num_classes=len(dataset.classes), seed=seed).to(device)
+        self._backbone = backbones.load(experiment.backbone)
+        self._num_classes = len(dataset.classes)
+        self.model = self._build("start").to(device)
         splits = protocol.training_splits(dataset)
         train, val, test = splits.train, splits.val, protocol.final_split(dataset)
         self._train, self._val, self._test = (
-            training.prepare(self.model, split, backbone.transform, device) for split in (train, val, test)
+            training.prepare(self.model, split, self._backbone.transform, device) for split in (train, val, test)
         )
         self._step_module = team.wrap(self.model.trained_part)
-        self._start = {name: weight.detach().cpu().clone() for name, weight in self.model.trained().items()}
+        self._start = _trained(self.model)
 
-    def start(self) -> Mapping[str, Tensor]:
-        """The weights at initialisation."""
-        return self._start
+    def seed_for(self, purpose: str) -> int:
+        """The experiment's."""
+        return self._experiment.seed_for(purpose)
+
+    def start(self, purpose: str = "start") -> Mapping[str, Tensor]:
+        """The weights at initialisation, drawn anew for another purpose."""
+        return self._start if purpose == "start" else _trained(self._build(purpose))
 
     def prunable(self) -> tuple[str, ...]:
         """The method's prunable weights."""
         return self.model.prunable()
 
-    def train(self, number: int, weights: Mapping[str, Tensor], mask: Mask) -> Round:
+    def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING) -> Round:
         """Train, then read the test split once. The round's metrics hold no clock time."""
-        self.model.load_trained(weights)
-        history = training.fit(
+        self.model.load_trained(point.weights)
+        fitted = training.fit(
             self.model,
             self._step_module,
             (self._train, self._val),
             self._experiment.train,
+            point=point,
             mask=mask,
+            keep=self._keep(number, point, ticket),
             seed_for=self._experiment.seed_for,
             team=self._team,
-            on_epoch=lambda record: self._epoch_done(number, mask, record),
+            on_epoch=lambda record: self._epoch_done(number, ticket, mask, record),
         )
         test_accuracy = training.evaluate(self.model.trained_part, self._test, self._experiment.train, self._team)
-        trained = {name: weight.detach().cpu().clone() for name, weight in self.model.trained().items()}
+        trained = _trained(self.model)
         if not all(bool(weight.isfinite().all()) for weight in trained.values()):
             raise training.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
         metrics = {
             "density": mask.density,
             **_num_params(trained, mask),
-            "val_accuracy": history[-1]["val_accuracy"],
+            "val_accuracy": fitted.history[-1]["val_accuracy"],
             "test_accuracy": test_accuracy,
-            "history": history,
+            "history": fitted.history,
         }
-        return Round(number=number, weights=trained, mask=mask, metrics=metrics)
+        return Round(
+            number=number,
+            weights=trained,
+            mask=mask,
+            metrics=metrics,
+            ticket=ticket,
+            point=fitted.point,
+            scores=fitted.scores,
+        )
 
-    def _epoch_done(self, number: int, mask: Mask, record: dict[str, Any]) -> None:
+    def _build(self, purpose: str) -> methods.AdaptedModel:
+        seed = self._experiment.seed_for(purpose)
+        return methods.build(self._experiment.method, self._backbone, num_classes=self._num_classes, seed=seed)
+
+    def _keep(self, number: int, point: Point, ticket: str) -> training.Keep:
+        """What later rounds will start from and be pruned by, by the lottery's settings; nothing follows a control."""
+        lottery, epochs = self._experiment.lottery, self._experiment.train.epochs
+        if ticket != WINNING or not self.prunable():
+            return training.Keep()
+        after = (point.epoch // epochs + 1) * epochs if lottery.rewind == "none" else None
+        if isinstance(lottery.rewind, RewindEpoch) and number == 0:
+            after = lottery.rewind.epoch
+        return training.Keep(point_after=after, scores=lottery.criterion == "gradient_weight")
+
+    def _epoch_done(self, number: int, ticket: str, mask: Mask, record: dict[str, Any]) -> None:
         if self._team.leads:
-            self._on_epoch(self._experiment, number, mask.density, record)
+            self._on_epoch(self._experiment, number, mask.density, {**record, "ticket": ticket})
+
+
+def _trained(model: methods.AdaptedModel) -> dict[str, Tensor]:
+    return {name: weight.detach().cpu().clone() for name, weight in model.trained().items()}
 
 
 def _num_params(trained: Mapping[str, Tensor], mask: Mask) -> dict[str, int]:

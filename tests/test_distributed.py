@@ -23,7 +23,8 @@ CPU = torch.device("cpu")
 
 def first_gradients(study_file: Path, team: Team) -> dict[str, torch.Tensor]:
     """Gradients of one step on the first global batch, V already away from zero."""
-    from lion_ray import training
+    from lion_ray import optimizer, training
+    from lion_ray.lottery import Point
 
     torch.set_num_threads(1)
     chosen = experiment(study_file)
@@ -33,9 +34,9 @@ def first_gradients(study_file: Path, team: Team) -> dict[str, torch.Tensor]:
         weights[name].normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
     subject.model.load_trained(weights)
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
-    optimizer = training.make_optimizer(subject.model, still)
+    steps = optimizer.Steps(subject.model, still, Point(weights=weights), Mask.dense({}))
     batch = torch.arange(17)  # odd: the two shares differ in size
-    training._step(subject._step_module, optimizer, subject._train, batch, still, team)
+    training._step(subject._step_module, steps, subject._train, batch, still, team)
     return {
         name: parameter.grad.clone()
         for name, parameter in subject.model.trained().items()

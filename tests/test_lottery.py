@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 import torch
@@ -13,12 +15,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lion_ray.config import LotteryConfig
-from lion_ray.lottery import Mask, Round, prune, run_rounds, should_stop
+from lion_ray.lottery import WINNING, Mask, Point, Round, prune, run_rounds, should_stop
+
+Value = TypeVar("Value")
 
 
 def weights(*sizes: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {f"w{i}": torch.randn(size, generator=generator) for i, size in enumerate(sizes)}
+
+
+def magnitudes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.abs() for name, value in values.items()}
 
 
 @given(
@@ -34,7 +42,7 @@ def test_exactly_the_rounded_share_goes_however_many_weights_tie(
     config = LotteryConfig(prune=share, scope=scope, allow_dead_layers=True)  # type: ignore[arg-type]
     mask = Mask.dense(tied)
     for _ in range(3):
-        smaller = prune(tied, mask, config)
+        smaller = prune(magnitudes(tied), mask, config, 1)
         groups = [list(tied)] if scope == "global" else [[name] for name in tied]
         expected = sum(_left(sum(int(mask.alive[name].sum()) for name in group), share) for group in groups)
         assert smaller.num_alive == expected
@@ -48,14 +56,14 @@ def _left(alive: int, share: float) -> int:
 
 def test_the_smallest_magnitudes_go_first() -> None:
     values = {"a": torch.tensor([0.1, -5.0, 0.3]), "b": torch.tensor([-0.2, 4.0])}
-    mask = prune(values, Mask.dense(values), LotteryConfig(prune=0.4))
+    mask = prune(magnitudes(values), Mask.dense(values), LotteryConfig(prune=0.4), 1)
     assert mask.alive["a"].tolist() == [False, True, True]
     assert mask.alive["b"].tolist() == [False, True]
 
 
 def test_ties_fall_in_a_stable_order() -> None:
     values = {"b": torch.ones(3), "a": torch.ones(3)}
-    mask = prune(values, Mask.dense(values), LotteryConfig(prune=0.5))
+    mask = prune(magnitudes(values), Mask.dense(values), LotteryConfig(prune=0.5), 1)
     assert mask.alive["a"].tolist() == [True, False, False]  # the first of each layer is kept: no layer may die
     assert mask.alive["b"].tolist() == [True, False, True]
 
@@ -63,10 +71,10 @@ def test_ties_fall_in_a_stable_order() -> None:
 def test_no_layer_dies_unless_allowed() -> None:
     values = {"small": torch.full((4,), 1e-6), "large": torch.ones(16)}
     mask = Mask.dense(values)
-    kept = prune(values, mask, LotteryConfig(prune=0.5))
+    kept = prune(magnitudes(values), mask, LotteryConfig(prune=0.5), 1)
     assert int(kept.alive["small"].sum()) == 1
     assert kept.num_alive == 10
-    dead = prune(values, mask, LotteryConfig(prune=0.5, allow_dead_layers=True))
+    dead = prune(magnitudes(values), mask, LotteryConfig(prune=0.5, allow_dead_layers=True), 1)
     assert int(dead.alive["small"].sum()) == 0
     assert dead.num_alive == 10
 
@@ -90,17 +98,24 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self.rounds: dict[int, Round] = {}
+        self.controls: dict[tuple[int, str], Round] = {}
         self.kept_start: Mapping[str, Tensor] | None = None
 
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         self.kept_start = self.kept_start or make()
         return self.kept_start
 
-    def load(self, number: int) -> Round | None:
-        return self.rounds.get(number)
+    def load(self, number: int, ticket: str = WINNING) -> Round | None:
+        return self.rounds.get(number) if ticket == WINNING else self.controls.get((number, ticket))
 
     def commit(self, finished: Round) -> None:
-        self.rounds[finished.number] = finished
+        if finished.ticket == WINNING:
+            self.rounds[finished.number] = finished
+        else:
+            self.controls[finished.number, finished.ticket] = finished
+
+    def once(self, make: Callable[[], Value]) -> Value:
+        return make()
 
 
 class NoisyTrainer:
@@ -108,17 +123,26 @@ class NoisyTrainer:
 
     def __init__(self, accuracies: Sequence[float] = (0.9,) * 9) -> None:
         self.given: dict[int, tuple[Mapping[str, Tensor], Mask]] = {}
+        self.branches: dict[tuple[int, str], tuple[Point, Mask]] = {}
         self.accuracies = accuracies
 
-    def start(self) -> dict[str, Tensor]:
-        return weights(10, 20) | {"bias": torch.ones(2)}
+    def seed_for(self, purpose: str) -> int:
+        return zlib.crc32(purpose.encode())
+
+    def start(self, purpose: str = "start") -> dict[str, Tensor]:
+        drawn = weights(10, 20) | {"bias": torch.ones(2)}
+        return drawn if purpose == "start" else {name: -weight for name, weight in drawn.items()}
 
     def prunable(self) -> tuple[str, ...]:
         return "w0", "w1"
 
-    def train(self, number: int, weights: Mapping[str, Tensor], mask: Mask) -> Round:
-        self.given[number] = weights, mask
-        trained = mask.applied({name: weight * (2 + number) + 0.1 for name, weight in weights.items()})
+    def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING) -> Round:
+        trained = mask.applied({name: weight * (2 + number) + 0.1 for name, weight in point.weights.items()})
+        if ticket != WINNING:
+            self.branches[number, ticket] = point, mask
+            metrics = {"val_accuracy": 0.0, "density": mask.density}  # worse than any tolerance
+            return Round(number=number, weights=trained, mask=mask, metrics=metrics, ticket=ticket)
+        self.given[number] = point.weights, mask
         metrics = {"val_accuracy": self.accuracies[number], "density": mask.density}
         return Round(number=number, weights=trained, mask=mask, metrics=metrics)
 

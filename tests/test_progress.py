@@ -28,6 +28,7 @@ def shown(study_file: Path, stream: io.StringIO, *, share_unconverged: float = 0
         for epoch in (0, 1):
             record = {
                 "epoch": epoch,
+                "ticket": "winning",
                 "loss": 1.0,
                 "val_accuracy": 0.875,
                 "health": {"x.share_unconverged_backward": share_unconverged},

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lion_ray import training, trial
+from lion_ray import optimizer, training, trial
 from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
-from lion_ray.lottery import Mask
+from lion_ray.lottery import Mask, Point, Round
 from lion_ray.team import Solo
 from tests.helpers import decoded, experiment
 
@@ -29,11 +29,22 @@ def half_mask(subject: trial.RoundTrainer) -> Mask:
     return Mask(alive={name: torch.rand(start[name].shape, generator=generator) < 0.5 for name in subject.prunable()})
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def dense(subject: trial.RoundTrainer) -> Round:
+    """Round 0."""
+    start = subject.start()
+    return subject.train(0, Point(weights=start), Mask.dense({name: start[name] for name in subject.prunable()}))
+
+
+def under(subject: trial.RoundTrainer, mask: Mask) -> Round:
+    """A later round, rewound to the start."""
+    return subject.train(1, Point(weights=subject.start()).under(mask), mask)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
 def test_pruned_weights_are_exactly_zero_after_every_step(
-    study_file: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    subject = trainer(study_file, f"train.optimizer={optimizer}", "train.weight_decay=0.1")
+    subject = trainer(study_file, f"train.optimizer={kind}", "train.weight_decay=0.1")
     mask, seen, zero_ = half_mask(subject), [], Mask.zero_
 
     def noted(self: Mask, weights: dict[str, torch.Tensor]) -> None:
@@ -41,7 +52,7 @@ def test_pruned_weights_are_exactly_zero_after_every_step(
         seen.append(all(not bool(weights[name][~entry].any()) for name, entry in mask.alive.items()))
 
     monkeypatch.setattr(Mask, "zero_", noted)
-    finished = subject.train(1, mask.applied(subject.start()), mask)
+    finished = under(subject, mask)
     assert len(seen) == 1 + 6  # the start, and 2 epochs of 3 steps
     assert all(seen)
     for name, entry in mask.alive.items():
@@ -52,10 +63,12 @@ def test_pruned_weights_are_exactly_zero_after_every_step(
 def test_a_round_is_the_same_bits_every_time(study_file: Path) -> None:
     subject = trainer(study_file)
     mask = half_mask(subject)
-    first = subject.train(1, mask.applied(subject.start()), mask)
-    subject.train(0, subject.start(), Mask.dense({name: subject.start()[name] for name in subject.prunable()}))
-    again = subject.train(1, mask.applied(subject.start()), mask)  # optimizer, schedule and data order are rewound
-    other = trainer(study_file).train(1, mask.applied(subject.start()), mask)
+    first = under(subject, mask)
+    dense(subject)
+    again = subject.train(
+        1, Point(weights=mask.applied(subject.start())), mask
+    )  # optimizer, schedule and data order are rewound
+    other = under(trainer(study_file), mask)
     for name, weight in first.weights.items():
         assert torch.equal(weight, again.weights[name]), name
         assert torch.equal(weight, other.weights[name]), name
@@ -64,9 +77,7 @@ def test_a_round_is_the_same_bits_every_time(study_file: Path) -> None:
 
 def test_training_learns_and_moves_both_prompts(study_file: Path) -> None:
     subject = trainer(study_file, "train.epochs=4", "train.lr=1e-2")
-    finished = subject.train(
-        0, subject.start(), Mask.dense({name: subject.start()[name] for name in subject.prunable()})
-    )
+    finished = dense(subject)
     losses = [record["loss"] for record in finished.metrics["history"]]
     assert losses[-1] < 0.7 * losses[0]
     assert finished.metrics["val_accuracy"] > 0.3
@@ -76,9 +87,7 @@ def test_training_learns_and_moves_both_prompts(study_file: Path) -> None:
 
 def test_the_bound_holds_after_training(study_file: Path) -> None:
     subject = trainer(study_file, "train.lr=0.1", "train.epochs=1")
-    finished = subject.train(
-        0, subject.start(), Mask.dense({name: subject.start()[name] for name in subject.prunable()})
-    )
+    finished = dense(subject)
     for prompt in ("body", "head"):
         rows = finished.weights[f"{prompt}.prompt.equilibrium.cell.W"].double().abs().flatten(1).sum(1)
         assert float(rows.max()) <= 0.5 + 1e-7
@@ -89,7 +98,7 @@ def test_cached_images_are_never_written(study_file: Path) -> None:
     dataset = decoded(experiment(study_file))
     before = dataset.train.images.copy()
     subject = trainer(study_file)
-    subject.train(0, subject.start(), Mask.dense({}))
+    dense(subject)
     assert np.array_equal(dataset.train.images, before)
     with pytest.raises(ValueError, match="read-only"):
         dataset.train.images[0] = 0
@@ -118,19 +127,19 @@ def test_normalisation_is_the_backbones() -> None:
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:
     config = TrainConfig(epochs=10, warmup_epochs=2.0)
-    factors = [training.learning_rate_factor(step, 100, config) for step in range(100)]
+    factors = [optimizer.learning_rate_factor(step, 100, config) for step in range(100)]
     assert factors[0] == pytest.approx(1 / 20)
     assert factors[19] == factors[20] == 1.0
     assert factors[20:] == sorted(factors[20:], reverse=True)
     assert 0 < factors[-1] < 0.01
     constant = config.model_copy(update={"schedule": "constant"})
-    assert training.learning_rate_factor(99, 100, constant) == 1.0
+    assert optimizer.learning_rate_factor(99, 100, constant) == 1.0
 
 
 def test_a_loss_that_is_not_finite_says_so(study_file: Path) -> None:
     subject = trainer(study_file, "train.optimizer=sgd", "train.lr=1e30")
     with pytest.raises(training.TrainingDiverged, match=r"lower train\.lr"):
-        subject.train(0, subject.start(), Mask.dense({}))
+        dense(subject)
 
 
 def test_the_health_of_all_workers_counts() -> None:
@@ -147,7 +156,7 @@ def test_the_health_of_all_workers_counts() -> None:
 
 def test_bf16_autocast_trains(study_file: Path) -> None:
     subject = trainer(study_file, "train.precision=bf16", "train.epochs=1", "methods=[{name: lion, input: false}]")
-    finished = subject.train(0, subject.start(), Mask.dense({}))
+    finished = dense(subject)
     assert np.isfinite(finished.metrics["history"][0]["loss"])
     assert all(weight.dtype == torch.float32 for weight in finished.weights.values())
 

@@ -3,11 +3,13 @@
 `study` holds the sections as values, `reading` turns a file into them. Every other room receives these values.
 """
 
+from lion_ray.config.base import Frozen
+from lion_ray.config.lottery import Control, OneShot, RewindEpoch, RobustConfig
 from lion_ray.config.reading import StudyError, load, nearest, validate
+from lion_ray.config.sections import sections_of
 from lion_ray.config.study import (
     BackboneConfig,
     DatasetConfig,
-    Frozen,
     LotteryConfig,
     MethodConfig,
     ResourcesConfig,
@@ -17,15 +19,20 @@ from lion_ray.config.study import (
 
 __all__ = [
     "BackboneConfig",
+    "Control",
     "DatasetConfig",
     "Frozen",
     "LotteryConfig",
     "MethodConfig",
+    "OneShot",
     "ResourcesConfig",
+    "RewindEpoch",
+    "RobustConfig",
     "Study",
     "StudyError",
     "TrainConfig",
     "load",
     "nearest",
+    "sections_of",
     "validate",
 ]

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from lion_ray.config.base import Frozen
+from lion_ray.config.lottery import Control, Prune, Rewind, RobustConfig, fixed_rounds, rounds_of
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-class Frozen(BaseModel):
-    """Base of every section: immutable, unknown keys rejected, no silent conversion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BackboneConfig(Frozen):
@@ -39,14 +36,20 @@ class DatasetConfig(Frozen):
 
 
 class MethodConfig(Frozen):
-    """A method's name; its own options stand beside the name and are checked by the method's room."""
+    """A method's name; its own options stand beside the name and are checked by the method's room.
+
+    `train` and `lottery` replace keys of the study's sections for this entry; `label` is its name in tables.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str
+    label: str | None = Field(default=None, min_length=1)
+    train: dict[str, Any] = Field(default_factory=dict)
+    lottery: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:
-        """Everything beside `name`."""
+        """Everything else."""
         return dict(self.model_extra or {})
 
 
@@ -62,6 +65,7 @@ class TrainConfig(Frozen):
     warmup_epochs: float = Field(default=0.0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     deterministic: bool = False
+    robust: RobustConfig | None = None
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TrainConfig:
@@ -71,16 +75,35 @@ class TrainConfig(Frozen):
 
 
 class LotteryConfig(Frozen):
-    """`rounds: 5` is the dense round 0 and four prunings; each takes the share `prune` of what is alive."""
+    """`rounds: 5` is the dense round 0 and four prunings; `prune` is each one's share of what is alive, or the goal."""
 
-    rounds: int = Field(default=5, ge=1)
-    prune: float = Field(default=0.4, gt=0, lt=1)
-    criterion: Literal["magnitude"] = "magnitude"
+    prune: Prune = 0.4
+    rounds: int = Field(default_factory=rounds_of, ge=1)
+    criterion: Literal["magnitude", "gradient_weight", "random"] = "magnitude"
     scope: Literal["global", "layer"] = "global"
-    rewind: Literal["init"] = "init"
+    rewind: Rewind = "init"
     allow_dead_layers: bool = False
     tolerance: Annotated[float, Field(ge=0, le=1)] | None = None
     patience: int = Field(default=1, ge=1)
+    controls: tuple[Control, ...] = ()
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> LotteryConfig:
+        fixed = fixed_rounds(self.prune)
+        if fixed and self.rounds != fixed:
+            raise ValueError(f"prune fixes rounds: {fixed} (the dense round 0 counts), but rounds is {self.rounds}")
+        if len(set(self.controls)) < len(self.controls):
+            raise ValueError(f"controls names {self.controls[0]} twice")
+        if self.controls and self.rounds == 1:
+            raise ValueError("controls stand beside pruned rounds, and rounds: 1 has none")
+        if self.controls and self.rewind in ("learning_rate", "none"):
+            raise ValueError(
+                f"controls train once from round 0's start; with rewind: {self.rewind} a ticket trains on from round "
+                "to round, so they compare nothing; use criterion: random as an experiment of its own"
+            )
+        if self.criterion == "random" and "random_ticket" in self.controls:
+            raise ValueError("with criterion: random every ticket is a random ticket; leave that control out")
+        return self
 
 
 class ResourcesConfig(Frozen):

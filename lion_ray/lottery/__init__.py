@@ -1,7 +1,26 @@
 """Lottery tickets: masks, pruning, and the rounds that find them. Knows nothing of Ray, files or images."""
 
+from lion_ray.lottery.controls import random_mask
+from lion_ray.lottery.criteria import Sensitivity, scores
 from lion_ray.lottery.mask import Mask
-from lion_ray.lottery.pruning import num_to_prune, prune
-from lion_ray.lottery.rounds import Ledger, Round, Trainer, num_rounds, run_rounds, should_stop
+from lion_ray.lottery.pruning import prune
+from lion_ray.lottery.robust import RobustSteps
+from lion_ray.lottery.round import WINNING, Point, Round
+from lion_ray.lottery.rounds import Ledger, Trainer, num_rounds, run_rounds, should_stop
 
-__all__ = ["Ledger", "Mask", "Round", "Trainer", "num_rounds", "num_to_prune", "prune", "run_rounds", "should_stop"]
+__all__ = [
+    "WINNING",
+    "Ledger",
+    "Mask",
+    "Point",
+    "RobustSteps",
+    "Round",
+    "Sensitivity",
+    "Trainer",
+    "num_rounds",
+    "prune",
+    "random_mask",
+    "run_rounds",
+    "scores",
+    "should_stop",
+]

@@ -1,7 +1,7 @@
-"""Which weights go: pure functions from trained weights and a mask to the next, smaller mask.
+"""Which weights go: pure functions from scores and a mask to the next, smaller mask.
 
-Exactly `round(share · alive)` weights go. Ties fall in the order of the weights' names and positions, so every worker,
-machine and repetition prunes the same ones.
+Exactly `round(share · alive)` weights go, or all but `round(density · weights)`. Ties fall in the order of the weights'
+names and positions, so every worker, machine and repetition prunes the same ones.
 """
 
 from __future__ import annotations
@@ -9,28 +9,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lion_ray.config import LotteryConfig
+from lion_ray.config import LotteryConfig, OneShot
 from lion_ray.lottery.mask import Mask, Weights
 
 
-def prune(weights: Weights, mask: Mask, config: LotteryConfig) -> Mask:
-    """The mask of the next round, nested in `mask`: magnitude pruning of `config.prune` of what is alive.
+def prune(scores: Weights, mask: Mask, config: LotteryConfig, number: int) -> Mask:
+    """The mask of round `number` >= 1, nested in `mask`: the lowest scores of what is alive go.
 
     Args:
-        weights: trained weights by name; those that `mask` names are pruned.
-        mask: the round that trained them.
-        config: share, scope (`global` ranks all layers together, `layer` each alone), whether a layer may die.
+        scores: by name, of the weights' shapes, for every name of the mask (`criteria`).
+        mask: the round before.
+        config: how many, scope (`global` ranks all layers together, `layer` each alone), whether a layer may die.
     """
-    scores = {name: weights[name].detach().abs().double().cpu() for name in mask.alive}
+    scores = {name: scores[name].detach().double().cpu() for name in mask.alive}
     names = sorted(mask.alive)
     groups = [names] if config.scope == "global" else [[name] for name in names]
     pruned: dict[str, Tensor] = {}
     for group in groups:
-        pruned |= _prune_group(scores, mask, group, config)
+        pruned |= _prune_group(scores, mask, group, config, number)
     return Mask(alive={name: pruned[name] for name in mask.alive})
 
 
-def _prune_group(scores: Weights, mask: Mask, names: list[str], config: LotteryConfig) -> dict[str, Tensor]:
+def _prune_group(
+    scores: Weights, mask: Mask, names: list[str], config: LotteryConfig, number: int
+) -> dict[str, Tensor]:
     """Rank the alive weights of `names` together and drop the lowest."""
     alive = torch.cat([mask.alive[name].reshape(-1) for name in names])
     score = torch.cat([scores[name].reshape(-1) for name in names])
@@ -38,7 +40,7 @@ def _prune_group(scores: Weights, mask: Mask, names: list[str], config: LotteryC
     if not config.allow_dead_layers:
         prunable[_best_of_each(scores, mask, names)] = False
     candidates = prunable.nonzero().squeeze(1)
-    count = min(num_to_prune(int(alive.sum()), config.prune), len(candidates))
+    count = min(num_to_prune(int(alive.sum()), len(alive), config, number), len(candidates))
     lowest = torch.sort(score[candidates], stable=True).indices[:count]
     alive = alive.clone()
     alive[candidates[lowest]] = False
@@ -46,9 +48,12 @@ def _prune_group(scores: Weights, mask: Mask, names: list[str], config: LotteryC
     return {name: part.reshape(mask.alive[name].shape).clone() for name, part in zip(names, parts, strict=True)}
 
 
-def num_to_prune(num_alive: int, share: float) -> int:
-    """Exactly `round(share · num_alive)`, halves to even."""
-    return round(share * num_alive)
+def num_to_prune(num_alive: int, num_weights: int, config: LotteryConfig, number: int) -> int:
+    """How many of `num_alive` go before round `number`: `round(share · alive)`, or what is above the target density."""
+    if isinstance(config.prune, float):
+        return round(config.prune * num_alive)
+    density = config.prune.one_shot if isinstance(config.prune, OneShot) else config.prune[number - 1]
+    return max(0, num_alive - round(density * num_weights))
 
 
 def _best_of_each(scores: Weights, mask: Mask, names: list[str]) -> list[int]:

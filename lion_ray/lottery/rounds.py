@@ -6,43 +6,36 @@ finished rounds. A round that is in the ledger is never trained again, so runnin
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from lion_ray.config import LotteryConfig
+from lion_ray.config import LotteryConfig, RewindEpoch
+from lion_ray.lottery import criteria
+from lion_ray.lottery.controls import random_mask
 from lion_ray.lottery.mask import Mask
 from lion_ray.lottery.pruning import prune
+from lion_ray.lottery.round import WINNING, Point, Round
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Round:
-    """A finished round: the trained weights (pruned entries 0), the mask they were trained under, what was measured."""
-
-    number: int
-    weights: Mapping[str, Tensor]
-    mask: Mask
-    metrics: Mapping[str, Any]
-
-    @property
-    def val_accuracy(self) -> float:
-        """Validation accuracy after the last epoch, 0 to 1."""
-        return float(self.metrics["val_accuracy"])
+Value = TypeVar("Value")
 
 
 class Trainer(Protocol):
     """Trains one experiment's rounds."""
 
-    def start(self) -> Mapping[str, Tensor]:
-        """The weights at initialisation, the same bits every time."""
+    def seed_for(self, purpose: str) -> int:
+        """The experiment's seed for one purpose."""
+
+    def start(self, purpose: str = "start") -> Mapping[str, Tensor]:
+        """The weights at initialisation, the same bits every time for one purpose."""
 
     def prunable(self) -> Sequence[str]:
         """The names of the weights that a mask may cover."""
 
-    def train(self, number: int, weights: Mapping[str, Tensor], mask: Mask) -> Round:
-        """Train `weights` under `mask` from a fresh optimizer, schedule and data order."""
+    def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING) -> Round:
+        """Train from `point` under `mask` to the end of the schedule."""
 
 
 class Ledger(Protocol):
@@ -51,37 +44,68 @@ class Ledger(Protocol):
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """The kept weights at initialisation, or `make()`'s, kept from now on."""
 
-    def load(self, number: int) -> Round | None:
+    def load(self, number: int, ticket: str = WINNING) -> Round | None:
         """The committed round, or None."""
 
     def commit(self, finished: Round) -> None:
         """Keep a round for good."""
 
+    def once(self, make: Callable[[], Value]) -> Value:
+        """`make()`, computed by one worker for all."""
+
 
 def run_rounds(config: LotteryConfig, trainer: Trainer, ledger: Ledger) -> Iterator[Round]:
-    """Yield round 0 (dense), then one round per pruning, until the last or until `should_stop`."""
-    start = ledger.start(trainer.start)
-    accuracies: list[float] = []
-    finished: Round | None = None
+    """Yield round 0 (dense), then one round per pruning, until the last or until `should_stop`.
+
+    The controls of a round are in the ledger before it is yielded: whoever stops here leaves nothing half done.
+    """
+    start = Point(weights=ledger.start(trainer.start))
+    rounds: list[Round] = []
     for number in range(num_rounds(config, trainer.prunable())):
-        mask = _next_mask(finished, start, trainer.prunable(), config)
-        finished = ledger.load(number)
-        if finished is None or not finished.mask.equals(mask):  # a kept round counts only if it follows from the last
-            finished = trainer.train(number, mask.applied(start), mask)  # rewind the survivors, retrain
-            ledger.commit(finished)
+        mask = ledger.once(partial(_next_mask, rounds, start, trainer, config))
+        point = rewound(rounds, start, config)
+        finished = _kept_or_trained(number, point, mask, WINNING, trainer, ledger)
+        for control in config.controls if number else ():
+            purpose = f"{control}/{number}"
+            if control == "reinit":
+                fresh = Point(weights=ledger.once(partial(trainer.start, purpose)))
+                _kept_or_trained(number, fresh, mask, control, trainer, ledger)
+            else:
+                drawn = ledger.once(partial(random_mask, mask, trainer.seed_for(purpose)))
+                _kept_or_trained(number, point, drawn, control, trainer, ledger)
+        rounds.append(finished)
         yield finished
-        accuracies.append(finished.val_accuracy)
-        if should_stop(accuracies, config):
+        if should_stop([each.val_accuracy for each in rounds], config):
             return
 
 
-def _next_mask(
-    previous: Round | None, start: Mapping[str, Tensor], prunable: Sequence[str], config: LotteryConfig
-) -> Mask:
-    """Dense before round 0, then pruned from what the previous round trained."""
-    if previous is None:
-        return Mask.dense({name: start[name] for name in prunable})
-    return prune(previous.weights, previous.mask, config)
+def _next_mask(rounds: Sequence[Round], start: Point, trainer: Trainer, config: LotteryConfig) -> Mask:
+    """Dense before round 0, then pruned by what the previous round trained."""
+    if not rounds:
+        return Mask.dense({name: start.weights[name] for name in trainer.prunable()})
+    scores = criteria.scores(config.criterion, rounds[-1], trainer.seed_for)
+    return prune(scores, rounds[-1].mask, config, len(rounds))
+
+
+def rewound(rounds: Sequence[Round], start: Point, config: LotteryConfig) -> Point:
+    """Where the next round starts, before its mask: `rewind` of the rounds so far."""
+    if not rounds or config.rewind == "init":
+        return start
+    if config.rewind == "learning_rate":
+        return Point(weights=rounds[-1].weights)
+    kept = (rounds[0] if isinstance(config.rewind, RewindEpoch) else rounds[-1]).point
+    assert kept is not None, "the trainer keeps the point that `rewind` names"
+    return kept
+
+
+def _kept_or_trained(number: int, point: Point, mask: Mask, ticket: str, trainer: Trainer, ledger: Ledger) -> Round:
+    """The ledger's round if it follows from what came before, else one trained and kept now."""
+    kept = ledger.load(number, ticket)
+    if kept is not None and kept.mask.equals(mask):
+        return kept
+    finished = trainer.train(number, point.under(mask), mask, ticket)
+    ledger.commit(finished)
+    return finished
 
 
 def num_rounds(config: LotteryConfig, prunable: Sequence[str]) -> int:

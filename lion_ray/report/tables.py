@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lion_ray.config import Study
-from lion_ray.experiments import dataset_label
+from lion_ray.experiments import Experiment, dataset_label, entry_label
 from lion_ray.planning import Plan
 from lion_ray.store import Store
 
@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         ("method", pa.string()),
         ("seed", pa.int64()),
         ("round", pa.int64()),
+        ("ticket", pa.string()),  # winning, or the control beside it: random_ticket, reinit
         ("density", pa.float64()),
         ("num_params", pa.int64()),
         ("num_params_without_classifier", pa.int64()),
@@ -39,8 +40,8 @@ SCHEMA = pa.schema(
 
 
 def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
-    """One row per experiment and round, columns as in `SCHEMA`."""
-    return [_row(record, study) for item in plan.items for record in item.rounds]
+    """One row per experiment, round and control, columns as in `SCHEMA`."""
+    return [_row(record, item.experiment, study) for item in plan.items for record in (*item.rounds, *item.controls)]
 
 
 def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
@@ -63,10 +64,11 @@ def text_tables(plan: Plan, study: Study) -> str:
 
 
 def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
-    heads = ("method", "seed", "round", "density", "params", "w/o classifier", "val acc", "test acc")
+    heads = ("method", "ticket", "seed", "round", "density", "params", "w/o classifier", "val acc", "test acc")
     body = [
         (
             row["method"],
+            row["ticket"],
             str(row["seed"]),
             str(row["round"]),
             f"{row['density']:.3f}",
@@ -84,22 +86,23 @@ def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
 
 def _align(line: Sequence[str], widths: Sequence[int]) -> str:
     first, *rest = (
-        text.ljust(width) if column == 0 else text.rjust(width)
+        text.ljust(width) if column < 2 else text.rjust(width)
         for column, (text, width) in enumerate(zip(line, widths, strict=True))
     )
     return "  ".join([first, *rest])
 
 
-def _row(record: Mapping[str, Any], study: Study) -> dict[str, Any]:
-    metrics = record["metrics"]
-    same = ("experiment", "dataset", "backbone", "method", "seed", "round")
+def _row(record: Mapping[str, Any], experiment: Experiment, study: Study) -> dict[str, Any]:
+    metrics, lottery = record["metrics"], experiment.lottery.model_dump(mode="json")
+    same = ("experiment", "dataset", "backbone", "seed", "round", "ticket")
     measured = ("density", "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy")
     return {
         "study": study.study,
+        "method": entry_label(experiment.method),
         **{name: record[name] for name in same},
         **{name: metrics[name] for name in measured},
         "train_loss": metrics["history"][-1]["loss"],
         "seconds": record["clock"]["seconds"],
         "history": json.dumps(metrics["history"], sort_keys=True),
-        "config": json.dumps({**record["config"], "lottery": study.lottery.model_dump(mode="json")}, sort_keys=True),
+        "config": json.dumps({**record["config"], "lottery": lottery}, sort_keys=True),
     }

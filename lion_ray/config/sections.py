@@ -1,0 +1,52 @@
+"""The `train` and `lottery` sections of one method entry: the study's, with what the entry itself replaces.
+
+`experiments` calls it for every entry, so no combination that makes no sense gets as far as a hash.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from lion_ray.config.base import Frozen
+from lion_ray.config.lottery import RewindEpoch
+from lion_ray.config.reading import StudyError, validate
+from lion_ray.config.study import LotteryConfig, Study, TrainConfig
+
+Section = TypeVar("Section", bound=Frozen)
+
+
+def sections_of(study: Study, index: int, *, source: str = "study") -> tuple[TrainConfig, LotteryConfig]:
+    """How entry `index` of `study.methods` is trained and pruned.
+
+    Raises:
+        StudyError: a key or value that is not allowed, or two that make no sense together.
+    """
+    method, key = study.methods[index], f"methods.{index}"
+    train = _merged(study.train, method.train, source, f"{key}.train")
+    lottery = _merged(study.lottery, method.lottery, source, f"{key}.lottery")
+    wrong = _nonsense(train, lottery)
+    if wrong:
+        raise StudyError(source, f"{key}.{wrong[0]}" if method.train or method.lottery else wrong[0], wrong[1])
+    return train, lottery
+
+
+def _merged(section: Section, replaced: dict[str, Any], source: str, key: str) -> Section:
+    raw = {**section.model_dump(mode="json", exclude_unset=True), **replaced}
+    return validate(type(section), raw, source=source, key=key) if replaced else section
+
+
+def _nonsense(train: TrainConfig, lottery: LotteryConfig) -> tuple[str, str] | None:
+    """The key and the reason, where the two sections contradict each other."""
+    first = lottery.rewind.epoch if isinstance(lottery.rewind, RewindEpoch) else 0
+    if first >= train.epochs:
+        return "lottery.rewind", f"epoch {first} leaves nothing to retrain of train.epochs: {train.epochs}"
+    if lottery.rewind == "none" and lottery.rounds > 1 and train.schedule == "cosine":
+        return "lottery.rewind", (
+            "none trains on at the schedule's last rate, and cosine ends at 0; "
+            "use train.schedule: constant, or rewind: learning_rate"
+        )
+    if train.robust and train.robust.warmup_epochs >= train.epochs - first:
+        return "train.robust", (
+            f"warmup_epochs ({train.robust.warmup_epochs}) must be below the {train.epochs - first} epochs of a round"
+        )
+    return None

@@ -1,0 +1,68 @@
+"""Robust training inside a round: critical weights learn, all others only shrink (METHOD.md, *Robust training*).
+
+After CDR (Xia et al., "Robust early-learning", ICLR 2021): each step ranks the living implicit-layer weights by
+|g ⊙ w|; the top share `tau` is critical. `training` takes its optimizer's steps through `RobustSteps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lion_ray.config import RobustConfig
+from lion_ray.lottery.mask import Mask
+
+MOMENTA = ("exp_avg", "momentum_buffer")  # Adam's and SGD's; the second moment follows a gradient of zero
+
+
+class RobustSteps:
+    """Optimizer steps that leave weights which are not critical to the shrinkage.
+
+    Args:
+        weights: the prunable weights of the model; biases and the classifier always learn.
+        mask: on the weights' device. Pruned weights are neither ranked nor counted: `tau` is a share of the living.
+    """
+
+    def __init__(self, config: RobustConfig, weights: Mapping[str, nn.Parameter], mask: Mask) -> None:
+        self._config = config
+        self._weights = [weight for name, weight in weights.items() if name in mask.alive]
+        self._alive = [mask.alive[name] for name in weights if name in mask.alive]
+
+    @torch.no_grad()
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """One step: plain for critical weights; the others get `sign(w) max(|w| - rate · shrinkage, 0)` alone."""
+        others = [alive & ~top for alive, top in zip(self._alive, self._critical(), strict=True)]
+        before = [weight.clone() for weight in self._weights]
+        for weight, other in zip(self._weights, others, strict=True):
+            if weight.grad is not None:
+                weight.grad.masked_fill_(other, 0.0)
+        optimizer.step()
+        rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+        for weight, old, other in zip(self._weights, before, others, strict=True):
+            shrunk = nn.functional.softshrink(old, rates[id(weight)] * self._config.shrinkage)
+            weight.copy_(torch.where(other, shrunk, weight))
+            for name in MOMENTA:
+                momentum = optimizer.state[weight].get(name)
+                if momentum is not None:
+                    momentum.masked_fill_(other, 0.0)
+
+    def _critical(self) -> list[Tensor]:
+        """One boolean tensor per weight: the top `round(tau · living)` of |g ⊙ w| over all of them, stable in ties."""
+        scores = [torch.zeros_like(w) if w.grad is None else (w.grad * w).abs() for w in self._weights]
+        living = torch.cat([score[alive] for score, alive in zip(scores, self._alive, strict=True)])
+        chosen = top(living, round(self._config.tau * len(living)))
+        parts = torch.split(chosen, [int(alive.sum()) for alive in self._alive])
+        return [
+            torch.zeros_like(alive).masked_scatter_(alive, part) for alive, part in zip(self._alive, parts, strict=True)
+        ]
+
+
+def top(scores: Tensor, count: int) -> Tensor:
+    """Boolean (N,): exactly the `count` highest of `scores` (N,); of equal ones the first."""
+    if count == 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    threshold = scores.kthvalue(len(scores) - count + 1).values
+    above, ties = scores > threshold, scores == threshold
+    return above | (ties & (ties.cumsum(0) <= count - above.sum()))

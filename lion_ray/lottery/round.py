@@ -1,0 +1,56 @@
+"""What a round starts from and what it leaves: two values that everything else in the lottery passes around."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lion_ray.lottery.mask import Mask, Weights
+
+WINNING = "winning"  # the ticket that the lottery itself found; the others are named by their control
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Point:
+    """A state of training: all trained weights, the optimizer's tensors, and the epochs that lie behind it.
+
+    `optimizer` holds `<weight>/<state>`, such as `head.prompt.V/exp_avg`; it is empty for a fresh optimizer.
+    """
+
+    weights: Weights
+    optimizer: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    epoch: int = 0
+
+    def under(self, mask: Mask) -> Point:
+        """The same point with pruned weights 0, and no momentum left of them."""
+        optimizer = {key: tensor.clone() for key, tensor in self.optimizer.items()}
+        for key, tensor in optimizer.items():
+            alive = mask.alive.get(key.rpartition("/")[0])
+            if alive is not None and tensor.shape == alive.shape:
+                tensor.masked_fill_(~alive, 0.0)
+        return dataclasses.replace(self, weights=mask.applied(self.weights), optimizer=optimizer)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Round:
+    """A finished round: the trained weights (pruned entries 0), the mask they were trained under, what was measured.
+
+    `point` is where later rounds start, if `rewind` says that they start from this one; `scores` is what the criterion
+    measured, if it measures.
+    """
+
+    number: int
+    weights: Weights
+    mask: Mask
+    metrics: Mapping[str, Any]
+    ticket: str = WINNING
+    point: Point | None = None
+    scores: Weights = dataclasses.field(default_factory=dict)
+
+    @property
+    def val_accuracy(self) -> float:
+        """Validation accuracy after the last epoch, 0 to 1."""
+        return float(self.metrics["val_accuracy"])

@@ -1,0 +1,103 @@
+"""How the weights move in one round: optimizer, schedule, robust split, bound and mask, in every step.
+
+`training` takes its steps here. The optimizer's state is plain tensors by name, so that a later round can go on from a
+point: what `state_of` gives is kept by `ledger` and put back by `restore`. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lion_ray.config import TrainConfig
+from lion_ray.lottery import Mask, Point, RobustSteps, Sensitivity
+from lion_ray.methods import AdaptedModel
+
+
+def make_optimizer(model: AdaptedModel, config: TrainConfig) -> torch.optim.Optimizer:
+    """A fresh optimizer over the trained tensors."""
+    groups = model.parameter_groups(config.lr)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def learning_rate_factor(step: int, num_steps: int, config: TrainConfig) -> float:
+    """Linear warm-up over `warmup_epochs`, then the schedule, as a share of `lr`."""
+    warmup = round(config.warmup_epochs / config.epochs * num_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))
+
+
+def state_of(optimizer: torch.optim.Optimizer, model: AdaptedModel) -> dict[str, Tensor]:
+    """A copy of the optimizer's tensors on the CPU, as `<weight>/<state>`: moments and step counts."""
+    return {
+        f"{name}/{key}": value.detach().cpu().clone()
+        for name, parameter in model.trained().items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore(optimizer: torch.optim.Optimizer, model: AdaptedModel, state: Mapping[str, Tensor]) -> None:
+    """Put back what `state_of` gave; an empty state leaves the optimizer fresh."""
+    trained = model.trained()
+    for name, tensor in state.items():
+        weight, _, key = name.rpartition("/")
+        parameter = trained[weight]
+        device = parameter.device if tensor.shape == parameter.shape else tensor.device  # step counts stay on the CPU
+        optimizer.state[parameter][key] = tensor.to(device, copy=True)
+
+
+class Steps:
+    """Every step of one round: the schedule's rate, the optimizer or its robust form, the bound, the mask."""
+
+    def __init__(self, model: AdaptedModel, config: TrainConfig, point: Point, mask: Mask) -> None:
+        self._model, self._config, self._first, self._mask = model, config, point.epoch, mask
+        self._weights = model.trained()
+        self._prunable = {name: self._weights[name] for name in mask.alive}
+        self._optimizer = make_optimizer(model, config)
+        self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
+        restore(self._optimizer, model, point.optimizer)
+        self._robust = RobustSteps(config.robust, self._prunable, mask) if config.robust and mask.alive else None
+        self._splits = False
+        self._sensitivity: Sensitivity | None = None
+
+    def begin_epoch(self, epoch: int, *, measure: bool) -> None:
+        """Whether this epoch splits weights into critical ones and others, and whether |g ⊙ w| is summed in it."""
+        self._splits = self._config.robust is not None and epoch >= self._first + self._config.robust.warmup_epochs
+        self._sensitivity = Sensitivity(self._prunable) if measure else None
+
+    def set_rate(self, step: int, num_steps: int) -> None:
+        """The rate of `step` in a schedule of `num_steps`."""
+        for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * learning_rate_factor(step, num_steps, self._config)
+
+    def take(self, loss: Tensor) -> None:
+        """One step down the gradient of `loss`; afterwards the bound holds and pruned weights are exactly 0."""
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._sensitivity:
+            self._sensitivity.add()
+        if self._splits and self._robust:
+            self._robust.step(self._optimizer)
+        else:
+            self._optimizer.step()
+        self._model.project_()
+        self._mask.zero_(self._weights)
+
+    def point(self, epoch: int) -> Point:
+        """The state after `epoch` epochs, as a later round may start from it."""
+        weights = {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}
+        return Point(weights=weights, optimizer=state_of(self._optimizer, self._model), epoch=epoch)
+
+    def scores(self) -> dict[str, Tensor]:
+        """What the last epoch summed up, if it was measured."""
+        return self._sensitivity.scores() if self._sensitivity else {}

@@ -110,6 +110,7 @@ class RoundTrainer:
             on_epoch=lambda record: self._epoch_done(number, ticket, mask, record),
         )
         test_accuracy, health = training.evaluate(self.model, self._test, self._experiment.train, self._team)
+        healths = [record[kind] for record in fitted.history for kind in ("health", "evaluation_health")]
         trained = _trained(self.model)
         if not all(bool(weight.isfinite().all()) for weight in trained.values()):
             raise training.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
@@ -118,9 +119,7 @@ class RoundTrainer:
             **_num_params(trained, mask),
             "val_accuracy": fitted.history[-1]["val_accuracy"],
             "test_accuracy": test_accuracy,
-            "solves": solves.summary(
-                [health, *(r[k] for r in fitted.history for k in ("health", "evaluation_health"))]
-            ),
+            "solves": solves.summary([*healths, health]),
             "history": fitted.history,
         }
         return Round(

@@ -58,9 +58,14 @@ def test_tf32_is_off_inside_a_solve_on_cuda_and_comes_back_after_an_error() -> N
     places = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
     before = [place.fp32_precision for place in places]
     assert before[0] == "tf32", "cuDNN's default, which this is about"
-    with pytest.raises(RuntimeError, match="inside"), exact_products(torch.device("cuda")):
-        assert [place.fp32_precision for place in places] == ["ieee", "ieee"]
-        raise RuntimeError("inside")
+
+    def solve_that_fails() -> None:
+        with exact_products(torch.device("cuda")):
+            assert [place.fp32_precision for place in places] == ["ieee", "ieee"]
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        solve_that_fails()
     assert [place.fp32_precision for place in places] == before
     with exact_products(torch.device("cpu")):
         assert [place.fp32_precision for place in places] == before

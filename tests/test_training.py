@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,11 @@ from tests.helpers import decoded, experiment
 CPU = torch.device("cpu")
 
 
-def trainer(study_file: Path, *overrides: str) -> trial.RoundTrainer:
+def trainer(study_file: Path, *overrides: str, seeds_of: Sequence[str] | None = None) -> trial.RoundTrainer:
+    """For the study with `overrides`; `seeds_of` other overrides, to compare settings from the same start."""
     chosen = experiment(study_file, *overrides)
+    if seeds_of is not None:
+        chosen = dataclasses.replace(chosen, digest=experiment(study_file, *seeds_of).digest)
     return trial.RoundTrainer(chosen, decoded(chosen), team=Solo(), device=CPU, on_epoch=lambda *_: None)
 
 

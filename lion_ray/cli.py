@@ -23,6 +23,21 @@ def run(arguments: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("study_url")
+@click.option("--reference", required=True, help="the method entry that the others are compared with")
+def compare(study_url: str, reference: str) -> None:
+    """Compare a study's method entries with one of them: paired differences, 95 % intervals, as Markdown."""
+    try:
+        from lion_ray.report import comparison
+    except ImportError as missing:
+        raise click.UsageError(f"{missing.name} is missing: pip install 'lion-ray[report]'") from missing
+    try:
+        click.echo(comparison.text(comparison.read_rows(study_url), reference))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+
+
+@main.command()
 def datasets() -> None:
     """List the datasets that a study can name."""
     from lion_ray import data

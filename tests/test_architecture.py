@@ -28,6 +28,7 @@ ONLY_IN = {
     "safetensors": {"ticket", "ledger", "backbones"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
+    "scipy": {"report"},
     "ray": {"board", "memory", "distributed", "sweep"},
     "click": {"cli"},
     "pickle": {"data", "backbones"},  # a restricted unpickler, and the name of an error

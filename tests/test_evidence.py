@@ -54,12 +54,8 @@ def test_means_deviations_and_intervals_are_students() -> None:
     assert values.deviation == pytest.approx(math.sqrt(5 / 3))
     assert values.half_interval == pytest.approx(3.182 * values.deviation / 2)
     assert spread([5.0]).half_interval == math.inf
-    assert [spread(each).sign for each in ([1.0, 1.1, 1.2], [-1.0, -1.1, -1.2], [-1.0, 1.1, 0.5], [9.0])] == [
-        1,
-        -1,
-        0,
-        0,
-    ]
+    samples = [1.0, 1.1, 1.2], [-1.0, -1.1, -1.2], [-1.0, 1.1, 0.5], [9.0]
+    assert [spread(each).sign for each in samples] == [1, -1, 0, 0]
 
 
 def test_pairs_tell_apart_what_means_hide() -> None:

@@ -15,13 +15,13 @@ from typing import Any, TextIO
 
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import WINNING
+from lion_ray.solves import share_unconverged
 
 Event = Mapping[str, Any]
 
 
 def epoch_event(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> dict[str, Any]:
     """What a trial says after each epoch."""
-    unconverged = max((v for k, v in record["health"].items() if ".share_unconverged" in k), default=0.0)
     return {
         "experiment": experiment.name,
         "round": number,
@@ -30,7 +30,7 @@ def epoch_event(experiment: Experiment, number: int, density: float, record: Map
         "loss": record["loss"],
         "val_accuracy": record["val_accuracy"],
         "density": density,
-        "share_unconverged": unconverged,
+        "share_unconverged": max(share_unconverged(record[kind]) for kind in ("health", "evaluation_health")),
     }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lion_ray import solves
 from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
 from lion_ray.data import Split
@@ -114,17 +115,17 @@ def fit(
     steps = Steps(model, config, point, mask.on(train.labels.device))
     steps_per_epoch, history, kept = math.ceil(len(train.labels) / config.batch_size), [], None
     last = (point.epoch // config.epochs + 1) * config.epochs
+    model.health()  # a new period
     for epoch in range(point.epoch, last):
-        model.health()  # what evaluation left behind is not this epoch's
         totals = torch.zeros(2, dtype=torch.float64, device=train.labels.device)
         order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed_for(f"order/{epoch}")))
         steps.begin_epoch(epoch, measure=keep.scores and epoch + 1 == last)
         for index, batch in enumerate(torch.split(order, config.batch_size)):
             steps.set_rate(epoch * steps_per_epoch + index, config.epochs * steps_per_epoch)
             totals += _step(step_module, steps, train, batch, config, team)
-        health = merged_health(team.gather(model.health()))
+        health = solves.merged(team.gather(model.health()))
         record = _record(epoch % config.epochs, team.sum(totals), len(train.labels), health)
-        record["val_accuracy"] = evaluate(model.trained_part, val, config, team)
+        record["val_accuracy"], record["evaluation_health"] = evaluate(model, val, config, team)
         history.append(record)
         on_epoch(record)
         if epoch + 1 == keep.point_after:
@@ -132,14 +133,18 @@ def fit(
     return Fitted(history=history, point=kept, scores=steps.scores())
 
 
-def evaluate(trained_part: nn.Module, examples: Examples, config: TrainConfig, team: Team) -> float:
-    """Top-1 accuracy, 0 to 1; each worker counts its share and every example counts once."""
+def evaluate(
+    model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team
+) -> tuple[float, dict[str, float]]:
+    """Top-1 accuracy, 0 to 1, and the health of its solves; every example counts once, on one of the workers."""
+    model.health()  # what was solved before is not this evaluation's
     correct = torch.zeros((), dtype=torch.int64, device=examples.labels.device)
     with torch.no_grad(), _autocast(config, examples.labels.device):
         for rows in _chunks(torch.arange(team.rank, len(examples.labels), team.size)):
-            predicted = trained_part(examples.inputs(rows)).argmax(dim=1)
+            predicted = model.trained_part(examples.inputs(rows)).argmax(dim=1)
             correct += (predicted == examples.labels[rows]).sum()
-    return int(team.sum(correct)) / len(examples.labels)
+    health = solves.merged(team.gather(model.health()))
+    return int(team.sum(correct)) / len(examples.labels), health
 
 
 def _step(
@@ -161,24 +166,6 @@ def _step(
     steps.take(loss * weight)
     counted = torch.stack([loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()]).double()
     return counted if weight else torch.zeros_like(counted)
-
-
-def merged_health(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The health of all workers' solves: counts add up, maxima are the largest, means and shares go by samples."""
-
-    def merged(key: str) -> float:
-        """One figure over all workers."""
-        values = [part[key] for part in parts]
-        prompt, _, figure = key.rpartition(".")
-        if "_max" in figure or figure == "bound_used":
-            return max(values)
-        if figure.startswith(("num_", "fallbacks")):
-            return sum(values)
-        samples = f"{prompt}.num_samples{'_backward' * figure.endswith('_backward')}"
-        weights = [part[samples] for part in parts]
-        return sum(w * value for w, value in zip(weights, values, strict=True)) / max(sum(weights), 1.0)
-
-    return dict(parts[0]) if len(parts) == 1 else {key: merged(key) for key in parts[0]}
 
 
 def _record(epoch: int, totals: Tensor, num_examples: int, health: Mapping[str, float]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lion_ray import backbones, methods, protocol, training
+from lion_ray import backbones, methods, protocol, solves, training
 from lion_ray.config import ResourcesConfig, RewindEpoch
 from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment
@@ -109,7 +109,8 @@ class RoundTrainer:
             team=self._team,
             on_epoch=lambda record: self._epoch_done(number, ticket, mask, record),
         )
-        test_accuracy = training.evaluate(self.model.trained_part, self._test, self._experiment.train, self._team)
+        test_accuracy, health = training.evaluate(self.model, self._test, self._experiment.train, self._team)
+        healths = [record[kind] for record in fitted.history for kind in ("health", "evaluation_health")]
         trained = _trained(self.model)
         if not all(bool(weight.isfinite().all()) for weight in trained.values()):
             raise training.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
@@ -118,6 +119,7 @@ class RoundTrainer:
             **_num_params(trained, mask),
             "val_accuracy": fitted.history[-1]["val_accuracy"],
             "test_accuracy": test_accuracy,
+            "solves": solves.summary([*healths, health]),
             "history": fitted.history,
         }
         return Round(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from lion_ray import cli
 from lion_ray.report import lottery
-from lion_ray.report.evidence import collect
-from lion_ray.report.statistics import spread
+from lion_ray.report.evidence import collect, sign
 from lion_ray.store import Store
 
 DENSITIES = {0: 1.0, 1: 0.3, 2: 0.05}
@@ -48,27 +48,17 @@ def rows(lead: Mapping[int, float]) -> list[dict[str, Any]]:
     return found
 
 
-def test_means_deviations_and_intervals_are_students() -> None:
-    values = spread([1.0, 2.0, 3.0, 4.0])
-    assert (values.mean, values.count) == (2.5, 4)
-    assert values.deviation == pytest.approx(math.sqrt(5 / 3))
-    assert values.half_interval == pytest.approx(3.182 * values.deviation / 2)
-    assert spread([5.0]).half_interval == math.inf
-    samples = [1.0, 1.1, 1.2], [-1.0, -1.1, -1.2], [-1.0, 1.1, 0.5], [9.0]
-    assert [spread(each).sign for each in samples] == [1, -1, 0, 0]
-
-
 def test_pairs_tell_apart_what_means_hide() -> None:
     evidence = collect(rows({1: 1.0, 2: 0.0}))
     assert evidence.series == [LION, ROBUST, RANDOM]
     assert evidence.datasets == ["mnist(num_train=400)", "textile(num_train=400)"]
-    leads = evidence.differences(LION, RANDOM, 1, evidence.datasets)
+    leads = evidence.difference(LION, RANDOM, 1, evidence.datasets)
     assert leads is not None
-    assert leads.count == 6
+    assert leads.num == 6
     assert leads.mean == pytest.approx(1.01)
-    assert leads.sign == 1
+    assert sign(leads) == 1
     assert evidence.points("mnist(num_train=400)", LION)[1].deviation == pytest.approx(10.01)
-    assert evidence.differences(LION, RANDOM, 0, evidence.datasets) is None
+    assert evidence.difference(LION, RANDOM, 0, evidence.datasets) is None
     assert evidence.comparisons == [(LION, RANDOM), (LION, ROBUST)]
 
 
@@ -80,31 +70,31 @@ def test_the_verdict_says_where_tickets_win_and_where_they_do_not() -> None:
     assert "cannot be told apart in 0 of 6" in said
 
 
-def test_one_command_writes_the_table_and_the_plot_twice_the_same(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def study(tmp_path: Path, found: list[dict[str, Any]]) -> str:
     payload = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows({1: 1.0, 2: 0.0})), payload)
+    pq.write_table(pa.Table.from_pylist(found), payload)
     Store(str(tmp_path / "study")).write("results.parquet", payload.getvalue())
-    written = []
-    for folder in ("a", "b"):
-        assert lottery.main([str(tmp_path / "study"), str(tmp_path / folder)]) == 0
-        written.append([(tmp_path / folder / name).read_bytes() for name in ("lottery.md", "lottery.svg")])
+    return str(tmp_path / "study")
+
+
+def test_one_command_writes_the_table_and_the_plot_twice_the_same(tmp_path: Path) -> None:
+    url, written = study(tmp_path, rows({1: 1.0, 2: 0.0})), []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        printed = CliRunner().invoke(cli.main, ["evidence", url, str(folder)])
+        assert printed.exit_code == 0
+        assert printed.output == f"{folder}/lottery.md\n{folder}/lottery.svg\n"
+        written.append([(folder / name).read_bytes() for name in ("lottery.md", "lottery.svg")])
     assert written[0] == written[1]
     text = written[0][0].decode()
     assert "| mnist(num_train=400) | 0.300 | 70.0 ± 10.0 | 70.0 ± 10.0 | 69.0 ± 10.0 |" in text
-    assert "**+1.0 ± 0.0**" in text
+    assert "**+1.0 (+1.0 to +1.0)**" in text
     assert written[0][1].count(b"random ticket") == 1
-    assert capsys.readouterr().out.count("lottery.svg") == 2
 
 
-def test_a_study_without_results_or_pruned_rounds_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert lottery.main([str(tmp_path / "none"), str(tmp_path)]) == 2
-    assert "run the study first" in capsys.readouterr().err
-    payload = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows({1: 1.0, 2: 0.0})[:1]), payload)
-    Store(str(tmp_path / "study")).write("results.parquet", payload.getvalue())
-    assert lottery.main([str(tmp_path / "study"), str(tmp_path)]) == 2
-    assert "no method of this study has a pruned round" in capsys.readouterr().err
+def test_a_study_without_results_or_pruned_rounds_is_one_line(tmp_path: Path) -> None:
+    missing = CliRunner().invoke(cli.main, ["evidence", str(tmp_path / "none"), str(tmp_path)])
+    assert missing.exit_code == 2
+    assert "run the study to its end first" in missing.output
+    dense = CliRunner().invoke(cli.main, ["evidence", study(tmp_path, rows({1: 1.0, 2: 0.0})[:1]), str(tmp_path)])
+    assert dense.exit_code == 2
+    assert "no method of this study has a pruned round" in dense.output

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lion_ray.implicit import Anderson, ConvCell, Implicit, ImplicitLayer, LinearCell
+from lion_ray.implicit.precision import exact_products
 
 
 def make_layer(**options: object) -> ImplicitLayer:
@@ -51,6 +52,23 @@ def test_reduced_precision_input_is_solved_in_fp32_and_returned_in_its_dtype(dty
     assert torch.equal(z, layer(u.float()).to(dtype))
     assert layer.health()["residual_max"] <= 1e-5
     assert gradients_of(layer, u, autocast=True)[0].dtype == dtype
+
+
+def test_tf32_is_off_inside_a_solve_on_cuda_and_comes_back_after_an_error() -> None:
+    places = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [place.fp32_precision for place in places]
+    assert before[0] == "tf32", "cuDNN's default, which this is about"
+
+    def solve_that_fails() -> None:
+        with exact_products(torch.device("cuda")):
+            assert [place.fp32_precision for place in places] == ["ieee", "ieee"]
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        solve_that_fails()
+    assert [place.fp32_precision for place in places] == before
+    with exact_products(torch.device("cpu")):
+        assert [place.fp32_precision for place in places] == before
 
 
 def test_float64_stays_float64_and_a_mismatch_is_an_error() -> None:

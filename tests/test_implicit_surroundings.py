@@ -75,12 +75,13 @@ def test_accumulated_halves_are_the_whole_batch() -> None:
     assert_close(found, expected)
 
 
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
-def test_a_compiled_backbone_behind_the_layer_gives_the_same_gradients() -> None:
+def test_a_compiled_backbone_behind_the_layer_gives_the_same_gradients(backend: str) -> None:
     layer, u = make_layer(), drawn()
     backbone = nn.Sequential(nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1)).double().requires_grad_(False)
     expected = gradients(layer, lambda: backbone(layer(u)).square().sum())
-    compiled = torch.compile(backbone, backend="aot_eager")
+    compiled = torch.compile(backbone, backend=backend)
     assert_close(gradients(layer, lambda: compiled(layer(u)).square().sum()), expected)
 
 

@@ -32,6 +32,7 @@ def shown(study_file: Path, stream: io.StringIO, *, share_unconverged: float = 0
                 "loss": 1.0,
                 "val_accuracy": 0.875,
                 "health": {"x.share_unconverged_backward": share_unconverged},
+                "evaluation_health": {},
             }
             progress.show(epoch_event(experiment, number, 0.5, record))
     progress.finish()

@@ -61,7 +61,7 @@ def test_a_loaded_ticket_has_the_test_accuracy_that_was_measured(study_file: Pat
     finished = run(chosen, store)[-1]
     model = ticket.load_ticket(f"{store.url}/{chosen.key(f'round-{finished.number}')}/ticket.safetensors")
     examples = training.prepare(model, decoded(chosen).test, model.body.backbone.transform, torch.device("cpu"))
-    assert training.evaluate(model.trained_part, examples, chosen.train, Solo()) == finished.metrics["test_accuracy"]
+    assert training.evaluate(model, examples, chosen.train, Solo())[0] == finished.metrics["test_accuracy"]
 
 
 def test_other_backbone_weights_are_refused(study_file: Path, store: Store) -> None:

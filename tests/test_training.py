@@ -147,18 +147,6 @@ def test_a_loss_that_is_not_finite_says_so(study_file: Path) -> None:
         dense(subject)
 
 
-def test_the_health_of_all_workers_counts() -> None:
-    parts = []
-    for samples, share, highest in ((30.0, 0.0, 1e-5), (10.0, 0.4, 2.0)):
-        figures = {"num_samples": samples, "share_unconverged": share, "residual_max": highest}
-        parts.append({f"p.{name}{suffix}": value for name, value in figures.items() for suffix in ("", "_backward")})
-    merged = training.merged_health(parts)
-    for suffix in ("", "_backward"):
-        assert merged[f"p.num_samples{suffix}"] == 40
-        assert merged[f"p.share_unconverged{suffix}"] == pytest.approx(0.1)
-        assert merged[f"p.residual_max{suffix}"] == 2.0
-
-
 def test_bf16_autocast_trains(study_file: Path) -> None:
     subject = trainer(study_file, "train.precision=bf16", "train.epochs=1", "methods=[{name: lion, input: false}]")
     finished = dense(subject)

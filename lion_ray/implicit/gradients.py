@@ -21,6 +21,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from lion_ray.implicit.cells import Cell
 from lion_ray.implicit.norms import distance_and_residual, sum_norm
 from lion_ray.implicit.picard import Picard
+from lion_ray.implicit.precision import exact_products
 from lion_ray.implicit.solution import Solution
 from lion_ray.implicit.solvers import FixedPointMap, Solver, check_settings, solve
 
@@ -142,7 +143,7 @@ class _Adjoint(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Solve for y and send it on."""
         (weight, z_star), (cell, gradient, observe) = ctx.saved_tensors, ctx.how
-        with torch.autocast(grad.device.type, enabled=False):
+        with exact_products(grad.device):
             slope = cell.slope(z_star)
             grad = torch.empty_like(z_star).copy_(grad)  # in the layout of the states
             y = gradient.adjoint(lambda y: cell.pull_back(weight, slope * y), grad, observe)

@@ -19,6 +19,7 @@ from lion_ray.implicit.cells import Cell
 from lion_ray.implicit.gradients import Gradient, Implicit
 from lion_ray.implicit.health import Tally
 from lion_ray.implicit.picard import Picard
+from lion_ray.implicit.precision import exact_products
 from lion_ray.implicit.projection import check_gamma, project_
 from lion_ray.implicit.solution import Solution
 from lion_ray.implicit.solvers import Solver, check_settings, solve
@@ -60,7 +61,7 @@ class ImplicitLayer(nn.Module):
 
     def solve(self, u: Tensor) -> Solution:
         """The whole solution, in the precision of the solve; its z is differentiable."""
-        with torch.autocast(u.device.type, enabled=False):
+        with exact_products(u.device):
             injected = self.cell.inject(in_solve_precision(u, self.cell.W.dtype))
             forward = partial(
                 solve,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
@@ -44,12 +44,6 @@ class Solver(ABC, Generic[State]):
         """Propose the next iterate from f(z) = `value` and the norm (B,) of `value - z`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Progress:
-    solution: Solution
-    active: Tensor
-
-
 def solve(
     f: FixedPointMap,
     z0: Tensor,
@@ -67,19 +61,18 @@ def solve(
     not depend on it. Raises ValueError for a setting out of range.
     """
     check_settings(tolerance=tolerance, max_steps=max_steps, check_every=check_every)
-    z, state, progress, all_active = z0, solver.init(z0), _begin(z0), True
+    z, state, record = z0, solver.init(z0), _Record(z0, tolerance)
     for step in range(1, max_steps + 1):
         value = f(z)
         with torch.no_grad():
             distance, residual = distance_and_residual(z, value, norm)
-        progress = _terminate(_record(progress, value, residual, all_active), tolerance)
-        num_active = int(progress.active.sum()) if step % check_every == 0 else None
-        if step == max_steps or num_active == 0:
+        record.take(value, residual)
+        if step == max_steps or (step % check_every == 0 and record.is_over()):
             break
-        all_active = num_active == len(z0)
         advance = solver.step(state, z=z, value=value, distance=distance)
-        z, state, progress = advance.z, advance.state, _count_fallback(progress, advance.fallback)
-    return progress.solution
+        z, state = advance.z, advance.state
+        record.count_fallback(advance.fallback)
+    return record.solution()
 
 
 def check_settings(*, tolerance: float, max_steps: int, check_every: int = 1) -> None:
@@ -92,40 +85,56 @@ def check_settings(*, tolerance: float, max_steps: int, check_every: int = 1) ->
         raise ValueError(f"check_every is {check_every}: give 1 or more steps")
 
 
-def _begin(z0: Tensor) -> _Progress:
-    size, device = z0.shape[0], z0.device
-    count = torch.zeros(size, dtype=torch.int64, device=device)
-    no = torch.zeros(size, dtype=torch.bool, device=device)
-    residual = torch.full((size,), math.inf, dtype=z0.dtype, device=device)
-    solution = Solution(z=z0, residual=residual, num_steps=count, converged=no, fallback=count)
-    return _Progress(solution=solution, active=~no)
+class _Record:
+    """What the loop has reached: active samples get each new value, the others keep theirs.
 
+    While the host knows that all are active no mask is applied; counting is then a number, not a tensor.
+    """
 
-def _record(progress: _Progress, value: Tensor, residual: Tensor, all_active: bool) -> _Progress:
-    """Give the active samples their new value; the others keep theirs. The mask is a pass that all active need not."""
-    old, active = progress.solution, progress.active
-    if not all_active:
-        value, residual = (
-            torch.where(per_sample(active, value), value, old.z),
-            torch.where(active, residual, old.residual),
+    def __init__(self, z0: Tensor, tolerance: float) -> None:
+        self.z = z0
+        self.tolerance = z0.new_tensor(tolerance)  # comparing with a tensor costs a third of comparing with a float
+        self.residual = z0.new_full((len(z0),), math.inf)
+        self.num_steps: Tensor | int = 0
+        self.fallback: Tensor | None = None
+        self.active: Tensor | None = None  # None: all
+
+    def take(self, value: Tensor, residual: Tensor) -> None:
+        """One more evaluation; a sample within tolerance, and one that is NaN and can never be, goes no further."""
+        hopeful = residual > self.tolerance
+        if self.active is None:
+            self.z, self.residual, self.num_steps = value, residual, self.num_steps + 1
+            self.active = hopeful
+            return
+        active = self.active
+        self.z = torch.where(per_sample(active, value), value, self.z)
+        self.residual = torch.where(active, residual, self.residual)
+        self.num_steps = self.num_steps + active.long()
+        self.active = active & hopeful
+
+    def is_over(self) -> bool:
+        """Whether all samples have stopped: a device sync."""
+        num_active = len(self.z) if self.active is None else int(torch.count_nonzero(self.active))
+        if num_active == len(self.z) and isinstance(self.num_steps, int):
+            self.active = None
+        return num_active == 0
+
+    def count_fallback(self, fallback: Tensor | None) -> None:
+        """Which active samples took a fallback step."""
+        if fallback is not None:
+            taken = (fallback if self.active is None else fallback & self.active).long()
+            self.fallback = taken if self.fallback is None else self.fallback + taken
+
+    def solution(self) -> Solution:
+        """The answer so far."""
+        zeros = torch.zeros(len(self.z), dtype=torch.int64, device=self.z.device)
+        return Solution(
+            z=self.z,
+            residual=self.residual,
+            num_steps=zeros + self.num_steps,
+            converged=self.residual <= self.tolerance,
+            fallback=zeros if self.fallback is None else self.fallback,
         )
-    return replace(progress, solution=replace(old, z=value, residual=residual, num_steps=old.num_steps + active))
-
-
-def _terminate(progress: _Progress, tolerance: float) -> _Progress:
-    """Freeze the samples that are within tolerance, and those that can never be."""
-    residual = progress.solution.residual
-    converged = residual <= tolerance
-    solution = replace(progress.solution, converged=converged)
-    hopeful = (residual > tolerance) & (residual < math.inf)  # neither where it is NaN
-    return _Progress(solution=solution, active=progress.active & hopeful)
-
-
-def _count_fallback(progress: _Progress, fallback: Tensor | None) -> _Progress:
-    if fallback is None:
-        return progress
-    old = progress.solution
-    return replace(progress, solution=replace(old, fallback=old.fallback + (fallback & progress.active)))
 
 
 def per_sample(x: Tensor, like: Tensor) -> Tensor:

@@ -6,22 +6,27 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
+import math
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
-from lion_ray.report.statistics import Spread, spread
-from lion_ray.report.tables import PARQUET
-from lion_ray.store import Store
+from lion_ray.report.comparison import Difference, paired_difference
 
 Series = tuple[str, str]  # the method's label and the ticket
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The mean of some values and their standard deviation (n - 1); nan for one value."""
+
+    mean: float
+    deviation: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,16 +49,16 @@ class Evidence:
     def points(self, dataset: str, series: Series) -> dict[int, Spread]:
         """Accuracy by round, over the seeds, in points."""
         rounds = self.accuracies[dataset].get(series, {})
-        return {number: spread([100 * value for value in seeds.values()]) for number, seeds in sorted(rounds.items())}
+        return {number: _spread([100 * value for value in seeds.values()]) for number, seeds in sorted(rounds.items())}
 
-    def differences(self, one: Series, other: Series, number: int, datasets: Sequence[str]) -> Spread | None:
+    def difference(self, one: Series, other: Series, number: int, datasets: Sequence[str]) -> Difference | None:
         """`one - other` in round `number` over all pairs of `datasets`, in points; None without pairs."""
         values = []
         for dataset in datasets:
             left = self.accuracies[dataset].get(one, {}).get(number, {})
             right = self.accuracies[dataset].get(other, {}).get(number, {})
             values += [100 * (left[seed] - right[seed]) for seed in sorted(left.keys() & right.keys())]
-        return spread(values) if values else None
+        return paired_difference(values) if values else None
 
     @property
     def comparisons(self) -> list[tuple[Series, Series]]:
@@ -63,17 +68,9 @@ class Evidence:
         return controls + [(winning[0], other) for other in winning[1:]]
 
 
-def read(url: str) -> Evidence:
-    """The evidence in the `results.parquet` of the study at `url`.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    store = Store(url)
-    payload = store.read(PARQUET)
-    if payload is None:
-        raise FileNotFoundError(f"{store.url}/{PARQUET}: no such file; run the study first")
-    return collect(pq.read_table(io.BytesIO(payload)).to_pylist())
+def sign(difference: Difference) -> int:
+    """1 or -1 if the interval lies above or below 0, else 0."""
+    return (difference.low > 0) - (difference.high < 0)
 
 
 def collect(rows: Sequence[Mapping[str, Any]]) -> Evidence:
@@ -86,3 +83,8 @@ def collect(rows: Sequence[Mapping[str, Any]]) -> Evidence:
         accuracies[dataset][row["method"], row["ticket"]][row["round"]][row["seed"]] = row["test_accuracy"]
         densities[row["round"]] = row["density"]
     return Evidence(accuracies=accuracies, densities=dict(sorted(densities.items())))
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
+    return Spread(mean=statistics.fmean(values), deviation=deviation)

@@ -1,45 +1,34 @@
-"""`python -m lion_ray.report.lottery STUDY_URL FOLDER`: a finished lottery study as `lottery.md` and `lottery.svg`.
+"""A finished lottery study as `lottery.md` and `lottery.svg`: what `lion-ray evidence` writes.
 
 Reads `results.parquet` alone. The text says where winning tickets beat their controls, and where they do not.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lion_ray.report.evidence import Evidence, Series, read
-from lion_ray.report.statistics import Spread
+from lion_ray.report.comparison import Difference, read_rows
+from lion_ray.report.evidence import Evidence, Series, Spread, collect, sign
+from lion_ray.report.plots import accuracy_against_density
 
-BAD_INPUT = 2
 
+def write(study_url: str, folder: Path) -> list[Path]:
+    """Write both files into `folder`; returns their paths.
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, read, write; a study that is not there is one line and exit status 2."""
-    parser = argparse.ArgumentParser(prog="python -m lion_ray.report.lottery", description=__doc__)
-    parser.add_argument("study_url", help="<storage>/<study> of a finished study, any fsspec URL")
-    parser.add_argument("folder", type=Path, help="where lottery.md and lottery.svg go")
-    options = parser.parse_args(arguments)
-    try:
-        from lion_ray.report.plots import accuracy_against_density  # matplotlib comes with an extra
-
-        evidence = read(options.study_url)
-    except ImportError as error:
-        print(f"{error}; pip install 'lion-ray[report]' brings matplotlib", file=sys.stderr)
-        return BAD_INPUT
-    except (OSError, ValueError) as error:
-        print(f"{options.study_url}: {error}", file=sys.stderr)
-        return BAD_INPUT
+    Raises:
+        FileNotFoundError: the study has no results yet.
+        ValueError: it has no pruned round.
+    """
+    evidence = collect(read_rows(study_url))
     if not evidence.datasets:
-        print(f"{options.study_url}: no method of this study has a pruned round", file=sys.stderr)
-        return BAD_INPUT
-    options.folder.mkdir(parents=True, exist_ok=True)
-    (options.folder / "lottery.md").write_text(markdown(evidence), encoding="utf-8")
-    accuracy_against_density(evidence, options.folder / "lottery.svg")
-    print(f"{options.folder / 'lottery.md'}\n{options.folder / 'lottery.svg'}")
-    return 0
+        raise ValueError(f"{study_url}: no method of this study has a pruned round")
+    folder.mkdir(parents=True, exist_ok=True)
+    table, plot = folder / "lottery.md", folder / "lottery.svg"
+    table.write_text(markdown(evidence), encoding="utf-8")
+    accuracy_against_density(evidence, plot)
+    return [table, plot]
 
 
 def markdown(evidence: Evidence) -> str:
@@ -67,14 +56,14 @@ def verdict(evidence: Evidence, one: Series, other: Series) -> str:
     found: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for number, density in evidence.densities.items():
         for where in [[dataset] for dataset in evidence.datasets] + [evidence.datasets]:
-            difference = evidence.differences(one, other, number, where)
+            difference = evidence.difference(one, other, number, where)
             if difference is not None:
                 place = where[0] if len(where) == 1 else "all datasets together"
-                found[difference.sign].append(f"{place} at {density:.3g}")
+                found[sign(difference)].append(f"{place} at {density:.3g}")
     clauses = [
-        f"{title(one)} {word} in {len(found[sign])} of {sum(map(len, found.values()))} comparisons"
-        + (f" ({'; '.join(found[sign])})" if sign and found[sign] else "")
-        for sign, word in ((1, "is better"), (-1, "is worse"), (0, "cannot be told apart"))
+        f"{title(one)} {word} in {len(found[side])} of {sum(map(len, found.values()))} comparisons"
+        + (f" ({'; '.join(found[side])})" if side and found[side] else "")
+        for side, word in ((1, "is better"), (-1, "is worse"), (0, "cannot be told apart"))
     ]
     return "; ".join(clauses) + ". (One in twenty leaves out 0 by chance.)"
 
@@ -98,26 +87,22 @@ def _accuracy_rows(evidence: Evidence) -> list[list[str]]:
 def _cell(value: Spread | None) -> str:
     if value is None:
         return "–"
-    return f"{value.mean:.1f}" + (f" ± {value.deviation:.1f}" if value.count > 1 else "")
+    return f"{value.mean:.1f}" + ("" if math.isnan(value.deviation) else f" ± {value.deviation:.1f}")
 
 
 def _difference_row(evidence: Evidence, one: Series, other: Series, number: int) -> list[str]:
     wheres = [[dataset] for dataset in evidence.datasets] + [evidence.datasets]
-    found = [evidence.differences(one, other, number, where) for where in wheres]
+    found = [evidence.difference(one, other, number, where) for where in wheres]
     return [f"{evidence.densities[number]:.3f}", *(_interval(value) for value in found)]
 
 
-def _interval(value: Spread | None) -> str:
+def _interval(value: Difference | None) -> str:
     if value is None:
         return "–"
-    text = f"{value.mean:+.1f}" + (f" ± {value.half_interval:.1f}" if value.count > 1 else "")
-    return f"**{text}**" if value.sign else text
+    text = f"{value.mean:+.1f}" + ("" if math.isnan(value.low) else f" ({value.low:+.1f} to {value.high:+.1f})")
+    return f"**{text}**" if sign(value) else text
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import matplotlib as mpl
@@ -44,7 +45,7 @@ def _panel(axes: Axes, evidence: Evidence, dataset: str) -> None:
         axes.errorbar(
             [evidence.densities[number] * shift for number in points],
             [point.mean for point in points.values()],
-            yerr=[0.0 if point.count < 2 else point.deviation for point in points.values()],
+            yerr=[0.0 if math.isnan(point.deviation) else point.deviation for point in points.values()],
             color=colour,
             marker=marker,
             linestyle=line,

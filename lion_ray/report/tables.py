@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from lion_ray.config import Study
 from lion_ray.experiments import Experiment, dataset_label, entry_label
+from lion_ray.lottery import WINNING
 from lion_ray.planning import Plan
 from lion_ray.store import Store
 
@@ -32,6 +33,8 @@ SCHEMA = pa.schema(
         ("val_accuracy", pa.float64()),
         ("test_accuracy", pa.float64()),
         ("train_loss", pa.float64()),
+        ("share_unconverged", pa.float64()),  # of the equilibrium solves, and the worst residual among all
+        ("residual_max", pa.float64()),
         ("seconds", pa.float64()),
         ("history", pa.string()),  # JSON: one record per epoch
         ("config", pa.string()),  # JSON: the full configuration, defaults included
@@ -51,7 +54,24 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     store.write(PARQUET, buffer.getvalue())
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
-    return "\n".join([text_tables(plan, study), *failed, *missing, f"results: {store.url}/{PARQUET}"])
+    lines = [text_tables(plan, study), *failed, *missing, *unconverged(plan), f"results: {store.url}/{PARQUET}"]
+    return "\n".join(lines)
+
+
+def unconverged(plan: Plan) -> list[str]:
+    """A line for every round whose figures are not those of equilibria; accuracy does not show it."""
+    lines = []
+    for item in plan.items:
+        for record in (*item.rounds, *item.controls):
+            found, ticket = record["metrics"]["solves"], record["ticket"]
+            if found["share_unconverged"]:
+                which = f"{item.experiment.label} round {record['round']}" + f" {ticket}" * (ticket != WINNING)
+                share, worst = f"{found['share_unconverged']:.1%}", f"{found['residual_max']:.2g}"
+                lines.append(
+                    f"UNCONVERGED {which}: {share} of {found['num']:,} equilibrium solves, worst residual {worst}: "
+                    "its figures are not an equilibrium's"
+                )
+    return lines
 
 
 def text_tables(plan: Plan, study: Study) -> str:
@@ -102,6 +122,7 @@ def _row(record: Mapping[str, Any], experiment: Experiment, study: Study) -> dic
         **{name: record[name] for name in same},
         **{name: metrics[name] for name in measured},
         "train_loss": metrics["history"][-1]["loss"],
+        **{name: metrics["solves"][name] for name in ("share_unconverged", "residual_max")},
         "seconds": record["clock"]["seconds"],
         "history": json.dumps(metrics["history"], sort_keys=True),
         "config": json.dumps({**record["config"], "lottery": lottery}, sort_keys=True),

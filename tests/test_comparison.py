@@ -1,0 +1,58 @@
+"""Paired differences between method entries, and the command that prints them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from lion_ray import cli
+from lion_ray.report import comparison
+
+ACCURACY = {
+    "lion": {("a", 0): 0.5, ("a", 1): 0.6, ("b", 0): 0.9, ("b", 1): 0.8},
+    "linear": {("a", 0): 0.52, ("a", 1): 0.66, ("b", 0): 0.9, ("b", 1): 0.8, ("b", 2): 0.1},
+}
+
+
+def rows() -> list[dict[str, object]]:
+    return [
+        {"method": method, "dataset": dataset, "seed": seed, "round": 0, "ticket": "winning", "test_accuracy": value}
+        for method, by in ACCURACY.items()
+        for (dataset, seed), value in by.items()
+    ]
+
+
+def test_the_interval_is_students_t() -> None:
+    found = comparison.paired_difference([0.01, 0.02, 0.03])
+    assert found.mean == pytest.approx(0.02)
+    assert found.high - found.mean == pytest.approx(4.302653 * 0.01 / math.sqrt(3), rel=1e-6)  # t(0.975, 2), tables
+    assert math.isnan(comparison.paired_difference([0.01]).low)
+    with pytest.raises(ValueError, match="no pair"):
+        comparison.paired_difference([])
+
+
+def test_only_pairs_that_both_have_count() -> None:
+    found = comparison.compare(rows(), "lion")["linear"]
+    assert found["a"].mean == pytest.approx(0.04)
+    assert found["b"].mean == found["b"].low == found["b"].high == 0
+    assert (found["b"].num, found["all"].num) == (2, 4)
+    assert found["all"].mean == pytest.approx(0.02)
+
+
+def test_the_command_prints_a_table_and_one_line_for_a_wrong_name(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(rows()), tmp_path / "results.parquet")
+    printed = CliRunner().invoke(cli.main, ["compare", str(tmp_path), "--reference", "lion"])
+    assert printed.exit_code == 0
+    assert printed.output.splitlines()[2] == "| lion | 55.0 | 85.0 | 70.0 |"
+    assert "| linear minus lion | +4.0 (" in printed.output
+    wrong = CliRunner().invoke(cli.main, ["compare", str(tmp_path), "--reference", "loin"])
+    assert wrong.exit_code == 2
+    assert "'loin' is no method entry of this study; there are lion, linear" in wrong.output
+    empty = CliRunner().invoke(cli.main, ["compare", str(tmp_path / "none"), "--reference", "lion"])
+    assert empty.exit_code == 2
+    assert "run the study to its end first" in empty.output

@@ -156,6 +156,8 @@ def _sections(study: Study, index: int, source: str) -> tuple[TrainConfig, Lotte
     method, key = study.methods[index], f"methods.{index}"
     options_of(method, source=source, key=key)
     train, lottery = sections_of(study, index, source=source)
+    if method.label and method.label in [entry_label(other) for other in study.methods[:index]]:
+        raise StudyError(source, f"{key}.label", f"'{method.label}' names two entries")
     if not METHODS[method.name].is_prunable:
         if train.robust:
             reason = f"robust training ranks prunable weights, '{method.name}' has none; set it in other entries only"

@@ -74,7 +74,8 @@ def describe(plan: Plan, study: Study) -> str:
     for item in plan.items:
         state = "done" if item.is_finished else f"needs {each}"
         rounds = f"rounds {len(item.rounds)}/{item.experiment.num_rounds}"
-        rounds += f" controls {len(item.controls)}" * bool(item.experiment.controls)
+        controls = (item.experiment.num_rounds - 1) * len(item.experiment.controls)
+        rounds += f"  controls {len(item.controls)}/{controls}" * bool(controls)
         lines.append(f"  {item.experiment.name:<{width}}  {rounds:<12} {state}")
     lines.append(f"{plan.num_done_rounds} rounds are done, {len(plan.pending)} experiments to run")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,25 @@ def test_sections_are_immutable(tmp_path: Path) -> None:
         ("train: {optimizer: adamww}", "train.optimizer: 'adamww' is not allowed; did you mean 'adamw'?"),
         ("train: {epochs: 2, warmup_epochs: 2}", "train: warmup_epochs (2) must be below epochs (2)"),
         ("lottery: {prune: 1.0}", "lottery.prune: 1.0 is not allowed"),
+        ("lottery: {prune: [0.5, 1.5]}", "lottery.prune.1: 1.5 is not allowed"),
+        ("lottery: {prune: [0.2, 0.5]}", "lottery.prune: densities must fall from round to round, but 0.5 follows 0.2"),
+        ("lottery: {prune: [0.5, 0.5]}", "densities must fall"),
+        ("lottery: {prune: []}", "an empty list names no density"),
+        ("lottery: {prune: {one_shoot: 0.1}}", "lottery.prune.one_shot: is required"),
+        ("lottery: {prune: {one_shot: 0.1, x: 1}}", "lottery.prune.x: unknown key"),
+        ("lottery: {prune: [0.5, 0.2], rounds: 5}", "lottery: prune fixes rounds: 3 (the dense round 0 counts), but"),
+        ("lottery: {prune: {one_shot: 0.1}, rounds: 5}", "lottery: prune fixes rounds: 2"),
+        ("lottery: {criterion: gradient}", "lottery.criterion: 'gradient' is not allowed; did you mean"),
+        ("lottery: {rewind: initial}", "lottery.rewind: 'initial' is not allowed; did you mean 'init'?"),
+        ("lottery: {rewind: {epoch: 0}}", "lottery.rewind.epoch: 0 is not allowed"),
+        ("lottery: {controls: [reinit], rounds: 1}", "lottery: controls stand beside pruned rounds, and rounds: 1 has"),
+        ("lottery: {controls: [reinit, reinit]}", "lottery: controls names reinit twice"),
+        ("lottery: {controls: [reinit], rewind: none}", "lottery: controls train once from round 0's start"),
+        ("lottery: {controls: [reinit], rewind: learning_rate}", "lottery: controls train once"),
+        ("lottery: {controls: [random_ticket], criterion: random}", "every ticket is a random ticket"),
+        ("train: {robust: {tau: 0, shrinkage: 1}}", "train.robust.tau: 0 is not allowed"),
+        ("train: {robust: {tau: 0.5}}", "train.robust.shrinkage: is required"),
+        ("train: {robust: {tau: 0.5, shrinkage: 1, warmup_epochs: 0}}", "train.robust.warmup_epochs: 0 is not allowed"),
         ("resources: {workers: 2, gpus: 0.5}", "resources: gpus: 0.5 is a share"),
         ("seeds: [1, two]", "seeds.1: 'two' is not allowed"),
         ("seeds: 3", "seeds: 3 is not allowed"),
@@ -59,6 +79,50 @@ def test_every_wrong_line_is_named_in_one_line(tmp_path: Path, line: str, says: 
     assert says in message
     assert message.startswith(f"{file}: ")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("train", "lottery", "says"),
+    [
+        (
+            {"epochs": 3},
+            {"rewind": {"epoch": 3}},
+            "lottery.rewind: epoch 3 leaves nothing to retrain",
+        ),
+        ({}, {"rewind": "none"}, "lottery.rewind: none trains on at the schedule's last rate, and cosine ends at 0"),
+        (
+            {"robust": {"tau": 0.5, "shrinkage": 1, "warmup_epochs": 5}},
+            {},
+            "train.robust: warmup_epochs (5) must be",
+        ),
+        (
+            {"robust": {"tau": 0.5, "shrinkage": 1, "warmup_epochs": 2}},
+            {"rewind": {"epoch": 3}},
+            "train.robust: warmup_epochs (2) must be below the 2 epochs of a round",
+        ),
+        ({"epochz": 3}, {}, "train.epochz: unknown key; did you mean 'epochs'?"),
+        ({}, {"prune": [0.5, 0.7]}, "lottery.prune: densities must fall"),
+    ],
+)
+def test_sections_that_contradict_each_other_are_refused_in_a_study_and_in_an_entry(
+    tmp_path: Path, train: dict[str, object], lottery: dict[str, object], says: str
+) -> None:
+    sections = {"train": train, "lottery": lottery}
+    in_study = [f"{name}={json.dumps(section)}" for name, section in sections.items() if section]
+    in_entry = [f"methods={json.dumps([{'name': 'lion', **sections}])}"]
+    for overrides, prefix in ((in_study, ""), (in_entry, "methods.0.")):
+        with pytest.raises(StudyError) as caught:
+            config.sections_of(config.load(write(tmp_path, MINIMAL), overrides), 0, source="s.yaml")
+        assert prefix + says in str(caught.value)
+
+
+def test_an_entry_replaces_keys_of_the_studys_sections_for_itself_alone(tmp_path: Path) -> None:
+    overrides = ["train={epochs: 3, lr: 1e-2}", "methods=[lion, {name: lion, train: {epochs: 4}, label: longer}]"]
+    study = config.load(write(tmp_path, MINIMAL), overrides)
+    plain, longer = (config.sections_of(study, index)[0] for index in (0, 1))
+    assert (plain.epochs, plain.lr) == (3, 0.01)
+    assert (longer.epochs, longer.lr) == (4, 0.01)
+    assert study.methods[1].options == {}
 
 
 def test_a_required_key_that_is_missing_is_named(tmp_path: Path) -> None:

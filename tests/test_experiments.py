@@ -10,7 +10,7 @@ import pytest
 
 from lion_ray import config
 from lion_ray.config import StudyError
-from lion_ray.experiments import Experiment, expand, meaning_digest
+from lion_ray.experiments import Experiment, entry_label, expand, meaning_digest
 
 
 def names(file: Path, *overrides: str) -> list[str]:
@@ -34,7 +34,8 @@ PINNED = [
 
 def test_where_and_how_fast_do_not_enter(study_file: Path, tmp_path: Path) -> None:
     same = ["storage=memory://x", "resources.cpus=2", "resources.workers=2", "study=other", "lottery.rounds=9"]
-    same += ["lottery.tolerance=0.1", "lottery.patience=3"]
+    same += ["lottery.tolerance=0.1", "lottery.patience=3", "lottery.controls=[random_ticket, reinit]"]
+    same += ["methods=[{name: linear, label: probe}, {name: lion, label: ours}]"]
     for override in same:
         assert names(study_file, override) == PINNED, override
 
@@ -52,6 +53,12 @@ def test_a_default_that_is_spelled_out_keeps_the_name(study_file: Path) -> None:
         "train.lr=2e-3",
         "train.epochs=3",
         "lottery.prune=0.25",
+        "lottery={prune: [0.5, 0.25]}",
+        "lottery={prune: {one_shot: 0.25}}",
+        "lottery.criterion=gradient_weight",
+        "lottery.rewind={epoch: 1}",
+        "lottery.rewind=learning_rate",
+        "train.robust={tau: 0.5, shrinkage: 0.1}",
         "seeds=[1]",
         "backbone.image_size=40",
         "backbone.crop=center",
@@ -62,6 +69,14 @@ def test_a_default_that_is_spelled_out_keeps_the_name(study_file: Path) -> None:
 )
 def test_what_changes_the_result_changes_the_name(study_file: Path, override: str) -> None:
     assert one(study_file, override).digest != one(study_file).digest
+
+
+def test_an_entrys_own_sections_name_it_as_a_study_with_these_settings(study_file: Path) -> None:
+    entry = "methods=[{name: lion, train: {robust: {tau: 0.5, shrinkage: 0.1}, lr: 2e-3}, lottery: {prune: 0.2}}]"
+    robust = "train.robust={tau: 0.5, shrinkage: 0.1}"
+    assert names(study_file, entry) == [one(study_file, robust, "train.lr=2e-3", "lottery.prune=0.2").name]
+    both = "methods=[lion, {name: lion, train: {lr: 2e-3}}]"
+    assert names(study_file, both) == [PINNED[1], one(study_file, "train.lr=2e-3").name]
 
 
 def test_lottery_settings_do_not_rename_a_method_that_prunes_nothing(study_file: Path) -> None:
@@ -90,6 +105,10 @@ def test_seeds_derive_from_identity_and_purpose(study_file: Path) -> None:
         (["methods=[lino]"], "methods.0: unknown method 'lino'"),
         (["backbone.name=tf_efficientnet_lite00"], "backbone.name: timm has no model"),
         (["datasets=[mnist, mnist]"], "twice"),
+        (["methods=[lion, {name: lion, label: same}]"], "twice"),
+        (["methods=[{name: lion, label: a}, {name: linear, label: a}]"], "methods.1.label: 'a' names two entries"),
+        (["train.robust={tau: 0.5, shrinkage: 0.1}"], "methods.0.train.robust: robust training ranks prunable weights"),
+        (["methods=[{name: linear, lottery: {prune: 0.2}}]"], "methods.0.lottery: 'linear' has nothing to prune"),
         (["seeds=[0, 0]"], "twice"),
     ],
 )
@@ -97,6 +116,12 @@ def test_names_that_no_registry_knows_are_refused(study_file: Path, overrides: l
     with pytest.raises(StudyError) as caught:
         expand(config.load(study_file, overrides), source="s.yaml")
     assert says in str(caught.value)
+
+
+def test_tables_call_an_entry_by_its_label_or_by_all_that_it_says(study_file: Path) -> None:
+    entries = ["{name: lion, label: ours}", "{name: lion, gamma: 0.25, train: {lr: 2e-3}}", "lion"]
+    study = config.load(study_file, [f"methods=[{', '.join(entries)}]"])
+    assert [entry_label(method) for method in study.methods] == ["ours", "lion(gamma=0.25)[train={lr=0.002}]", "lion"]
 
 
 def test_the_record_holds_every_default(study_file: Path) -> None:

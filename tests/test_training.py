@@ -45,11 +45,13 @@ def under(subject: trial.RoundTrainer, mask: Mask) -> Round:
     return subject.train(1, Point(weights=subject.start()).under(mask), mask)
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize(
+    "setting", ["optimizer=adamw", "optimizer=adam", "optimizer=sgd", "robust={tau: 0.5, shrinkage: 0.1}"]
+)
 def test_pruned_weights_are_exactly_zero_after_every_step(
-    study_file: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
-    subject = trainer(study_file, f"train.optimizer={kind}", "train.weight_decay=0.1")
+    subject = trainer(study_file, f"train.{setting}", "train.weight_decay=0.1")
     mask, seen, zero_ = half_mask(subject), [], Mask.zero_
 
     def noted(self: Mask, weights: dict[str, torch.Tensor]) -> None:

@@ -46,18 +46,23 @@ from lion_ray.store import Store
 from tests.helpers import experiment, run
 import torch
 torch.set_num_threads(int(sys.argv[3]))
-run(experiment(Path(sys.argv[1])), Store(sys.argv[2]), lambda *event: print("epoch", flush=True))
+run(experiment(Path(sys.argv[1]), *sys.argv[4:]), Store(sys.argv[2]), lambda *event: print("epoch", flush=True))
 """
 
 
+LATE = ["lottery.rewind={epoch: 1}", "lottery.criterion=gradient_weight", "lottery.controls=[random_ticket]"]
+
+
+@pytest.mark.parametrize("settings", [[], LATE], ids=["init", "late"])
 def test_a_kill_at_any_epoch_costs_the_unfinished_round_and_not_a_bit(
-    study_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+    study_file: Path, tmp_path: Path, settings: list[str]
 ) -> None:
     import torch
 
-    store = Store(str(tmp_path / "store"))
+    store, whole = Store(str(tmp_path / "store")), Store(str(tmp_path / "whole"))
+    chosen = experiment(study_file, *settings)
     threads = str(torch.get_num_threads())
-    command = [sys.executable, "-c", KILLED, str(study_file), store.url, threads]
+    command = [sys.executable, "-c", KILLED, str(study_file), store.url, threads, *settings]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
     assert process.stdout is not None
     for _ in range(3):  # two epochs are round 0; the third is in round 1
@@ -66,9 +71,9 @@ def test_a_kill_at_any_epoch_costs_the_unfinished_round_and_not_a_bit(
     process.kill()
     process.wait()
     process.stdout.close()
-    chosen = experiment(study_file)
     assert chosen.key("round-0") in store.committed()
     trained: list[int] = []
     run(chosen, store, lambda _, number, *__: trained.append(number))
-    assert trained in ([1, 1, 2, 2], [2, 2])
-    assert artifacts(store) == undisturbed
+    assert trained in ([1, 1, 2, 2], [1, 2, 2], [2, 2])  # late: one epoch of the round, one of its control
+    run(chosen, whole)
+    assert artifacts(store) == artifacts(whole)

@@ -2,7 +2,7 @@
 
 from lion_ray.lottery.controls import random_mask
 from lion_ray.lottery.criteria import Sensitivity, scores
-from lion_ray.lottery.mask import Mask
+from lion_ray.lottery.mask import Mask, Weights
 from lion_ray.lottery.pruning import prune
 from lion_ray.lottery.robust import RobustSteps
 from lion_ray.lottery.round import WINNING, Point, Round
@@ -17,6 +17,7 @@ __all__ = [
     "Round",
     "Sensitivity",
     "Trainer",
+    "Weights",
     "num_rounds",
     "prune",
     "random_mask",

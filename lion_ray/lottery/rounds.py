@@ -60,42 +60,53 @@ def run_rounds(config: LotteryConfig, trainer: Trainer, ledger: Ledger) -> Itera
     The controls of a round are in the ledger before it is yielded: whoever stops here leaves nothing half done.
     """
     start = Point(weights=ledger.start(trainer.start))
-    rounds: list[Round] = []
+    first: Round | None = None
+    last: Round | None = None
+    accuracies: list[float] = []
     for number in range(num_rounds(config, trainer.prunable())):
-        mask = ledger.once(partial(_next_mask, rounds, start, trainer, config))
-        point = rewound(rounds, start, config)
+        mask = ledger.once(partial(_next_mask, last, start, trainer, config))
+        point = rewound(first, last, start, config)
         finished = _kept_or_trained(number, point, mask, WINNING, trainer, ledger)
-        for control in config.controls if number else ():
-            purpose = f"{control}/{number}"
-            if control == "reinit":
-                fresh = Point(weights=ledger.once(partial(trainer.start, purpose)))
-                _kept_or_trained(number, fresh, mask, control, trainer, ledger)
-            else:
-                drawn = ledger.once(partial(random_mask, mask, trainer.seed_for(purpose)))
-                _kept_or_trained(number, point, drawn, control, trainer, ledger)
-        rounds.append(finished)
+        if number:
+            _train_controls(number, point, mask, config, trainer, ledger)
+        first, last = first or finished, finished
         yield finished
-        if should_stop([each.val_accuracy for each in rounds], config):
+        accuracies.append(finished.val_accuracy)
+        if should_stop(accuracies, config):
             return
 
 
-def _next_mask(rounds: Sequence[Round], start: Point, trainer: Trainer, config: LotteryConfig) -> Mask:
-    """Dense before round 0, then pruned by what the previous round trained."""
-    if not rounds:
+def _next_mask(last: Round | None, start: Point, trainer: Trainer, config: LotteryConfig) -> Mask:
+    """Dense before round 0, then pruned by what the last round trained."""
+    if last is None:
         return Mask.dense({name: start.weights[name] for name in trainer.prunable()})
-    scores = criteria.scores(config.criterion, rounds[-1], trainer.seed_for)
-    return prune(scores, rounds[-1].mask, config, len(rounds))
+    scores = criteria.scores(config.criterion, last, trainer.seed_for)
+    return prune(scores, last.mask, config, last.number + 1)
 
 
-def rewound(rounds: Sequence[Round], start: Point, config: LotteryConfig) -> Point:
-    """Where the next round starts, before its mask: `rewind` of the rounds so far."""
-    if not rounds or config.rewind == "init":
+def rewound(first: Round | None, last: Round | None, start: Point, config: LotteryConfig) -> Point:
+    """Where the next round starts, before its mask: what `rewind` says of round 0 and the last round."""
+    if first is None or last is None or config.rewind == "init":
         return start
     if config.rewind == "learning_rate":
-        return Point(weights=rounds[-1].weights)
-    kept = (rounds[0] if isinstance(config.rewind, RewindEpoch) else rounds[-1]).point
+        return Point(weights=last.weights)
+    kept = (first if isinstance(config.rewind, RewindEpoch) else last).point
     assert kept is not None, "the trainer keeps the point that `rewind` names"
     return kept
+
+
+def _train_controls(
+    number: int, point: Point, mask: Mask, config: LotteryConfig, trainer: Trainer, ledger: Ledger
+) -> None:
+    """The branches beside round `number`, from the point and the mask that its winning ticket had."""
+    for control in config.controls:
+        purpose = f"{control}/{number}"
+        if control == "reinit":
+            fresh = Point(weights=ledger.once(partial(trainer.start, purpose)))
+            _kept_or_trained(number, fresh, mask, control, trainer, ledger)
+        else:
+            drawn = ledger.once(partial(random_mask, mask, trainer.seed_for(purpose)))
+            _kept_or_trained(number, point, drawn, control, trainer, ledger)
 
 
 def _kept_or_trained(number: int, point: Point, mask: Mask, ticket: str, trainer: Trainer, ledger: Ledger) -> Round:

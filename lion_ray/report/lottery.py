@@ -1,0 +1,108 @@
+"""A finished lottery study as `lottery.md` and `lottery.svg`: what `lion-ray evidence` writes.
+
+Reads `results.parquet` alone. The text says where winning tickets beat their controls, and where they do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from lion_ray.report.comparison import Difference, read_rows
+from lion_ray.report.evidence import Evidence, Series, Spread, collect, sign
+from lion_ray.report.plots import accuracy_against_density
+
+
+def write(study_url: str, folder: Path) -> list[Path]:
+    """Write both files into `folder`; returns their paths.
+
+    Raises:
+        FileNotFoundError: the study has no results yet.
+        ValueError: it has no pruned round.
+    """
+    evidence = collect(read_rows(study_url))
+    if not evidence.datasets:
+        raise ValueError(f"{study_url}: no method of this study has a pruned round")
+    folder.mkdir(parents=True, exist_ok=True)
+    table, plot = folder / "lottery.md", folder / "lottery.svg"
+    table.write_text(markdown(evidence), encoding="utf-8")
+    accuracy_against_density(evidence, plot)
+    return [table, plot]
+
+
+def markdown(evidence: Evidence) -> str:
+    """The accuracies, the paired differences, and what they say."""
+    parts = [
+        "Test accuracy in points, mean ± standard deviation over seeds.",
+        _table(("dataset", "density", *map(title, evidence.series)), _accuracy_rows(evidence)),
+        "Paired differences in points (same dataset, round and seed), mean and 95 % interval (Student's t); "
+        "**bold** where the interval leaves out 0. Methods that differ in their settings have other starts at the "
+        "same seed: their pairs share dataset and seed number only.",
+    ]
+    for one, other in evidence.comparisons:
+        heads = ("density", *evidence.datasets, "all")
+        rows = [_difference_row(evidence, one, other, number) for number in evidence.densities]
+        parts += [
+            f"{title(one)} − {title(other)}:",
+            _table(heads, [row for row in rows if any(cell != "–" for cell in row[1:])]),
+            verdict(evidence, one, other),
+        ]
+    return "\n\n".join(["![accuracy against density](lottery.svg)", *parts]) + "\n"
+
+
+def verdict(evidence: Evidence, one: Series, other: Series) -> str:
+    """Where the interval leaves out 0, in one sentence."""
+    found: dict[int, list[str]] = {1: [], 0: [], -1: []}
+    for number, density in evidence.densities.items():
+        for where in [[dataset] for dataset in evidence.datasets] + [evidence.datasets]:
+            difference = evidence.difference(one, other, number, where)
+            if difference is not None:
+                place = where[0] if len(where) == 1 else "all datasets together"
+                found[sign(difference)].append(f"{place} at {density:.3g}")
+    clauses = [
+        f"{title(one)} {word} in {len(found[side])} of {sum(map(len, found.values()))} comparisons"
+        + (f" ({'; '.join(found[side])})" if side and found[side] else "")
+        for side, word in ((1, "is better"), (-1, "is worse"), (0, "cannot be told apart"))
+    ]
+    return "; ".join(clauses) + ". (One in twenty leaves out 0 by chance.)"
+
+
+def title(series: Series) -> str:
+    """`lion winning` for people."""
+    method, ticket = series
+    return f"{method}, {ticket.replace('_', ' ')}"
+
+
+def _accuracy_rows(evidence: Evidence) -> list[list[str]]:
+    rows = []
+    for dataset in evidence.datasets:
+        points = {series: evidence.points(dataset, series) for series in evidence.series}
+        for number, density in evidence.densities.items():
+            cells = [points[series].get(number) for series in evidence.series]
+            rows.append([dataset, f"{density:.3f}", *(_cell(cell) for cell in cells)])
+    return rows
+
+
+def _cell(value: Spread | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value.mean:.1f}" + ("" if math.isnan(value.deviation) else f" ± {value.deviation:.1f}")
+
+
+def _difference_row(evidence: Evidence, one: Series, other: Series, number: int) -> list[str]:
+    wheres = [[dataset] for dataset in evidence.datasets] + [evidence.datasets]
+    found = [evidence.difference(one, other, number, where) for where in wheres]
+    return [f"{evidence.densities[number]:.3f}", *(_interval(value) for value in found)]
+
+
+def _interval(value: Difference | None) -> str:
+    if value is None:
+        return "–"
+    text = f"{value.mean:+.1f}" + ("" if math.isnan(value.low) else f" ({value.low:+.1f} to {value.high:+.1f})")
+    return f"**{text}**" if sign(value) else text
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

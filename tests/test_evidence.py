@@ -1,0 +1,100 @@
+"""A finished lottery study as a table, a verdict and a plot: the arithmetic on rows whose answer is known."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from lion_ray import cli
+from lion_ray.report import lottery
+from lion_ray.report.evidence import collect, sign
+from lion_ray.store import Store
+
+DENSITIES = {0: 1.0, 1: 0.3, 2: 0.05}
+LION, RANDOM, ROBUST = ("lion", "winning"), ("lion", "random_ticket"), ("lion robust", "winning")
+
+
+def row(dataset: str, method: str, ticket: str, seed: int, number: int, accuracy: float) -> dict[str, Any]:
+    return {
+        "config": json.dumps({"dataset": {"name": dataset, "num_train": 400}}),
+        "method": method,
+        "ticket": ticket,
+        "seed": seed,
+        "round": number,
+        "density": DENSITIES[number],
+        "test_accuracy": accuracy,
+    }
+
+
+def rows(lead: Mapping[int, float]) -> list[dict[str, Any]]:
+    """Winning tickets lead random ones by `lead` points by round; the seeds differ by much more, pair by pair alike."""
+    found = [row("mnist", "linear", "winning", 0, 0, 0.5)]
+    for dataset in ("mnist", "textile"):
+        for seed in (0, 1, 2):
+            for number in DENSITIES:
+                base = 0.6 + 0.1 * seed
+                found.append(row(dataset, *LION, seed, number, base + 0.0001 * seed))
+                found.append(row(dataset, *ROBUST, seed, number, base))
+                if number:
+                    found.append(row(dataset, *RANDOM, seed, number, base - lead[number] / 100))
+    return found
+
+
+def test_pairs_tell_apart_what_means_hide() -> None:
+    evidence = collect(rows({1: 1.0, 2: 0.0}))
+    assert evidence.series == [LION, ROBUST, RANDOM]
+    assert evidence.datasets == ["mnist(num_train=400)", "textile(num_train=400)"]
+    leads = evidence.difference(LION, RANDOM, 1, evidence.datasets)
+    assert leads is not None
+    assert leads.num == 6
+    assert leads.mean == pytest.approx(1.01)
+    assert sign(leads) == 1
+    assert evidence.points("mnist(num_train=400)", LION)[1].deviation == pytest.approx(10.01)
+    assert evidence.difference(LION, RANDOM, 0, evidence.datasets) is None
+    assert evidence.comparisons == [(LION, RANDOM), (LION, ROBUST)]
+
+
+def test_the_verdict_says_where_tickets_win_and_where_they_do_not() -> None:
+    evidence = collect(rows({1: 1.0, 2: -2.0}))
+    said = lottery.verdict(evidence, LION, RANDOM)
+    assert "is better in 3 of 6 comparisons (mnist(num_train=400) at 0.3; textile(num_train=400) at 0.3;" in said
+    assert "is worse in 3 of 6" in said
+    assert "cannot be told apart in 0 of 6" in said
+
+
+def study(tmp_path: Path, found: list[dict[str, Any]]) -> str:
+    payload = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(found), payload)
+    Store(str(tmp_path / "study")).write("results.parquet", payload.getvalue())
+    return str(tmp_path / "study")
+
+
+def test_one_command_writes_the_table_and_the_plot_twice_the_same(tmp_path: Path) -> None:
+    url, written = study(tmp_path, rows({1: 1.0, 2: 0.0})), []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        printed = CliRunner().invoke(cli.main, ["evidence", url, str(folder)])
+        assert printed.exit_code == 0
+        assert printed.output == f"{folder}/lottery.md\n{folder}/lottery.svg\n"
+        written.append([(folder / name).read_bytes() for name in ("lottery.md", "lottery.svg")])
+    assert written[0] == written[1]
+    text = written[0][0].decode()
+    assert "| mnist(num_train=400) | 0.300 | 70.0 ± 10.0 | 70.0 ± 10.0 | 69.0 ± 10.0 |" in text
+    assert "**+1.0 (+1.0 to +1.0)**" in text
+    assert written[0][1].count(b"random ticket") == 1
+
+
+def test_a_study_without_results_or_pruned_rounds_is_one_line(tmp_path: Path) -> None:
+    missing = CliRunner().invoke(cli.main, ["evidence", str(tmp_path / "none"), str(tmp_path)])
+    assert missing.exit_code == 2
+    assert "run the study to its end first" in missing.output
+    dense = CliRunner().invoke(cli.main, ["evidence", study(tmp_path, rows({1: 1.0, 2: 0.0})[:1]), str(tmp_path)])
+    assert dense.exit_code == 2
+    assert "no method of this study has a pruned round" in dense.output

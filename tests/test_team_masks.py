@@ -1,0 +1,70 @@
+"""Masks on several workers: computed once, the same everywhere, and the same as one worker's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+
+from lion_ray.config import LotteryConfig
+from lion_ray.distributed import ProcessGroup
+from lion_ray.lottery import Mask, Point, Round, run_rounds
+from tests.test_lottery import MemoryLedger, NoisyTrainer, Value
+
+CONFIGS = [
+    LotteryConfig(rounds=4, prune=0.4, criterion=criterion, scope=scope)
+    for criterion in ("magnitude", "random")
+    for scope in ("global", "layer")
+]
+
+
+class TeamLedger(MemoryLedger):
+    """Each worker keeps its own rounds; what is to be computed once is computed by worker 0."""
+
+    def __init__(self, team: ProcessGroup) -> None:
+        super().__init__()
+        self.once_on_team = team.lead
+
+    def once(self, make: Callable[[], Value]) -> Value:
+        return self.once_on_team(make)
+
+
+class AnotherTrainer(NoisyTrainer):
+    """On worker 1 the weights are in another order: no ranking of its own could give worker 0's masks."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+
+    def train(self, number: int, point: Point, mask: Mask, ticket: str = "winning") -> Round:
+        if self.rank:
+            point = Point(weights={name: weight.flip(0) for name, weight in point.weights.items()})
+        return super().train(number, point, mask, ticket)
+
+
+@ray.remote(num_cpus=0)
+def masks_of_a_worker(rendezvous: str, rank: int, disagree: bool) -> list[list[Mask]]:
+    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+    try:
+        team = ProcessGroup(torch.device("cpu"))
+        runs = (run_rounds(config, AnotherTrainer(rank * disagree), TeamLedger(team)) for config in CONFIGS)
+        return [[each.mask for each in run] for run in runs]
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("embedded_ray")
+@pytest.mark.parametrize("disagree", [False, True], ids=["weights agree", "weights differ"])
+def test_two_workers_prune_by_one_mask_which_is_one_workers_where_the_weights_agree(
+    tmp_path: Path, disagree: bool
+) -> None:
+    rendezvous = f"file://{tmp_path / 'rendezvous'}"
+    found: list[list[list[Mask]]] = ray.get([masks_of_a_worker.remote(rendezvous, rank, disagree) for rank in (0, 1)])
+    for config, zero, one in zip(CONFIGS, *found, strict=True):
+        alone = [each.mask for each in run_rounds(config, NoisyTrainer(), MemoryLedger())]
+        for mask, same, solo in zip(zero, one, alone, strict=True):
+            assert mask.equals(same)
+            assert mask.equals(solo)

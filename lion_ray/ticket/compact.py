@@ -1,0 +1,157 @@
+"""Hidden units that cannot matter leave a ticket: the same function with fewer of them, as an ordinary ticket.
+
+A unit matters if a surviving path leads from it to V's output, through W or at once. Units that no input reaches are
+constants: in linear cells they are folded into the biases of those that read them and into the classifier's. In
+convolutions zero padding makes such a unit depend on its position, so it stays. Groups of a convolution go as a whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from lion_ray.lottery import Mask
+from lion_ray.methods import AdaptedModel
+from lion_ray.ticket.fingerprint import measure
+from lion_ray.ticket.format import Ticket, TicketError
+from lion_ray.ticket.loading import model_of
+
+PROMPTS = {"input": ("body.prompt", "channels"), "output": ("head.prompt", "width")}
+Weights = dict[str, Tensor]
+
+
+def compact(ticket: Ticket, *, weights: str | None = None) -> Ticket:
+    """The ticket without units that cannot matter; `header.compact` counts units and FLOPs before and after.
+
+    Args:
+        weights: where the backbone's weights are, if not where the ticket says.
+
+    Raises:
+        TicketError: its method has no equilibrium cells, or its backbone cannot be loaded.
+    """
+    method = dict(ticket.header.method)
+    if method["name"] != "lion" or method["cell"] != "implicit":
+        raise TicketError("only LION's implicit cells have hidden units that can be removed")
+    tensors, alive = dict(ticket.weights), dict(ticket.mask.alive)
+    units: dict[str, list[int]] = {}
+    for prompt, (place, width) in PROMPTS.items():
+        if not method[prompt]:
+            continue
+        kept = _kept_units(tensors, place, groups=method[prompt].get("groups", 1))
+        units[prompt] = [len(kept), int(kept.sum())]
+        _slice(tensors, place, kept)
+        _slice(alive, place, kept)
+        method[prompt] = _resized(method[prompt], width, kept)
+    if not method["input"] and not method["output"]:
+        method = {"name": "linear"}
+    before = flops(model_of(ticket, weights=weights))
+    smaller = dataclasses.replace(
+        ticket, header=ticket.header.model_copy(update={"method": method}), weights=tensors, mask=Mask(alive=alive)
+    )
+    model = model_of(smaller, weights=weights)
+    counts = {"units": units, "flops": [before, flops(model)], "flops_of_backbone": flops_of_backbone(model)}
+    header = smaller.header.model_copy(update={"compact": counts})
+    return dataclasses.replace(smaller, header=header, fingerprint=measure(model))
+
+
+def _resized(options: Mapping[str, Any], width: str, kept: Tensor) -> dict[str, Any] | Literal[False]:
+    """A prompt's options with as many units as are kept; of a grouped cell whole groups are gone."""
+    left, groups = int(kept.sum()), options.get("groups", 1)
+    if not left:
+        return False
+    return {**options, width: left, **({"groups": groups * left // len(kept)} if groups > 1 else {})}
+
+
+def flops(model: AdaptedModel) -> int:
+    """Floating-point operations (two per multiply-add) of one image's logits, solver steps as they are taken."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model(_image(model))
+    return int(counter.get_total_flops())
+
+
+def flops_of_backbone(model: AdaptedModel) -> int:
+    """The frozen backbone's share, which no ticket changes."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model.body.backbone(_image(model))
+    return int(counter.get_total_flops())
+
+
+def _image(model: AdaptedModel) -> Tensor:
+    size = model.body.backbone.transform.size
+    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def _kept_units(tensors: Weights, place: str, *, groups: int) -> Tensor:
+    """Which units (d,) stay; constant ones of a linear cell are folded into biases in `tensors`, in place."""
+    cell, V = f"{place}.equilibrium.cell", tensors[f"{place}.V"]
+    W, U = tensors[f"{cell}.W"], tensors[f"{cell}.U"]
+    reads = _adjacency(W, groups)
+    is_linear = W.dim() == 2
+    written = (V != 0).any(0) if is_linear else (V != 0).flatten(1).any(1)
+    kept = _closure(written, reads.t())
+    if is_linear:
+        varying = _closure((U != 0).any(1), reads)
+        return _fold_constants(tensors, place, kept, kept & ~varying)
+    return kept if groups == 1 else kept.reshape(groups, -1).any(1).repeat_interleave(len(kept) // groups)
+
+
+def _adjacency(W: Tensor, groups: int) -> Tensor:
+    """[i, j]: unit i reads unit j through W; (d, d) bool."""
+    if W.dim() == 2:
+        return W != 0
+    inside = (W != 0).flatten(2).any(2)  # (d, d / groups): columns count inside the group
+    size = len(W) // groups
+    reads = torch.zeros(len(W), len(W), dtype=torch.bool)
+    for start in range(0, len(W), size):
+        reads[start : start + size, start : start + size] = inside[start : start + size]
+    return reads
+
+
+def _closure(start: Tensor, edges: Tensor) -> Tensor:
+    """All units i with a path to `start` along `edges[i, j]`, `start` included."""
+    found = start
+    while True:
+        wider = found | (edges & found).any(1)
+        if torch.equal(wider, found):
+            return found
+        found = wider
+
+
+def _fold_constants(tensors: Weights, place: str, kept: Tensor, constant: Tensor) -> Tensor:
+    cell = f"{place}.equilibrium.cell"
+    W, b = tensors[f"{cell}.W"].double(), tensors[f"{cell}.b"].double()
+    z = torch.zeros(int(constant.sum()), dtype=torch.float64)
+    among = W[constant][:, constant]
+    for _ in range(2000):
+        z, before = torch.tanh(among @ z + b[constant]), z
+    if not constant.any() or (z - before).abs().max() > 1e-12:  # an unbounded cell need not settle
+        return kept
+    V, C = tensors[f"{place}.V"].double(), tensors["head.classifier.weight"].double()
+    dtype = tensors[f"{cell}.b"].dtype
+    tensors[f"{cell}.b"] = (b + torch.where(constant, 0, W[:, constant] @ z)).to(dtype)
+    bias = tensors["head.classifier.bias"].double() + C @ (V[:, constant] @ z)
+    tensors["head.classifier.bias"] = bias.to(dtype)
+    return kept & ~constant
+
+
+def _slice(tensors: dict[str, Tensor], place: str, kept: Tensor) -> None:
+    """Keep the units' rows and columns; a prompt without units loses all its tensors."""
+    cell = f"{place}.equilibrium.cell"
+    names: Mapping[str, Any] = {f"{cell}.W": None, f"{cell}.U": None, f"{cell}.b": None, f"{place}.V": None}
+    for name in [name for name in names if name in tensors]:
+        tensor = tensors.pop(name)
+        if not kept.any():
+            continue
+        if name.endswith(".V"):
+            tensors[name] = tensor[:, kept] if tensor.dim() == 2 else tensor[kept]
+            continue
+        tensor = tensor[kept]
+        is_full = name.endswith(".W") and tensor.shape[1] == len(kept)
+        tensors[name] = tensor[:, kept] if is_full else tensor

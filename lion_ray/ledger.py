@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
@@ -75,11 +74,11 @@ class StoreLedger:
         found = self._store.load(self._key(number, name))
         if found is None:
             return None
-        weights, mask, _ = ticket.unpack(found["ticket.safetensors"])
+        kept = ticket.unpack(found["ticket.safetensors"])
         return Round(
             number=number,
-            weights=weights,
-            mask=mask,
+            weights=kept.weights,
+            mask=kept.mask,
             metrics=json.loads(found["result.json"])["metrics"],
             ticket=name,
             point=_unpacked_point(found["point.safetensors"]) if "point.safetensors" in found else None,
@@ -90,7 +89,7 @@ class StoreLedger:
         seconds = time.time() - self._since
         clock = {"seconds": seconds, "finished": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
         files = {
-            "ticket.safetensors": ticket.pack(finished.weights, finished.mask, self._header(finished)),
+            "ticket.safetensors": self._ticket(finished),
             "result.json": _json(result_record(self._experiment, finished)),
             "clock.json": _json(clock),
         }
@@ -102,6 +101,12 @@ class StoreLedger:
 
     def _key(self, number: int, name: str) -> str:
         return round_key(self._experiment.name, number, name)
+
+    def _ticket(self, finished: Round) -> bytes:
+        """The shipped file, with the logits of the model that opening it gives."""
+        made = ticket.Ticket(header=self._header(finished), weights=finished.weights, mask=finished.mask)
+        logits = ticket.measure(ticket.model_of(ticket.unpack(ticket.pack(made))))
+        return ticket.pack(dataclasses.replace(made, fingerprint=logits))
 
     def _header(self, finished: Round) -> ticket.Header:
         experiment = self._experiment
@@ -118,7 +123,8 @@ class StoreLedger:
                 "ticket": finished.ticket,
                 **{key: value for key, value in finished.metrics.items() if key != "history"},
             },
-            numeric={"torch": torch.__version__, "threads": torch.get_num_threads(), "workers": self._team.size},
+            numeric={**ticket.numeric_settings(), "workers": self._team.size},
+            config=experiment.config(),
         )
 
 

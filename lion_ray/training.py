@@ -63,15 +63,7 @@ class Examples:
         if self.features is not None:
             return self.features[indices.to(self.features.device)]
         assert self.images is not None
-        return normalised(self.images[indices.numpy()], self.transform, self.labels.device)
-
-
-def normalised(images: np.ndarray, transform: Transform, device: torch.device) -> Tensor:
-    """uint8 (B, S, S, 3) to `(x / 255 - mean) / std`, float32 (B, 3, S, S) in channels_last order."""
-    pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
-    mean = torch.tensor(transform.mean, device=device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(transform.std, device=device).view(1, 3, 1, 1) * 255
-    return (pixels - mean) / std
+        return self.transform.normalised(self.images[indices.numpy()], self.labels.device)
 
 
 def prepare(model: AdaptedModel, split: Split, transform: Transform, device: torch.device) -> Examples:

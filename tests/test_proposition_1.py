@@ -6,6 +6,8 @@ of rank at most r. Behind: C B F = M has one only where null F lies within null 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -57,3 +59,13 @@ def test_behind_the_backbone_is_enough_exactly_where_null_f_is_within_null_m() -
     M = drawn((5, 6), 3, 1) @ F
     reached = M @ torch.linalg.pinv(F) @ F
     torch.testing.assert_close(reached, M, rtol=1e-8, atol=1e-8)
+
+
+def test_the_table_in_the_docs_is_what_is_computed() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "proposition_1.md").read_text()
+    for n, m, rank, target_rank in CASES:
+        F, M = drawn((m, n), rank, 0), drawn((5, n), target_rank, 1)
+        A, C = prompt_before(F, M)
+        assert (C @ F @ A - M).norm() < 1e-12 * M.norm()
+        behind = (M - M @ torch.linalg.pinv(F) @ F).norm() / M.norm()
+        assert f"| {n}, {m}, {rank}, {target_rank} | < 1e-12 | {behind:.2f} |" in text

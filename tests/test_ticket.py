@@ -23,7 +23,8 @@ def test_a_ticket_is_the_round_bit_for_bit(study_file: Path, store: Store) -> No
     chosen = experiment(study_file)
     for finished in run(chosen, store):
         payload = (store.load(chosen.key(f"round-{finished.number}")) or {})["ticket.safetensors"]
-        weights, mask, header = ticket.unpack(payload)
+        kept = ticket.unpack(payload)
+        weights, mask, header = kept.weights, kept.mask, kept.header
         assert header.round == finished.number
         assert all(torch.equal(entry, finished.mask.alive[name]) for name, entry in mask.alive.items())
         assert all(torch.equal(weight, finished.weights[name]) for name, weight in weights.items())
@@ -46,7 +47,7 @@ def test_any_program_can_read_the_header(study_file: Path, store: Store, tmp_pat
     path = tmp_path / "store" / chosen.key("round-0") / "ticket.safetensors"
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["lion_ray"])
-    assert header["format"] == 1
+    assert header["format"] == 2
     assert header["backbone"]["name"] == "tf_efficientnet_lite0"
     assert len(header["classes"]) == 10
     assert 0 <= header["metrics"]["val_accuracy"] <= 1
@@ -87,5 +88,5 @@ def test_other_formats_and_cut_files_are_refused(study_file: Path, store: Store,
     cut.write_bytes(payload[:-10])
     with pytest.raises(ticket.TicketError, match="damaged"):
         ticket.load_ticket(str(cut))
-    with pytest.raises(ticket.TicketError, match="format 2"):
-        ticket.read_header(payload.replace(b'\\"format\\": 1', b'\\"format\\": 2'))
+    with pytest.raises(ticket.TicketError, match="format 3"):
+        ticket.read_header(payload.replace(b'\\"format\\":2', b'\\"format\\":3'))

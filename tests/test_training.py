@@ -117,7 +117,7 @@ def test_fixed_features_give_what_images_give(study_file: Path) -> None:
     rows = torch.arange(10)
     transform = subject.model.body.backbone.transform
     assert isinstance(transform, Transform)
-    direct = training.normalised(dataset.train.images[:10].copy(), transform, CPU)
+    direct = transform.normalised(dataset.train.images[:10].copy(), CPU)
     cached = training.prepare(subject.model, dataset.train, transform, CPU)
     with torch.no_grad():
         assert torch.allclose(subject.model.body(direct), cached.inputs(rows), atol=1e-5)
@@ -129,7 +129,7 @@ def test_normalisation_is_the_backbones() -> None:
     )
     images = np.full((1, 2, 2, 3), 255, dtype=np.uint8)
     expected = [(1 - 0.5) / 0.5, (1 - 0.4) / 0.2, (1 - 0.3) / 0.1]
-    assert torch.allclose(training.normalised(images, transform, CPU)[0, :, 0, 0], torch.tensor(expected))
+    assert torch.allclose(transform.normalised(images, CPU)[0, :, 0, 0], torch.tensor(expected))
 
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:

@@ -7,7 +7,6 @@ normalisation into the convolutions, freezes everything and says what the model 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 
@@ -16,19 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from lion_ray.backbones.folding import fold_batch_norm
+from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import package_state, read_state, state_digest
 from lion_ray.config import BackboneConfig, StudyError, nearest
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Transform:
-    """What a backbone wants of its images: a square of `size` pixels, then `(x / 255 - mean) / std` per channel."""
-
-    size: int
-    interpolation: str
-    crop_fraction: float | None
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 class Backbone(nn.Module):
@@ -52,7 +41,10 @@ class Backbone(nn.Module):
         return super().train(False)
 
 
-@functools.lru_cache(maxsize=2)
+class _Unusable(Exception):
+    """The weights are not there or do not fit."""
+
+
 def load(config: BackboneConfig, *, source: str = "study") -> Backbone:
     """The frozen backbone that a study names. Cached: trials that reuse a process share it.
 
@@ -64,10 +56,17 @@ def load(config: BackboneConfig, *, source: str = "study") -> Backbone:
             source, "backbone.name", f"timm has no model '{config.name}'; {nearest(config.name, timm.list_models())}"
         )
     try:
+        return _loaded(config)
+    except _Unusable as error:
+        raise StudyError(source, "backbone.weights", f"'{config.weights}' cannot be used: {error}") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(config: BackboneConfig) -> Backbone:
+    try:
         model = _create(config)
     except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        raise StudyError(source, "backbone.weights", f"'{config.weights}' cannot be used: {reason[:300]}") from error
+        raise _Unusable(" ".join(str(error).split())[:300]) from error
     digest = state_digest(model.state_dict())
     transform = _transform(model, config)
     return Backbone(

@@ -4,7 +4,7 @@ step    one training step of LION, both prompts at default settings, W at its bo
         through the same frozen backbone with gradients to a learned additive image. 224 px, batch 16, channels_last.
 solver  solve and gradient, from U u + b on, against torchdeq 0.1.0 (Anderson, implicit function theorem): same cell,
         tolerance and batch.
-memory  peak bytes of solve and gradient, from U u + b on, with 6 and with 60 steps, implicit and unrolled.
+memory  peak bytes of solve and gradient, from U u + b on, with 6 to 60 steps, implicit and unrolled; docs/memory.svg.
 
 Prints the tables and writes equilibrium_cost.json beside this file.
 """
@@ -30,6 +30,8 @@ from tests.benchmarks.timing import interleaved, table
 
 BACKBONES = ["tf_efficientnet_lite0", "resnet50", "vit_tiny_patch16_224", "vit_base_patch16_224"]
 TOLERANCE = 1e-4
+MEMORY_STEPS = (6, 12, 24, 36, 48, 60)
+DOCS = Path(__file__).parent.parent.parent / "docs"
 CONV_GRID = [(16, 8, 28), (16, 8, 56), (16, 16, 14), (64, 8, 12), (1, 8, 28)]  # batch, channels, state height
 LINEAR_GRID = [(16, 1280, 64), (64, 1280, 64), (16, 192, 64), (16, 768, 64), (16, 2048, 256)]  # batch, in, state
 
@@ -142,13 +144,30 @@ def theirs(cell: Cell, u: Tensor) -> Callable[[], None]:
 
 
 def memory_cost() -> dict[str, Any]:
-    """Peak bytes of one solve with gradient on the input prompt's shape when 6 and when 60 steps are really taken."""
+    """Peak MiB of one solve with gradient on the input prompt's shape, when so many steps are really taken."""
     found = {}
     for name, gradient in (("implicit", Implicit), ("unrolled", Unrolled)):
-        six, sixty = (peak_bytes(gradient, steps) / 2**20 for steps in (6, 60))
-        found[name] = {"6 steps MiB": six, "60 steps MiB": sixty, "ratio": sixty / six}
+        peaks = {steps: peak_bytes(gradient, steps) / 2**20 for steps in MEMORY_STEPS}
+        columns = {f"{steps} steps MiB": peak for steps, peak in peaks.items()}
+        found[name] = {**columns, "60 to 6 steps": peaks[60] / peaks[6]}
     print(table("peak memory of solve + gradient", found), flush=True)
+    plot_memory(found)
     return found
+
+
+def plot_memory(found: dict[str, Any]) -> None:
+    """docs/memory.svg: one line per gradient, labelled at its end; readable in grey."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.4), layout="constrained")
+    for (name, row), style in zip(found.items(), ("o-", "s--"), strict=True):
+        peaks = [row[f"{steps} steps MiB"] for steps in MEMORY_STEPS]
+        axes.plot(MEMORY_STEPS, peaks, style, color="#0072b2" if name == "implicit" else "#d55e00")
+        axes.annotate(name, (MEMORY_STEPS[-1], peaks[-1]), xytext=(6, 0), textcoords="offset points", va="center")
+    axes.set(xlabel="solver steps taken", ylabel="peak MiB of solve + gradient", ylim=(0, None), xlim=(0, 72))
+    axes.spines[["top", "right"]].set_visible(False)
+    pyplot.rcParams["svg.hashsalt"] = "memory"  # the same figures give the same file
+    figure.savefig(DOCS / "memory.svg", metadata={"Date": None})
 
 
 def peak_bytes(gradient: type[Implicit | Unrolled], steps: int) -> int:

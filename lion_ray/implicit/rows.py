@@ -20,6 +20,8 @@ ROW_TILE, FEATURE_TILE = 16, 8
 
 def linear_rows(x: Tensor, weight: Tensor) -> Tensor:
     """x weight^T over the last dimension: (..., n), (m, n) -> (..., m), contiguous. Autocast does not enter."""
+    if torch.compiler.is_exporting():  # a served graph takes any batch size, and padding would tie it to one
+        return F.linear(x, weight)
     rows = x.reshape(-1, weight.shape[1])
     result: Tensor = _LinearRows.apply(rows, weight) if torch.is_grad_enabled() else _padded_product(rows, weight)
     return result.reshape(*x.shape[:-1], weight.shape[0])

@@ -52,7 +52,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> i
     study = config.load(file, overrides)
     store = open_store(study, source=str(file))
     experiments = expand(study, source=str(file))
-    plan = make_plan(experiments, store)
+    plan = make_plan(experiments, store, study.scheduler)
     print(describe(plan, study))
     if dry_run:
         return 0
@@ -62,7 +62,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> i
         from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
 
         failures = run_sweep(plan, study, store, source=str(file))
-        plan = make_plan(experiments, store)
+        plan = make_plan(experiments, store, study.scheduler)
     else:
         print("nothing to do: every round is in the store")
     print(report.write(plan, study, store, failures))

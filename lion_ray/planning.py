@@ -5,29 +5,38 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from lion_ray.config import Study
+from lion_ray.config import SchedulerConfig, Study
+from lion_ray.decisions import Decisions, Stop
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import should_stop
 from lion_ray.results import Row, read_controls, read_rounds, val_accuracies
 from lion_ray.store import Store
 
+_LOTTERY = SchedulerConfig()
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Item:
-    """One experiment, its finished rounds, and the controls trained beside them."""
+    """One experiment, its finished rounds, the controls trained beside them, and the stop that ended it early."""
 
     experiment: Experiment
     rounds: Sequence[Row]
     controls: Sequence[Row] = ()
+    stop: Stop | None = None
 
     @property
     def is_finished(self) -> bool:
-        """Whether no round is left: all are done, or the stopping rule has spoken; and no control of theirs."""
+        """Whether no round is left: all are done, or it was stopped; and no control of theirs."""
         config = self.experiment.lottery
         accuracies = val_accuracies(self.rounds)
         stopped = any(should_stop(accuracies[: end + 1], config) for end in range(len(accuracies)))
-        is_over = stopped or len(self.rounds) == self.experiment.num_rounds
-        return is_over and len(self.controls) == (len(self.rounds) - 1) * len(self.experiment.controls)
+        is_over = stopped or self.stop is not None or len(self.rounds) == self.experiment.num_rounds
+        return is_over and not self.lacks_controls
+
+    @property
+    def lacks_controls(self) -> bool:
+        """Whether a control beside one of its rounds is still to be trained."""
+        return len(self.controls) < (len(self.rounds) - 1) * len(self.experiment.controls)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,15 +61,25 @@ class Plan:
         return sum(item.experiment.num_rounds for item in self.items)
 
 
-def make_plan(experiments: Sequence[Experiment], store: Store) -> Plan:
-    """Look every experiment up in the store."""
+def make_plan(experiments: Sequence[Experiment], store: Store, scheduler: SchedulerConfig = _LOTTERY) -> Plan:
+    """Look every experiment up in the store; rounds beyond a stop that `scheduler` has made do not count."""
     committed = store.committed()
+    stops = Decisions(store, scheduler).stops(each.dataset for each in experiments)
     items = []
     for each in experiments:
-        rounds = read_rounds(store, each.name, committed, each.num_rounds)
+        stop = stops.get(each.name)
+        limit = each.num_rounds if stop is None else min(each.num_rounds, stop.round + 1)
+        rounds = read_rounds(store, each.name, committed, limit)
+        if stop is not None and (len(rounds) < limit or limit == each.num_rounds):
+            stop = None  # a stopped round is lost and has to come back, or there is nothing beyond the stop
         controls = read_controls(store, each.name, committed, rounds, each.controls)
-        items.append(Item(experiment=each, rounds=rounds, controls=controls))
+        items.append(Item(experiment=each, rounds=rounds, controls=controls, stop=stop))
     return Plan(items=items)
+
+
+def stopped(stop: Stop) -> str:
+    """For people: where it ended, and by whom."""
+    return f"stopped by {stop.by} " + (f"after round {stop.round}" if stop.round >= 0 else "before round 0")
 
 
 def describe(plan: Plan, study: Study) -> str:
@@ -72,7 +91,7 @@ def describe(plan: Plan, study: Study) -> str:
     )
     lines = [f"study {study.study}: {len(plan.items)} experiments, {plan.num_rounds} rounds at most"]
     for item in plan.items:
-        state = "done" if item.is_finished else f"needs {each}"
+        state = f"needs {each}" if not item.is_finished else stopped(item.stop) if item.stop else "done"
         rounds = f"rounds {len(item.rounds)}/{item.experiment.num_rounds}"
         controls = (item.experiment.num_rounds - 1) * len(item.experiment.controls)
         rounds += f"  controls {len(item.controls)}/{controls}" * bool(controls)

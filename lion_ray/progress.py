@@ -1,7 +1,8 @@
 """What a person sees while a sweep runs: one readable line per epoch, and how long it will still take.
 
-`sweep` feeds it the events of all trials. On a terminal the line of the moment is rewritten in place and finished
-rounds stay; in a log every line stands for itself, without control codes.
+`sweep` feeds it the events of all trials. "all have 2 rounds" says how far every experiment is that still trains. On a
+terminal the line of the moment is rewritten in place and finished rounds stay; in a log every line stands for itself,
+without control codes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,39 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from lion_ray.decisions import Stop
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import WINNING
+from lion_ray.planning import stopped
 from lion_ray.solves import share_unconverged
 
 Event = Mapping[str, Any]
 
 
-def epoch_event(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trial says after each epoch."""
+class Laps:
+    """Seconds from lap to lap; another process that receives a copy starts its own clock."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def __reduce__(self) -> tuple[type[Laps], tuple[()]]:
+        return Laps, ()
+
+    def lap(self) -> float:
+        """Seconds since the last call, or since the start."""
+        before, self._since = self._since, time.monotonic()
+        return self._since - before
+
+
+def stop_event(experiment: Experiment, stop: Stop) -> dict[str, Any]:
+    """What the driver says when an experiment is stopped."""
+    return {"stopped": experiment.name, "how": stopped(stop)}
+
+
+def epoch_event(
+    experiment: Experiment, number: int, density: float, record: Mapping[str, Any], *, seconds: float
+) -> dict[str, Any]:
+    """What a trial says after each epoch, and how long that took it."""
     return {
         "experiment": experiment.name,
         "round": number,
@@ -30,6 +55,7 @@ def epoch_event(experiment: Experiment, number: int, density: float, record: Map
         "loss": record["loss"],
         "val_accuracy": record["val_accuracy"],
         "density": density,
+        "seconds": seconds,
         "share_unconverged": max(share_unconverged(record[kind]) for kind in ("health", "evaluation_health")),
     }
 
@@ -47,7 +73,7 @@ class Progress:
     def __post_init__(self) -> None:
         self._by_name = {experiment.name: experiment for experiment in self.experiments}
         self._started = self.now()
-        self._last: dict[str, float] = {}
+        self._rounds = dict(self.done_rounds)
         self._seconds: dict[str, list[float]] = defaultdict(list)  # per epoch, by method
         done = ((each, num_trained(each, self.done_rounds[each.name])) for each in self.experiments)
         self._left = {each.name: (num_trained(each, each.num_rounds) - n) * each.train.epochs for each, n in done}
@@ -56,18 +82,25 @@ class Progress:
     def show(self, event: Event) -> None:
         """Count and print one epoch."""
         experiment = self._by_name[event["experiment"]]
-        now = self.now()
-        if experiment.name in self._last:
-            self._seconds[experiment.method.name].append(now - self._last[experiment.name])
-        self._last[experiment.name] = now
+        self._seconds[experiment.method.name].append(event["seconds"])
         is_last = event["epoch"] + 1 == experiment.train.epochs
         before = num_trained(experiment, event["round"]) + (WINNING, *experiment.controls).index(event["ticket"])
         to_train = num_trained(experiment, experiment.num_rounds) - before
         self._left[experiment.name] = to_train * experiment.train.epochs - event["epoch"] - 1
+        if is_last and event["ticket"] == WINNING:
+            self._rounds[experiment.name] = event["round"] + 1
         self._print(self._line(experiment, event), stays=is_last or not self._in_place)
         if event["share_unconverged"]:
             share = f"{event['share_unconverged']:.1%}"
             self._print(f"WARNING {experiment.label}: {share} of the equilibrium solves did not converge", stays=True)
+
+    def show_stop(self, event: Event) -> None:
+        """Count and print that an experiment trains no further."""
+        experiment = self._by_name.get(event["stopped"])
+        if experiment is None:  # nothing of it was left to be trained
+            return
+        self._left[experiment.name] = 0
+        self._print(f"{experiment.label}: {event['how']}", stays=True)
 
     def finish(self) -> None:
         """Leave the cursor on a fresh line."""
@@ -92,9 +125,11 @@ class Progress:
     def _line(self, experiment: Experiment, event: Event) -> str:
         left = self.seconds_left()
         done = sum(1 for epochs in self._left.values() if epochs == 0)
+        least = min((self._rounds[name] for name, epochs in self._left.items() if epochs), default=None)
         parts = [
             clock(self.now() - self._started),
             f"{done}/{len(self.experiments)} done",
+            *([] if least is None else [f"all have {least} round{'s' * (least != 1)}"]),
             experiment.label,
             f"round {event['round']}/{experiment.num_rounds - 1}"
             + (f" {event['ticket']}" if event["ticket"] != WINNING else ""),

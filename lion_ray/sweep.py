@@ -1,7 +1,8 @@
-"""A plan on Ray: one Tune trial per experiment, one report per round, as many at once as the cluster carries.
+"""A plan on Ray: one Tune trial per turn of an experiment, one report per round, as many at once as fit the cluster.
 
-`pipeline` calls `run_sweep`. Each dataset is decoded once into the object store, where all trials of a node share it
-without a copy. Tune's own state is thrown away: a killed sweep is started again from the store.
+`pipeline` calls `run_sweep`; `schedule` says whose turn it is and who goes on. Each dataset is decoded once into the
+object store, where all trials of a node share it without a copy. Tune's own state is thrown away: a killed sweep is
+started again from the store.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from typing import Any
 import ray
 from ray import tune
 
-from lion_ray import backbones, data, trial
+from lion_ray import backbones, cluster, data, trial
 from lion_ray.board import Board
-from lion_ray.config import DatasetConfig, ResourcesConfig, Study, StudyError
+from lion_ray.config import DatasetConfig, ResourcesConfig, Study
+from lion_ray.decisions import Decisions
 from lion_ray.distributed import SCRATCH, run_distributed
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
 from lion_ray.memory import visible_to_workers
 from lion_ray.planning import Plan
-from lion_ray.progress import Progress, epoch_event
+from lion_ray.progress import Laps, Progress, epoch_event, stop_event
+from lion_ray.schedule import Turns
+from lion_ray.schedule.tuning import TurnScheduler, TurnSearcher
 from lion_ray.store import Store
 from lion_ray.team import Solo
 from lion_ray.training import TrainingDiverged
@@ -48,7 +52,7 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
         StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
             has started.
     """
-    concurrency = connect(study.resources, source=source)
+    concurrency = cluster.connect(study.resources, source=source)
     board = Board.remote()
     progress = Progress(
         experiments=plan.pending,
@@ -61,42 +65,19 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
     watcher.start()
     try:
         with visible_to_workers(store) as shared:
-            failures |= _tune(plan.pending, study, shared, board, concurrency, source)
+            turns = Turns(
+                plan,
+                study.scheduler,
+                Decisions(shared, study.scheduler),
+                workers=study.resources.workers,
+                on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
+            )
+            failures |= _tune(turns, plan.pending, study, shared, board, concurrency, source)
     finally:
         over.set()
         watcher.join(timeout=10)
         store.remove(SCRATCH)
     return failures
-
-
-def connect(resources: ResourcesConfig, *, source: str = "study") -> int:
-    """Join the cluster that `RAY_ADDRESS` names (a submitted job's), or start one in here; returns the concurrency.
-
-    Raises:
-        StudyError: nobody answers at `RAY_ADDRESS`, or one experiment alone asks for more than the cluster has.
-    """
-    if not ray.is_initialized():
-        address = os.environ.get("RAY_ADDRESS", "local")
-        embedded = {"include_dashboard": resources.workers > 1} if address == "local" else {}
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
-        except ConnectionError as error:
-            raise StudyError("RAY_ADDRESS", address, "no Ray cluster answers there") from error
-    return concurrency(resources, ray.cluster_resources(), source=source)
-
-
-def concurrency(resources: ResourcesConfig, cluster: Mapping[str, float], *, source: str = "study") -> int:
-    """How many experiments the cluster carries at once.
-
-    Raises:
-        StudyError: not even one, with the shortfall named.
-    """
-    need = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
-    for kind, amount in need.items():
-        if amount > cluster.get(kind, 0):
-            has = f"the cluster has {cluster.get(kind, 0):g}"
-            raise StudyError(source, "resources", f"one experiment needs {amount:g} {kind}, {has}")
-    return min(int(cluster[kind] // amount) for kind, amount in need.items() if amount)
 
 
 def run_trial(
@@ -112,8 +93,10 @@ def run_trial(
     experiment = experiments[config["experiment"]]
     dataset = datasets[experiment.dataset]
 
+    laps = Laps()
+
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
-        board.put.remote(epoch_event(experiment, number, density, record))
+        board.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
 
     def on_diverged(error: TrainingDiverged) -> None:
         ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
@@ -144,7 +127,7 @@ def tune_metrics(finished: Round) -> dict[str, Any]:
 
 
 def _tune(
-    pending: Sequence[Experiment], study: Study, store: Store, board: Any, concurrency: int, source: str
+    turns: Turns, pending: Sequence[Experiment], study: Study, store: Store, board: Any, concurrency: int, source: str
 ) -> dict[str, str]:
     transform = backbones.load(study.backbone).transform
     used = dict.fromkeys(experiment.dataset for experiment in pending)
@@ -161,9 +144,14 @@ def _tune(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the report, in one line each
     with tempfile.TemporaryDirectory(prefix="lion_ray-tune-") as scratch:
         results = tune.Tuner(
-            tune.with_resources(trainable, trial_resources(study.resources)),
-            param_space={"experiment": tune.grid_search([experiment.name for experiment in pending])},
-            tune_config=tune.TuneConfig(max_concurrent_trials=concurrency, reuse_actors=True),
+            tune.with_resources(trainable, cluster.trial_resources(study.resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=TurnSearcher(turns),
+                scheduler=TurnScheduler(turns),
+                num_samples=-1,  # until nobody has a turn left
+                max_concurrent_trials=concurrency,
+                reuse_actors=study.resources.workers == 1,  # a trial that is stopped while Train runs cannot be reused
+            ),
             run_config=tune.RunConfig(
                 name=study.study,
                 storage_path=scratch,
@@ -174,13 +162,6 @@ def _tune(
     return {result.config["experiment"]: _reason(result.error) for result in results if result.error}
 
 
-def trial_resources(resources: ResourcesConfig) -> Any:
-    """One worker is the trial itself. With more, the trial only launches Train and must hold no CPU: deadlock."""
-    if resources.workers > 1:
-        return {"CPU": 0, "memory": 200 * 2**20}
-    return {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}
-
-
 def _watch(board: Any, progress: Progress, failures: dict[str, str], over: threading.Event) -> None:
     """Show events until the sweep is over and the board is empty."""
     while True:
@@ -188,6 +169,8 @@ def _watch(board: Any, progress: Progress, failures: dict[str, str], over: threa
         for event in ray.get(board.take.remote()):
             if "failed" in event:
                 failures[event["failed"]] = event["reason"]
+            elif "stopped" in event:
+                progress.show_stop(event)
             else:
                 progress.show(event)
         if last:

@@ -12,9 +12,9 @@ RANKS = {
     "config": 0, "store": 0, "implicit": 0, "team": 0, "board": 0,
     "backbones": 1, "data": 1, "memory": 1,
     "methods": 2, "lottery": 2,
-    "experiments": 3, "results": 3, "protocol": 3, "solves": 3, "ticket": 3, "optimizer": 3,
-    "planning": 4, "progress": 4, "training": 4, "ledger": 4,
-    "report": 5, "trial": 5,
+    "experiments": 3, "results": 3, "decisions": 3, "protocol": 3, "solves": 3, "ticket": 3, "optimizer": 3,
+    "planning": 4, "training": 4, "ledger": 4, "cluster": 4,
+    "report": 5, "trial": 5, "schedule": 5, "progress": 5,
     "distributed": 6,
     "sweep": 7,
     "pipeline": 8,
@@ -29,7 +29,7 @@ ONLY_IN = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "scipy": {"report"},
-    "ray": {"board", "memory", "distributed", "sweep"},
+    "ray": {"board", "cluster", "memory", "distributed", "schedule", "sweep"},
     "click": {"cli"},
     "pickle": {"data", "backbones"},  # a restricted unpickler, and the name of an error
 }

@@ -105,4 +105,4 @@ def test_tables_name_the_ticket_and_the_entry(
     assert rows == [*expected, (other, 0, "winning"), (other, 1, "winning")]
     printed = capsys.readouterr().out
     assert "round 1/1 reinit  epoch 2/2" in printed
-    assert printed.count("left 00:00") == 1
+    assert printed.count("2/2 done") == 1

@@ -10,7 +10,7 @@ import pytest
 import ray
 import torch
 
-from lion_ray import distributed, pipeline, sweep, trial
+from lion_ray import cluster, distributed, pipeline, trial
 from lion_ray.config import ResourcesConfig, StudyError
 from lion_ray.lottery import Mask
 from lion_ray.store import Store
@@ -118,12 +118,12 @@ def test_backends_and_requests_follow_the_resources() -> None:
 
 
 def test_trials_that_only_launch_train_hold_no_cpu() -> None:
-    assert sweep.trial_resources(ResourcesConfig(workers=2))["CPU"] == 0
-    assert sweep.trial_resources(ResourcesConfig(cpus=3, gpus=0.25)) == {"CPU": 3, "GPU": 0.25}
+    assert cluster.trial_resources(ResourcesConfig(workers=2))["CPU"] == 0
+    assert cluster.trial_resources(ResourcesConfig(cpus=3, gpus=0.25)) == {"CPU": 3, "GPU": 0.25}
 
 
 @pytest.mark.parametrize(
-    ("resources", "cluster", "expected"),
+    ("resources", "has", "expected"),
     [
         ({}, {"CPU": 2}, 2),
         ({"cpus": 2}, {"CPU": 5}, 2),
@@ -133,9 +133,9 @@ def test_trials_that_only_launch_train_hold_no_cpu() -> None:
     ],
 )
 def test_concurrency_is_what_the_cluster_carries(
-    resources: dict[str, Any], cluster: dict[str, float], expected: int
+    resources: dict[str, Any], has: dict[str, float], expected: int
 ) -> None:
-    assert sweep.concurrency(ResourcesConfig(**resources), cluster) == expected
+    assert cluster.concurrency(ResourcesConfig(**resources), has) == expected
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_concurrency_is_what_the_cluster_carries(
 )
 def test_what_the_cluster_can_never_carry_is_refused(resources: dict[str, Any], shortfall: str) -> None:
     with pytest.raises(StudyError, match=f"one experiment needs {shortfall}, the cluster has"):
-        sweep.concurrency(ResourcesConfig(**resources), {"CPU": 2})
+        cluster.concurrency(ResourcesConfig(**resources), {"CPU": 2})
 
 
 def test_a_mask_needs_no_device_of_its_own() -> None:

@@ -20,10 +20,7 @@ class Terminal(io.StringIO):
 def shown(study_file: Path, stream: io.StringIO, *, share_unconverged: float = 0.0) -> str:
     """Two rounds of two epochs, ten seconds apart, of an experiment with three rounds."""
     experiment = expand(config.load(study_file, ["methods=[lion]"]))[0]
-    seconds = iter(range(0, 1000, 10))
-    progress = Progress(
-        experiments=[experiment], done_rounds={experiment.name: 0}, stream=stream, now=lambda: float(next(seconds) // 2)
-    )
+    progress = Progress(experiments=[experiment], done_rounds={experiment.name: 0}, stream=stream, now=lambda: 0.0)
     for number in (0, 1):
         for epoch in (0, 1):
             record = {
@@ -34,7 +31,7 @@ def shown(study_file: Path, stream: io.StringIO, *, share_unconverged: float = 0
                 "health": {"x.share_unconverged_backward": share_unconverged},
                 "evaluation_health": {},
             }
-            progress.show(epoch_event(experiment, number, 0.5, record))
+            progress.show(epoch_event(experiment, number, 0.5, record, seconds=10.0))
     progress.finish()
     return stream.getvalue()
 
@@ -43,8 +40,9 @@ def test_a_log_has_a_line_per_epoch_without_control_codes(study_file: Path) -> N
     lines = shown(study_file, io.StringIO()).splitlines()
     assert len(lines) == 4
     assert "\x1b" not in "".join(lines)
-    assert f"0/1 done  {LABEL}  round 0/2  epoch 1/2  loss 1.000  val 0.875  density 0.500  left ?" in lines[0]
-    assert lines[3].endswith("left 00:20")  # two epochs to go, ten seconds each
+    assert f"0/1 done  all have 0 rounds  {LABEL}  round 0/2  epoch 1/2  loss 1.000  val 0.875" in lines[0]
+    assert [line.rpartition("  left ")[2] for line in lines] == ["00:50", "00:40", "00:30", "00:20"]
+    assert "all have 1 round  " in lines[1]
 
 
 def test_a_terminal_keeps_the_lines_of_finished_rounds(study_file: Path) -> None:

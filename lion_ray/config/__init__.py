@@ -6,6 +6,7 @@
 from lion_ray.config.base import Frozen
 from lion_ray.config.lottery import Control, OneShot, RewindEpoch, RobustConfig
 from lion_ray.config.reading import StudyError, load, nearest, validate
+from lion_ray.config.scheduler import BudgetConfig, SchedulerConfig
 from lion_ray.config.sections import sections_of
 from lion_ray.config.study import (
     BackboneConfig,
@@ -19,6 +20,7 @@ from lion_ray.config.study import (
 
 __all__ = [
     "BackboneConfig",
+    "BudgetConfig",
     "Control",
     "DatasetConfig",
     "Frozen",
@@ -28,6 +30,7 @@ __all__ = [
     "ResourcesConfig",
     "RewindEpoch",
     "RobustConfig",
+    "SchedulerConfig",
     "Study",
     "StudyError",
     "TrainConfig",

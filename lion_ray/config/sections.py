@@ -24,7 +24,7 @@ def sections_of(study: Study, index: int, *, source: str = "study") -> tuple[Tra
     method, key = study.methods[index], f"methods.{index}"
     train = _merged(study.train, method.train, source, f"{key}.train")
     lottery = _merged(study.lottery, method.lottery, source, f"{key}.lottery")
-    wrong = _nonsense(train, lottery)
+    wrong = _nonsense(train, lottery) or _unread(lottery, study.scheduler.name)
     if wrong:
         raise StudyError(source, f"{key}.{wrong[0]}" if method.train or method.lottery else wrong[0], wrong[1])
     return train, lottery
@@ -33,6 +33,13 @@ def sections_of(study: Study, index: int, *, source: str = "study") -> tuple[Tra
 def _merged(section: Section, replaced: dict[str, Any], source: str, key: str) -> Section:
     raw = {**section.model_dump(mode="json", exclude_unset=True), **replaced}
     return validate(type(section), raw, source=source, key=key) if replaced else section
+
+
+def _unread(lottery: LotteryConfig, scheduler: str) -> tuple[str, str] | None:
+    """The stopping rule's keys, where another scheduler decides."""
+    if lottery.tolerance is not None and scheduler != "lottery":
+        return "lottery.tolerance", f"is the rule of scheduler: lottery, but the scheduler is {scheduler}"
+    return None
 
 
 def _nonsense(train: TrainConfig, lottery: LotteryConfig) -> tuple[str, str] | None:

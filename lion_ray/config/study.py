@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from lion_ray.config.base import Frozen
 from lion_ray.config.lottery import Control, Prune, Rewind, RobustConfig, fixed_rounds, rounds_of
+from lion_ray.config.scheduler import SchedulerConfig
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -142,4 +143,5 @@ class Study(Frozen):
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(default=(0,), min_length=1)
     train: TrainConfig = TrainConfig()
     lottery: LotteryConfig = LotteryConfig()
+    scheduler: Annotated[SchedulerConfig, BeforeValidator(_named)] = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()

@@ -1,0 +1,48 @@
+"""The cluster at hand: joining or starting it, and how many experiments it carries at once. Called by `sweep`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+
+from lion_ray.config import ResourcesConfig, StudyError
+
+
+def connect(resources: ResourcesConfig, *, source: str = "study") -> int:
+    """Join the cluster that `RAY_ADDRESS` names (a submitted job's), or start one in here; returns the concurrency.
+
+    Raises:
+        StudyError: nobody answers at `RAY_ADDRESS`, or one experiment alone asks for more than the cluster has.
+    """
+    if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS", "local")
+        embedded = {"include_dashboard": resources.workers > 1} if address == "local" else {}
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
+        except ConnectionError as error:
+            raise StudyError("RAY_ADDRESS", address, "no Ray cluster answers there") from error
+    return concurrency(resources, ray.cluster_resources(), source=source)
+
+
+def concurrency(resources: ResourcesConfig, cluster: Mapping[str, float], *, source: str = "study") -> int:
+    """How many experiments the cluster carries at once.
+
+    Raises:
+        StudyError: not even one, with the shortfall named.
+    """
+    need = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
+    for kind, amount in need.items():
+        if amount > cluster.get(kind, 0):
+            has = f"the cluster has {cluster.get(kind, 0):g}"
+            raise StudyError(source, "resources", f"one experiment needs {amount:g} {kind}, {has}")
+    return min(int(cluster[kind] // amount) for kind, amount in need.items() if amount)
+
+
+def trial_resources(resources: ResourcesConfig) -> Any:
+    """One worker is the trial itself. With more, the trial only launches Train and must hold no CPU: deadlock."""
+    if resources.workers > 1:
+        return {"CPU": 0, "memory": 200 * 2**20}
+    return {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}

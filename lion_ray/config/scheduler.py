@@ -1,0 +1,51 @@
+"""The `scheduler` section: who goes on from round to round, how long a turn lasts, what the whole study may spend."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lion_ray.config.base import Frozen
+
+READS = {"grace_rounds": ("asha", "median"), "reduction_factor": ("asha", "hyperband"), "min_samples": ("median",)}
+
+
+class BudgetConfig(Frozen):
+    """What the whole study may spend, over all its runs: trained rounds, hours of wall time, or both."""
+
+    rounds: Annotated[int, Field(ge=1)] | None = None
+    hours: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> BudgetConfig:
+        if self.rounds is None and self.hours is None:
+            raise ValueError("limits nothing: give rounds, hours, or both")
+        return self
+
+
+class SchedulerConfig(Frozen):
+    """`lottery` stops an experiment by its own `lottery.tolerance`; the others compare experiments of one dataset.
+
+    `rounds_per_turn` is how many rounds an experiment trains before others that have fewer may go first: null is 1 for
+    one worker, all for more.
+    """
+
+    name: Literal["lottery", "asha", "hyperband", "median", "none"] = "lottery"
+    grace_rounds: int = Field(default=1, ge=1)
+    reduction_factor: float = Field(default=3.0, gt=1)
+    min_samples: int = Field(default=3, ge=1)
+    rounds_per_turn: Annotated[int, Field(ge=1)] | None = None
+    budget: BudgetConfig | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> SchedulerConfig:
+        for key, names in READS.items():
+            if key in self.model_fields_set and self.name not in names:
+                raise ValueError(f"{key} is read by {' and '.join(names)} only, but the scheduler is {self.name}")
+        return self
+
+    @property
+    def compares(self) -> bool:
+        """Whether decisions depend on other experiments, so that their order has to be remembered."""
+        return self.name not in ("lottery", "none")

@@ -1,0 +1,107 @@
+"""Which experiments a scheduler or a budget has ended early, kept in the study's store before anything acts on it.
+
+    schedule/<scheduler>-<hash>/<dataset>-<hash>.json   the decisions on one dataset's experiments, in their order
+    schedule/<scheduler>-<hash>/clock.json              seconds that sweeps under these settings have taken
+
+One driver writes, each file in one piece. Another `scheduler` section has files of its own: it decides anew, from the
+stored rounds. `schedule` writes and replays the decisions, `planning` reads who was stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lion_ray.config import DatasetConfig, SchedulerConfig
+from lion_ray.store import DamagedArtifactWarning, Store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What was decided `by` a scheduler or a budget when `experiment` had finished `round`.
+
+    `round` is -1 if nothing was trained, None if the experiment ended without another round. Those `stopped`, by name
+    and each with the last round that counts, train no further.
+    """
+
+    experiment: str
+    round: int | None
+    val_accuracy: float | None
+    stopped: tuple[tuple[str, int], ...]
+    by: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stop:
+    """An experiment's end before its last round: the last round that counts (-1: none), and who ended it."""
+
+    round: int
+    by: str
+
+
+class Decisions:
+    """The decisions of one study under one `scheduler` section."""
+
+    def __init__(self, store: Store, config: SchedulerConfig) -> None:
+        self._store = store
+        self._folder = f"schedule/{config.name}-{_hash(config.model_dump(mode='json'))}"
+
+    def read(self, dataset: DatasetConfig) -> tuple[Decision, ...]:
+        """A dataset's decisions in their order; none, with a warning, if the file is damaged."""
+        payload = self._store.read(self._path(dataset))
+        if payload is None:
+            return ()
+        try:
+            record = json.loads(payload)
+            if record["digest"] != _digest(record["decisions"]):
+                raise ValueError("it does not match its digest")
+            return tuple(_decision(fields) for fields in record["decisions"])
+        except (ValueError, KeyError, TypeError) as damage:
+            path = f"{self._store.url}/{self._path(dataset)}"
+            warnings.warn(f"{path} counts as absent: {damage}", DamagedArtifactWarning, stacklevel=2)
+            return ()
+
+    def write(self, dataset: DatasetConfig, decisions: Sequence[Decision]) -> None:
+        """Replace a dataset's decisions; it is in the store when this returns."""
+        fields = [dataclasses.asdict(decision) for decision in decisions]
+        fields = json.loads(json.dumps(fields))  # lists for tuples, as they will be read
+        record = {"decisions": fields, "digest": _digest(fields)}
+        self._store.write(self._path(dataset), json.dumps(record, sort_keys=True, indent=1).encode())
+
+    def stops(self, datasets: Iterable[DatasetConfig]) -> dict[str, Stop]:
+        """Who was stopped, by experiment."""
+        found: dict[str, Stop] = {}
+        for dataset in dict.fromkeys(datasets):
+            for decision in self.read(dataset):
+                found |= {name: Stop(round=last, by=decision.by) for name, last in decision.stopped}
+        return found
+
+    @property
+    def seconds(self) -> float:
+        """Wall time that sweeps have taken so far, as far as they wrote it down."""
+        payload = self._store.read(f"{self._folder}/clock.json")
+        return float(json.loads(payload)["seconds"]) if payload else 0.0
+
+    def write_seconds(self, seconds: float) -> None:
+        """Replace `seconds`."""
+        self._store.write(f"{self._folder}/clock.json", json.dumps({"seconds": seconds}).encode())
+
+    def _path(self, dataset: DatasetConfig) -> str:
+        return f"{self._folder}/{dataset.name}-{_hash(dataset.model_dump(mode='json', exclude={'url'}))}.json"
+
+
+def _decision(fields: dict[str, Any]) -> Decision:
+    stopped = tuple((str(name), int(last)) for name, last in fields["stopped"])
+    return Decision(**{**fields, "stopped": stopped})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _hash(value: Any) -> str:
+    return _digest(value)[:8]

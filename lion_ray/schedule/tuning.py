@@ -1,0 +1,62 @@
+"""Ray Tune's two seams: its searcher starts trials, its scheduler lets them go on. Both ask `Turns` and decide nothing.
+
+One Tune trial is one turn of one experiment: it trains from the first round that the store lacks and reports each. A
+trial that may not go on is stopped; its experiment comes back in a trial of its own when its next turn is due.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from lion_ray.schedule.turns import Turns
+
+
+class TurnSearcher(Searcher):  # type: ignore[misc]
+    """Gives Tune the next turn whenever there is room for one."""
+
+    def __init__(self, turns: Turns) -> None:
+        super().__init__(metric="val_accuracy", mode="max")
+        self._turns = turns
+        self._experiments: dict[str, str] = {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **_: Any) -> bool:
+        """Nothing is searched."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The trial's `experiment`, by name; None if there is nobody to start now."""
+        if self._turns.is_over:
+            finished: str = Searcher.FINISHED
+            return finished
+        experiment = self._turns.next()
+        if experiment is None:
+            return None
+        self._experiments[trial_id] = experiment.name
+        return {"experiment": experiment.name}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The trial has come to its end; one whose process died, and that Tune starts again, has not."""
+        self._turns.on_end(self._experiments.pop(trial_id))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study's store is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+
+class TurnScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Lets a trial go on, or ends its turn."""
+
+    def __init__(self, turns: Turns) -> None:
+        super().__init__()
+        self._turns = turns
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """One round more."""
+        goes_on = self._turns.on_round(trial.config["experiment"], int(result["round"]), float(result["val_accuracy"]))
+        decision: str = self.CONTINUE if goes_on else self.STOP
+        return decision

@@ -1,0 +1,101 @@
+"""A sweep without Ray or training: `Turns` over made-up accuracies, on a store that survives the driver."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lion_ray.config import BackboneConfig, DatasetConfig, LotteryConfig, MethodConfig, SchedulerConfig, TrainConfig
+from lion_ray.decisions import Decisions, Stop
+from lion_ray.experiments import Experiment
+from lion_ray.planning import Item, Plan
+from lion_ray.schedule import Turns
+from lion_ray.store import Store
+
+Accuracy = Callable[[str, int], float]
+
+
+def experiment(name: str, dataset: str = "mnist", **lottery: Any) -> Experiment:
+    """`lion` on `dataset`; lottery settings as in a study."""
+    return Experiment(
+        name=name,
+        digest="",
+        meaning={},
+        dataset=DatasetConfig(name=dataset),
+        backbone=BackboneConfig(name="resnet18"),
+        method=MethodConfig(name="lion"),
+        seed=0,
+        train=TrainConfig(),
+        lottery=LotteryConfig(**lottery),
+    )
+
+
+@dataclasses.dataclass
+class Sweep:
+    """What one study's store would hold (`rounds`) and what happened (`log`: started, trained and stopped)."""
+
+    experiments: list[Experiment]
+    scheduler: SchedulerConfig
+    accuracy: Accuracy
+    folder: Path
+    concurrency: int = 1
+    workers: int = 1
+    rounds: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    trained: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+    stops: dict[str, Stop] = dataclasses.field(default_factory=dict)
+    clock: float = 0.0
+
+    def plan(self) -> Plan:
+        """As `planning.make_plan` would see the store."""
+        stops = self.decisions().stops(each.dataset for each in self.experiments)
+        items = []
+        for each in self.experiments:
+            stop = stops.get(each.name)
+            values = self.rounds.get(each.name, [])[: None if stop is None else stop.round + 1]
+            rows = [{"round": k, "metrics": {"val_accuracy": value}} for k, value in enumerate(values)]
+            items.append(Item(experiment=each, rounds=rows, stop=stop))
+        return Plan(items=items)
+
+    def decisions(self) -> Decisions:
+        return Decisions(Store(str(self.folder)), self.scheduler)
+
+    def run(self, *, draw: random.Random | None = None, kill_after: int | None = None) -> Sweep:
+        """Run to the end, or until so many rounds are stored: then the driver dies, undecided about the last one.
+
+        Args:
+            draw: which of the running experiments finishes a round first; the oldest if None.
+        """
+        turns = Turns(
+            self.plan(), self.scheduler, self.decisions(), workers=self.workers, on_stop=self._stopped, now=self._now
+        )
+        running: dict[str, int] = {}
+        while not turns.is_over:
+            while len(running) < self.concurrency and (chosen := turns.next()) is not None:
+                running[chosen.name] = 0
+            assert running, "the sweep is not over, and nobody trains"
+            name = draw.choice(sorted(running)) if draw else next(iter(running))
+            number = running[name]
+            stored = self.rounds.setdefault(name, [])
+            if number == len(stored):
+                stored.append(self.accuracy(name, number))
+                self.trained.append((name, number))
+                self.clock += 60.0
+                if kill_after is not None and len(self.trained) >= kill_after:
+                    return self
+            running[name] += 1
+            limit = next(each.num_rounds for each in self.experiments if each.name == name)
+            if not turns.on_round(name, number, stored[number]):
+                del running[name]
+            elif running[name] == limit:
+                del running[name]
+                turns.on_end(name)
+        return self
+
+    def _stopped(self, experiment: Experiment, stop: Stop) -> None:
+        self.stops[experiment.name] = stop
+
+    def _now(self) -> float:
+        return self.clock

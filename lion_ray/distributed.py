@@ -23,9 +23,10 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lion_ray import trial
+from lion_ray import groups, trial
 from lion_ray.config import ResourcesConfig
 from lion_ray.experiments import Experiment
+from lion_ray.groups import Group
 from lion_ray.lottery import Round
 from lion_ray.store import Store
 from lion_ray.team import Team, Value
@@ -109,6 +110,7 @@ def run_distributed(
     on_epoch: trial.OnEpoch,
     on_round: Callable[[Round], Mapping[str, Any]],
     on_diverged: Callable[[TrainingDiverged], None],
+    on_group: Callable[[Group], None],
 ) -> None:
     """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
 
@@ -117,6 +119,7 @@ def run_distributed(
         on_round: turns a finished round into the metrics that Tune sees.
         on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
             run in the ordinary way; Train retries whatever is raised.
+        on_group: called on worker 0 of every group that Train starts, before it trains.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
 
@@ -125,6 +128,8 @@ def run_distributed(
         device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
         team = ProcessGroup(device)
+        if team.leads:
+            on_group(groups.here())
         decoded = ray.get(dataset)
         rounds = trial.run_experiment(experiment, decoded, store, team=team, device=device, on_epoch=on_epoch)
         try:

@@ -23,6 +23,7 @@ from lion_ray.config import DatasetConfig, ResourcesConfig, Study
 from lion_ray.decisions import Decisions
 from lion_ray.distributed import SCRATCH, run_distributed
 from lion_ray.experiments import Experiment
+from lion_ray.groups import Groups
 from lion_ray.lottery import Round
 from lion_ray.memory import visible_to_workers
 from lion_ray.planning import Plan
@@ -110,6 +111,7 @@ def run_trial(
             on_epoch=on_epoch,
             on_round=tune_metrics,
             on_diverged=on_diverged,
+            on_group=lambda group: ray.get(board.put_group.remote(experiment.name, group)),
         )
         return
     device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
@@ -142,11 +144,18 @@ def _tune(
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever `verbose` says
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the report, in one line each
+    groups = Groups()
+
+    def ended(name: str) -> None:
+        """A trial's end: groups of other trials may have lost their last worker by now."""
+        groups.end(ray.get(board.take_groups.remote(name)))
+        groups.release()
+
     with tempfile.TemporaryDirectory(prefix="lion_ray-tune-") as scratch:
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(
-                search_alg=TurnSearcher(turns),
+                search_alg=TurnSearcher(turns, after=ended),
                 scheduler=TurnScheduler(turns),
                 num_samples=-1,  # until nobody has a turn left
                 max_concurrent_trials=concurrency,
@@ -159,6 +168,7 @@ def _tune(
                 failure_config=tune.FailureConfig(max_failures=TRIAL_RETRIES),
             ),
         ).fit()
+    groups.release_all()
     return {result.config["experiment"]: _reason(result.error) for result in results if result.error}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -23,7 +25,7 @@ def scattered(name: str, number: int) -> float:
     return random.Random(f"{name}/{number}").random()
 
 
-def sweep(folder: Path, scheduler: SchedulerConfig, *, each: int = 5, concurrency: int = 1, **lottery: object) -> Sweep:
+def sweep(folder: Path, scheduler: SchedulerConfig, *, each: int = 5, concurrency: int = 1, **lottery: Any) -> Sweep:
     """`each` experiments on each of three datasets, five rounds each unless told otherwise."""
     experiments = [experiment(f"{dataset}-{k}", dataset, **lottery) for k in range(each) for dataset in DATASETS]
     return Sweep(experiments, scheduler, scattered, folder, concurrency)
@@ -53,7 +55,7 @@ def test_a_turn_lasts_one_round_or_with_workers_all_or_as_long_as_the_study_says
     done.workers = workers
     done.run()
     names = [name for name, _ in done.trained]
-    changes = sum(one != other for one, other in zip(names, names[1:], strict=False))
+    changes = sum(one != other for one, other in itertools.pairwise(names))
     assert changes == switches
 
 
@@ -89,7 +91,7 @@ def test_tunes_schedulers_stop_the_worst_of_a_dataset_and_keep_its_best(tmp_path
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sweep_that_is_killed_and_resumed_decides_as_if_nothing_had_happened(tmp_path: Path, name: str) -> None:
-    settings = {"tolerance": 0.2} if name == "lottery" else {}
+    settings: dict[str, Any] = {"tolerance": 0.2} if name == "lottery" else {}
     scheduler = SchedulerConfig(name=name)  # type: ignore[arg-type]
     whole = sweep(tmp_path / "whole", scheduler, **settings).run()
     killed = sweep(tmp_path / "killed", scheduler, **settings)
@@ -103,12 +105,14 @@ def test_a_sweep_that_is_killed_and_resumed_decides_as_if_nothing_had_happened(t
 
 
 @pytest.mark.parametrize("name", NAMES)
-@hypothesis.given(seed=st.integers(0, 10**6), concurrency=st.integers(1, 6), kills=st.lists(st.integers(1, 9), max_size=4))
+@hypothesis.given(
+    seed=st.integers(0, 10**6), concurrency=st.integers(1, 6), kills=st.lists(st.integers(1, 9), max_size=4)
+)
 @hypothesis.settings(max_examples=15, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_every_sweep_ends_whatever_is_killed_and_stops_stay_stops(
     tmp_path_factory: pytest.TempPathFactory, name: str, seed: int, concurrency: int, kills: list[int]
 ) -> None:
-    settings = {"tolerance": 0.1} if name == "lottery" else {}
+    settings: dict[str, Any] = {"tolerance": 0.1} if name == "lottery" else {}
     draw = random.Random(seed)
     done = sweep(tmp_path_factory.mktemp("sweep"), SchedulerConfig(name=name), concurrency=concurrency, **settings)  # type: ignore[arg-type]
     for kill in kills:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lion_ray.config import Study
-from lion_ray.experiments import Experiment, dataset_label, entry_label
+from lion_ray.experiments import dataset_label, entry_label
 from lion_ray.lottery import WINNING
-from lion_ray.planning import Plan
+from lion_ray.planning import Item, Plan, stopped
 from lion_ray.store import Store
 
 PARQUET = "results.parquet"
@@ -35,6 +35,7 @@ SCHEMA = pa.schema(
         ("train_loss", pa.float64()),
         ("share_unconverged", pa.float64()),  # of the equilibrium solves, and the worst residual among all
         ("residual_max", pa.float64()),
+        ("stopped_by", pa.string()),  # who ended the experiment before its last round: a scheduler, budget, or nobody
         ("seconds", pa.float64()),
         ("history", pa.string()),  # JSON: one record per epoch
         ("config", pa.string()),  # JSON: the full configuration, defaults included
@@ -44,7 +45,7 @@ SCHEMA = pa.schema(
 
 def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
     """One row per experiment, round and control, columns as in `SCHEMA`."""
-    return [_row(record, item.experiment, study) for item in plan.items for record in (*item.rounds, *item.controls)]
+    return [_row(record, item, study) for item in plan.items for record in (*item.rounds, *item.controls)]
 
 
 def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
@@ -52,9 +53,10 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows(plan, study), schema=SCHEMA), buffer)
     store.write(PARQUET, buffer.getvalue())
+    ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
-    lines = [text_tables(plan, study), *failed, *missing, *unconverged(plan), f"results: {store.url}/{PARQUET}"]
+    lines = [text_tables(plan, study), *ended, *failed, *missing, *unconverged(plan), f"results: {store.url}/{PARQUET}"]
     return "\n".join(lines)
 
 
@@ -112,8 +114,9 @@ def _align(line: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([first, *rest])
 
 
-def _row(record: Mapping[str, Any], experiment: Experiment, study: Study) -> dict[str, Any]:
-    metrics, lottery = record["metrics"], experiment.lottery.model_dump(mode="json")
+def _row(record: Mapping[str, Any], item: Item, study: Study) -> dict[str, Any]:
+    experiment, metrics = item.experiment, record["metrics"]
+    lottery = experiment.lottery.model_dump(mode="json")
     same = ("experiment", "dataset", "backbone", "seed", "round", "ticket")
     measured = ("density", "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy")
     return {
@@ -123,6 +126,7 @@ def _row(record: Mapping[str, Any], experiment: Experiment, study: Study) -> dic
         **{name: metrics[name] for name in measured},
         "train_loss": metrics["history"][-1]["loss"],
         **{name: metrics["solves"][name] for name in ("share_unconverged", "residual_max")},
+        "stopped_by": item.stop.by if item.stop else None,
         "seconds": record["clock"]["seconds"],
         "history": json.dumps(metrics["history"], sort_keys=True),
         "config": json.dumps({**record["config"], "lottery": lottery}, sort_keys=True),

@@ -6,6 +6,7 @@ trial that may not go on is stopped; its experiment comes back in a trial of its
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
@@ -15,11 +16,11 @@ from lion_ray.schedule.turns import Turns
 
 
 class TurnSearcher(Searcher):  # type: ignore[misc]
-    """Gives Tune the next turn whenever there is room for one."""
+    """Gives Tune the next turn whenever there is room for one; `after` is called with each experiment's trial's end."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, *, after: Callable[[str], None]) -> None:
         super().__init__(metric="val_accuracy", mode="max")
-        self._turns = turns
+        self._turns, self._after = turns, after
         self._experiments: dict[str, str] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **_: Any) -> bool:
@@ -39,7 +40,9 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The trial has come to its end; one whose process died, and that Tune starts again, has not."""
-        self._turns.on_end(self._experiments.pop(trial_id))
+        name = self._experiments.pop(trial_id)
+        self._turns.on_end(name)
+        self._after(name)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study's store is the truth."""

@@ -6,8 +6,10 @@ Called in a Tune trial's process for one worker, in every worker of a Train run 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +17,9 @@ from torch import Tensor
 
 from lion_ray import backbones, methods, protocol, solves, training
 from lion_ray.config import ResourcesConfig, RewindEpoch
-from lion_ray.data import Dataset
+from lion_ray.data import Dataset, Split
 from lion_ray.experiments import Experiment
+from lion_ray.features import FEATURES
 from lion_ray.ledger import StoreLedger
 from lion_ray.lottery import WINNING, Mask, Point, Round, run_rounds
 from lion_ray.store import Store
@@ -75,12 +78,18 @@ class RoundTrainer:
         self._num_classes = len(dataset.classes)
         self.model = self._build("start").to(device)
         splits = protocol.training_splits(dataset)
-        train, val, test = splits.train, splits.val, protocol.final_split(dataset)
-        self._train, self._val, self._test = (
-            training.prepare(self.model, split, self._backbone.transform, device) for split in (train, val, test)
-        )
+        self._train, self._val = (self._prepared(name, getattr(splits, name), device) for name in ("train", "val"))
+        self._test = self._prepared("test", protocol.final_split(dataset), device)
         self._step_module = team.wrap(self.model.trained_part)
         self._start = _trained(self.model)
+
+    def _prepared(self, name: str, split: Split, device: torch.device) -> training.Examples:
+        """A split as the trained part reads it; fixed features are those of data, transform and weights alone."""
+        make = partial(training.prepare, self.model, split, self._backbone.transform, device)
+        if not self.model.features_are_fixed:
+            return make()
+        meaning = [self._experiment.meaning[part] for part in ("dataset", "transform", "backbone")]
+        return FEATURES.get((json.dumps(meaning, sort_keys=True), name, str(device)), make)
 
     def seed_for(self, purpose: str) -> int:
         """The experiment's."""

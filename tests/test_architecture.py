@@ -14,11 +14,12 @@ RANKS = {
     "methods": 2, "lottery": 2,
     "experiments": 3, "results": 3, "decisions": 3, "protocol": 3, "solves": 3, "ticket": 3, "optimizer": 3,
     "planning": 4, "training": 4, "ledger": 4, "cluster": 4,
-    "report": 5, "trial": 5, "schedule": 5, "progress": 5,
-    "distributed": 6,
-    "sweep": 7,
-    "pipeline": 8,
-    "cli": 9,
+    "report": 5, "schedule": 5, "progress": 5, "features": 5,
+    "trial": 6,
+    "distributed": 7,
+    "sweep": 8,
+    "pipeline": 9,
+    "cli": 10,
 }  # fmt: skip
 ONLY_IN = {
     "yaml": {"config"},

@@ -1,0 +1,36 @@
+"""Fixed features of this process, computed once: experiments that share data and backbone share them, turn after turn.
+
+`trial` asks for each split of a method that trains nothing before the features. Only as much is kept as fits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from lion_ray.training import Examples
+
+LIMIT_BYTES = 512 * 2**20
+
+
+class FeatureCache:
+    """Prepared splits by key, the least recently used leaving first; one that alone exceeds the limit is not kept."""
+
+    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
+        self._limit, self._kept = limit_bytes, OrderedDict[Hashable, Examples]()
+
+    def get(self, key: Hashable, make: Callable[[], Examples]) -> Examples:
+        """The split under `key`, made now if it is not here."""
+        found = self._kept.pop(key, None)
+        examples = make() if found is None else found
+        self._kept[key] = examples
+        while sum(map(_num_bytes, self._kept.values())) > self._limit:
+            self._kept.popitem(last=False)
+        return examples
+
+
+def _num_bytes(examples: Examples) -> int:
+    return 0 if examples.features is None else examples.features.nbytes
+
+
+FEATURES = FeatureCache()

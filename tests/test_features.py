@@ -1,0 +1,50 @@
+"""Fixed features are computed once in a process, for every experiment that may share them, and never for another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from lion_ray import training
+from lion_ray.backbones import Transform
+from lion_ray.features import FEATURES, FeatureCache
+from lion_ray.store import Store
+from lion_ray.training import Examples
+from tests.helpers import artifacts, experiment, run
+
+TRANSFORM = Transform(size=8, interpolation="bicubic", crop_fraction=None, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def examples(rows: int) -> Examples:
+    """4 kB per row."""
+    return Examples(images=None, features=torch.zeros(rows, 1024), labels=torch.zeros(rows), transform=TRANSFORM)
+
+
+def test_what_was_used_last_stays_and_what_does_not_fit_is_not_kept() -> None:
+    cache = FeatureCache(limit_bytes=3 * 4096)
+    one, two = cache.get("one", lambda: examples(1)), cache.get("two", lambda: examples(2))
+    assert cache.get("one", lambda: examples(1)) is one
+    three = cache.get("three", lambda: examples(1))  # two was used least recently
+    assert cache.get("one", lambda: examples(1)) is one
+    assert cache.get("three", lambda: examples(1)) is three
+    assert cache.get("two", lambda: examples(2)) is not two
+    large = cache.get("large", lambda: examples(9))
+    assert cache.get("large", lambda: examples(9)) is not large
+
+
+def test_methods_seeds_and_turns_share_features_and_other_data_has_its_own(study_file: Path, tmp_path: Path) -> None:
+    FEATURES.__init__()  # type: ignore[misc]
+    other = "datasets=[{name: mnist, num_train: 40, num_val: 24, num_test: 24}]"
+    counts = []
+    for number, overrides in enumerate(([], ["methods=[linear]"], ["seeds=[1]"], [other])):
+        chosen = experiment(study_file, "methods=[{name: lion, input: false}]", "lottery.rounds=1", *overrides)
+        with patch.object(training, "prepare", wraps=training.prepare) as prepare:
+            run(chosen, Store(str(tmp_path / str(number))))
+        counts.append(prepare.call_count)
+    assert counts == [3, 0, 0, 3]
+    FEATURES.__init__()  # type: ignore[misc]
+    fresh = Store(str(tmp_path / "fresh"))
+    run(experiment(study_file, "methods=[linear]", "lottery.rounds=1"), fresh)
+    assert artifacts(fresh) == artifacts(Store(str(tmp_path / "1")))

@@ -36,12 +36,18 @@ def share_unconverged(health: Health) -> float:
 
 
 def summary(parts: Iterable[Health]) -> dict[str, Any]:
-    """`num` solves in all, the `share_unconverged` of them, and the worst finite residual, `residual_max`."""
-    num = unconverged = worst = 0.0
+    """`num` solves, `share_unconverged`, `num_nonfinite` among those, and `residual_max`, the worst finite residual."""
+    num = unconverged = nonfinite = worst = 0.0
     for health in parts:
         for key, samples in health.items():
             if ".num_samples" in key:
                 num += samples
                 unconverged += samples * health[key.replace("num_samples", "share_unconverged")]
+                nonfinite += health[key.replace("num_samples", "num_nonfinite")]
                 worst = max(worst, health[key.replace("num_samples", "residual_max")])
-    return {"num": round(num), "share_unconverged": unconverged / max(num, 1.0), "residual_max": worst}
+    return {
+        "num": round(num),
+        "share_unconverged": unconverged / max(num, 1.0),
+        "num_nonfinite": round(nonfinite),
+        "residual_max": worst,
+    }

@@ -94,21 +94,18 @@ def _words(expected: str) -> list[str]:
 
 
 def _keys_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """The keys that a section takes: follow `path` through the fields' annotations."""
+    """The keys that a section takes: follow `path` through the fields' annotations, into every member of a union."""
+    sections = [model]
     for part in _keys_of(path):
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part)
-        inner = _section(field.annotation) if field else None
-        model = inner or model
-    return list(model.model_fields)
+        fields = [section.model_fields[part] for section in sections if part in section.model_fields]
+        sections = [inner for field in fields for inner in _sections(field.annotation)] or sections
+    return [key for section in sections for key in section.model_fields]
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
+def _sections(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_section(part) for part in getattr(annotation, "__args__", ()))
-    return next((part for part in found if part), None)
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _sections(part)]
 
 
 def _override(raw: dict[str, Any], override: str) -> dict[str, Any]:

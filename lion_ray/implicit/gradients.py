@@ -67,9 +67,10 @@ class Implicit(AdjointGradient):
     solver: Solver[Any] = _PICARD
     tolerance: float = 1e-5
     max_steps: int = 60
+    check_every: int = 1
 
     def __post_init__(self) -> None:
-        check_settings(tolerance=self.tolerance, max_steps=self.max_steps)
+        check_settings(tolerance=self.tolerance, max_steps=self.max_steps, check_every=self.check_every)
 
     def adjoint(self, pull_back: FixedPointMap, grad: Tensor, observe: Observer) -> Tensor:
         """y within tolerance."""
@@ -80,6 +81,7 @@ class Implicit(AdjointGradient):
             tolerance=self.tolerance,
             max_steps=self.max_steps,
             norm=sum_norm,
+            check_every=self.check_every,
         )
         observe(solution)
         return solution.z

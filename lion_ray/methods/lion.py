@@ -9,37 +9,27 @@ stand are the paper's (Wang et al., AAAI 2024); the cells, their bound and every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
 from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen
-from lion_ray.implicit import (
-    Anderson,
-    Broyden,
-    Cell,
-    ConvCell,
-    ExplicitLayer,
-    Gradient,
-    Implicit,
-    ImplicitLayer,
-    LinearCell,
-    Neumann,
-    OneStep,
-    Picard,
-    Solver,
-    Unrolled,
-    write,
+from lion_ray.implicit import Cell, ConvCell, ExplicitLayer, ImplicitLayer, LinearCell, write
+from lion_ray.methods.equilibrium import (
+    GradientChoice,
+    SolverChoice,
+    SolveSettings,
+    make_gradient,
+    make_solver,
+    without_defaults,
 )
 from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
 from lion_ray.methods.registry import Method
-
-SOLVERS: Mapping[str, Solver[Any]] = {"picard": Picard(), "anderson": Anderson(), "broyden": Broyden()}
 
 
 class InputOptions(Frozen):
@@ -68,16 +58,11 @@ class OutputOptions(Frozen):
     lr_multiplier: float = Field(default=1.0, gt=0)
 
 
-class NeumannOptions(Frozen):
-    """`gradient: {neumann: k}`: the backward series is cut after k products."""
-
-    neumann: int = Field(ge=1)
-
-
 class LionOptions(Frozen):
     """`input: false` or `output: false` leaves that prompt out. `gamma` bounds ‖W‖∞; null frees it.
 
-    `cell: explicit` is the ablation: `depth` copies of the cell in a row, nothing solved.
+    `cell: explicit` is the ablation: `depth` copies of the cell in a row, nothing solved. `check_every` spaces the
+    questions to the device whether all samples are done; no bit of a result depends on it, so no hash does.
     """
 
     input: InputOptions | Literal[False] = InputOptions()
@@ -85,10 +70,18 @@ class LionOptions(Frozen):
     gamma: float | None = Field(default=0.5, gt=0, lt=1)
     cell: Literal["implicit", "explicit"] = "implicit"
     depth: int = Field(default=1, ge=1)
-    solver: Literal["picard", "anderson", "broyden"] = "picard"
-    gradient: Literal["implicit", "one_step", "unrolled"] | NeumannOptions = "implicit"
+    solver: SolverChoice = "picard"
     tolerance: float = Field(default=1e-4, gt=0)
     max_steps: int = Field(default=60, ge=1)
+    gradient: GradientChoice = "implicit"
+    check_every: int = Field(default=1, ge=1, exclude=True)
+
+    @field_validator("gradient")
+    @classmethod
+    def _one_meaning_has_one_form(cls, gradient: GradientChoice, info: ValidationInfo) -> GradientChoice:
+        if not {"tolerance", "max_steps"} <= info.data.keys():  # one of them is wrong, and will be named
+            return gradient
+        return without_defaults(gradient, tolerance=info.data["tolerance"], max_steps=info.data["max_steps"])
 
     @model_validator(mode="after")
     def _has_a_prompt(self) -> LionOptions:
@@ -96,6 +89,9 @@ class LionOptions(Frozen):
             raise ValueError("input and output are both false: nothing is left of LION; use method linear")
         if self.cell == "implicit" and self.depth != 1:
             raise ValueError(f"depth ({self.depth}) counts the copies of an explicit cell; add cell: explicit")
+        inert = {"solver", "gradient", "tolerance", "max_steps"} & self.model_dump(exclude_defaults=True).keys()
+        if self.cell == "explicit" and inert:
+            raise ValueError(f"{sorted(inert)[0]} has no effect: cell: explicit solves nothing; leave it out")
         return self
 
 
@@ -127,23 +123,18 @@ def make_layer(make_cell: Callable[[], Cell], options: LionOptions) -> ImplicitL
     """The layer u -> z that the options describe."""
     if options.cell == "explicit":
         return ExplicitLayer([make_cell() for _ in range(options.depth)], gamma=options.gamma)
+    settings: SolveSettings = {
+        "tolerance": options.tolerance,
+        "max_steps": options.max_steps,
+        "check_every": options.check_every,
+    }
     return ImplicitLayer(
         make_cell(),
-        solver=SOLVERS[options.solver],
-        gradient=make_gradient(options),
+        solver=make_solver(options.solver),
+        gradient=make_gradient(options.gradient, **settings),
         gamma=options.gamma,
-        tolerance=options.tolerance,
-        max_steps=options.max_steps,
+        **settings,
     )
-
-
-def make_gradient(options: LionOptions) -> Gradient:
-    """The gradient mode; the backward solve has the forward one's tolerance."""
-    if isinstance(options.gradient, NeumannOptions):
-        return Neumann(k=options.gradient.neumann)
-    implicit = Implicit(tolerance=options.tolerance, max_steps=options.max_steps)
-    modes: dict[str, Gradient] = {"implicit": implicit, "one_step": OneStep(), "unrolled": Unrolled()}
-    return modes[options.gradient]
 
 
 class InputPrompt(EquilibriumPrompt):

@@ -69,9 +69,11 @@ def unconverged(plan: Plan) -> list[str]:
             if found["share_unconverged"]:
                 which = f"{item.experiment.label} round {record['round']}" + f" {ticket}" * (ticket != WINNING)
                 share, worst = f"{found['share_unconverged']:.1%}", f"{found['residual_max']:.2g}"
+                broken = found.get("num_nonfinite", 0)  # rounds that were stored earlier do not say
+                nonfinite = f", {broken:,} of them not finite" * bool(broken)
                 lines.append(
-                    f"UNCONVERGED {which}: {share} of {found['num']:,} equilibrium solves, worst residual {worst}: "
-                    "its figures are not an equilibrium's"
+                    f"UNCONVERGED {which}: {share} of {found['num']:,} equilibrium solves{nonfinite}, worst residual "
+                    f"{worst}: its figures are not an equilibrium's"
                 )
     return lines
 

@@ -1,6 +1,7 @@
 """lion_ray: LION implicit vision prompt tuning and its lottery tickets, on Ray.
 
-`load_ticket` gives a trained model back; everything else starts at `python -m lion_ray.pipeline`.
+`tickets` lists what a study has left, `load_ticket` makes a model of one, `predict` runs it on images; everything else
+starts at `python -m lion_ray.pipeline`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_EXPORTS = {"load_ticket": "lion_ray.ticket"}
-__all__ = ["__version__", "load_ticket"]
+_EXPORTS = {"load_ticket": "lion_ray.ticket", "predict": "lion_ray.prediction", "tickets": "lion_ray.report"}
+__all__ = ["__version__", "load_ticket", "predict", "tickets"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,12 @@ starts at `python -m lion_ray.pipeline`.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lion_ray.prediction import predict
+    from lion_ray.report import tickets
+    from lion_ray.ticket import load_ticket
 
 __version__ = "0.1.0"
 

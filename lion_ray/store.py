@@ -41,13 +41,15 @@ def read_url(url: str) -> bytes:
     """The bytes at any fsspec URL or local path.
 
     Raises:
-        OSError: they cannot be read, whatever the filesystem's own package calls it; no other error.
+        OSError: they cannot be read; no other error, whatever the filesystem's own package raises. It names the URL.
     """
     try:
         with _faults_as_os_errors(), open_url(url) as file:
             return bytes(file.read())
-    except FileNotFoundError:  # object stores name a key, or nothing
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url) from None
+    except OSError as error:  # object stores name a key, or nothing; Python makes the error's kind of its number
+        if isinstance(error, FileNotFoundError):
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), url) from error
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), url) from error
 
 
 def write_url(url: str, payload: bytes) -> None:

@@ -111,7 +111,8 @@ def aligned(heads: Sequence[str], body: Sequence[Sequence[str]], *, left: Collec
 
 def _align(line: Sequence[str], widths: Sequence[int], left: Collection[int]) -> str:
     cells = enumerate(zip(line, widths, strict=True))
-    return "  ".join(text.ljust(width) if column in left else text.rjust(width) for column, (text, width) in cells)
+    padded = (text.ljust(width) if column in left else text.rjust(width) for column, (text, width) in cells)
+    return "  ".join(padded).rstrip()
 
 
 def _row(record: Mapping[str, Any], experiment: Experiment, study: Study) -> dict[str, Any]:

@@ -139,6 +139,8 @@ def test_the_compact_command_counts_units_and_operations(every_method: Mapping[s
     assert before - after >= 2 * 2 * 1280 * 56  # U and V of 56 units, a multiply and an add each
     smaller = ticket.open_ticket(str(tmp_path / "small"))
     assert ticket.verify(smaller, ticket.model_of(smaller)).is_exact
+    onto_itself = CliRunner().invoke(cli.main, ["compact", str(tmp_path / "small"), f"file://{tmp_path}/small"])
+    assert (onto_itself.exit_code, "is the ticket itself" in onto_itself.output) == (2, True)
     refused = CliRunner().invoke(cli.main, ["compact", files(every_method["linear"])[0], str(tmp_path / "none")])
     assert refused.exit_code == 2
     assert not (tmp_path / "none").exists()

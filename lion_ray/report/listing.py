@@ -38,7 +38,10 @@ def tickets(study_url: str) -> pa.Table:
         OSError, ValueError, ImportError: the URL cannot be read, or not with what is installed.
     """
     store = Store(study_url)
-    sizes = store.sizes()
+    try:
+        sizes = store.sizes()
+    except FileNotFoundError:  # an object store without the bucket
+        sizes = {}
     keys = [path.removesuffix(f"/{FILE}") for path in sizes if path.endswith(f"/{FILE}")]
     finished = [key for key in keys if f"{key}/DONE" in sizes]
     if not finished:

@@ -54,7 +54,10 @@ def verify(ticket_urls: tuple[str, ...], weights: str | None) -> None:
 def predict(
     ticket_url: str, images: tuple[str, ...], top: int, device: str, as_json: bool, weights: str | None
 ) -> None:
-    """Classify IMAGES, files or folders at any URL: image, label and probability, tabs between them."""
+    """Classify IMAGES, files or folders at any URL: image, label and probability, tabs between them.
+
+    Ends at the first image that is missing or broken, naming it.
+    """
     with one_line_errors():
         from lion_ray import prediction, ticket
 

@@ -1,17 +1,23 @@
 """lion_ray: LION implicit vision prompt tuning and its lottery tickets, on Ray.
 
-`load_ticket` gives a trained model back; everything else starts at `python -m lion_ray.pipeline`.
+`tickets` lists what a study has left, `load_ticket` makes a model of one, `predict` runs it on images; everything else
+starts at `python -m lion_ray.pipeline`.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lion_ray.prediction import predict
+    from lion_ray.report import tickets
+    from lion_ray.ticket import load_ticket
 
 __version__ = "0.1.0"
 
-_EXPORTS = {"load_ticket": "lion_ray.ticket"}
-__all__ = ["__version__", "load_ticket"]
+_EXPORTS = {"load_ticket": "lion_ray.ticket", "predict": "lion_ray.prediction", "tickets": "lion_ray.report"}
+__all__ = ["__version__", "load_ticket", "predict", "tickets"]
 
 
 def __getattr__(name: str) -> Any:

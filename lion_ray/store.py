@@ -7,6 +7,7 @@ What carries a readable `DONE` whose digests hold exists; everything else is to 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -34,6 +35,32 @@ def open_url(url: str, mode: str = "rb") -> IO[Any]:
     """
     opened: IO[Any] = fsspec.open(url, mode).open()
     return opened
+
+
+def read_url(url: str) -> bytes:
+    """The bytes at any fsspec URL or local path.
+
+    Raises:
+        OSError: they cannot be read; no other error, whatever the filesystem's own package raises. It names the URL.
+    """
+    try:
+        with _faults_as_os_errors(), open_url(url) as file:
+            return bytes(file.read())
+    except OSError as error:  # object stores name a key, or nothing; Python makes the error's kind of its number
+        if isinstance(error, FileNotFoundError):
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), url) from error
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), url) from error
+
+
+def write_url(url: str, payload: bytes) -> None:
+    """Put `payload` at any fsspec URL or local path in one piece; what was there is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _faults_as_os_errors():
+        filesystem, path = url_to_fs(url)
+        _put(filesystem, path, payload)
 
 
 def find_files(url: str) -> list[str]:
@@ -84,6 +111,13 @@ class Store:
         with _faults_as_os_errors():
             return [path[len(self._root) :].strip("/") for path in self.filesystem.find(self._root)]
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file below the root, by its path relative to it, from one listing."""
+        self.filesystem.invalidate_cache()
+        with _faults_as_os_errors():
+            found = self.filesystem.find(self._root, detail=True)
+        return {path[len(self._root) :].strip("/"): int(entry["size"] or 0) for path, entry in found.items()}
+
     def read(self, path: str) -> bytes | None:
         """The bytes at `path`, or None if there is no such file."""
         try:
@@ -95,15 +129,7 @@ class Store:
 
     def write(self, path: str, payload: bytes) -> None:
         """Put `payload` at `path` in one piece: a reader sees the old file or the new one, never a part."""
-        target = self.path(path)
-        if not _is_local(self.filesystem):  # object stores and memory:// replace a whole object at once
-            with _faults_as_os_errors():
-                self.filesystem.pipe_file(target, payload)
-            return
-        self.filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
-        part = f"{target}.{uuid.uuid4().hex}.part"
-        self.filesystem.pipe_file(part, payload)
-        os.replace(part, target)
+        _put(self.filesystem, self.path(path), payload)
 
     def remove(self, path: str) -> None:
         """Delete `path` and everything below it, if it is there. For scratch only."""
@@ -138,6 +164,17 @@ def _faults_as_os_errors() -> Iterator[None]:
         raise
     except Exception as fault:
         raise OSError(f"{type(fault).__name__}: {fault}") from fault
+
+
+def _put(filesystem: Any, target: str, payload: bytes) -> None:
+    if not _is_local(filesystem):  # object stores and memory:// replace a whole object at once
+        with _faults_as_os_errors():
+            filesystem.pipe_file(target, payload)
+        return
+    filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+    part = f"{target}.{uuid.uuid4().hex}.part"
+    filesystem.pipe_file(part, payload)
+    os.replace(part, target)
 
 
 def _sha256(payload: bytes) -> str:

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import fsspec
 import hypothesis
 import numpy as np
 import pytest
+
+from lion_ray.store import Store
 
 hypothesis.settings.register_profile("busy machine", deadline=None)  # a loaded core is no failure
 hypothesis.settings.load_profile("busy machine")
@@ -40,6 +42,22 @@ def study_file(tmp_path: Path) -> Path:
     file = tmp_path / "tiny.yaml"
     file.write_text(STUDY.format(storage=tmp_path / "results"))
     return file
+
+
+@pytest.fixture(scope="session")
+def every_method(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Store]:
+    """For each method a store with two rounds of it and, where it prunes, a control; read only."""
+    from lion_ray.methods import METHODS
+    from tests.helpers import experiment, run
+
+    stores, settings = {}, ("lottery.rounds=2", "lottery.controls=[random_ticket]")
+    for method in METHODS:
+        folder = tmp_path_factory.mktemp(method)
+        file = folder / "tiny.yaml"
+        file.write_text(STUDY.format(storage=folder / "results"))
+        stores[method] = Store(str(folder / "store"))
+        run(experiment(file, f"methods=[{method}]", *settings), stores[method])
+    return stores
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ RANKS = {
     "backbones": 1, "data": 1, "memory": 1,
     "methods": 2, "lottery": 2,
     "experiments": 3, "results": 3, "decisions": 3, "protocol": 3, "solves": 3, "ticket": 3, "optimizer": 3,
-    "planning": 4, "training": 4, "ledger": 4, "cluster": 4,
+    "planning": 4, "training": 4, "ledger": 4, "cluster": 4, "prediction": 4,
     "report": 5, "schedule": 5, "progress": 5, "features": 5,
     "trial": 6,
     "distributed": 7,

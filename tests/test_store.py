@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from lion_ray.store import DONE, DamagedArtifactWarning, Store, find_files, open_url
+from lion_ray.store import DONE, DamagedArtifactWarning, Store, find_files, open_url, read_url, write_url
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -25,6 +25,19 @@ def test_what_is_committed_is_read_back(store: Store) -> None:
     assert store.load("experiments/e/round-0") == files
     assert store.load("experiments/e/round-0", ["result.json"]) == {"result.json": b"{}"}
     assert store.committed() == {"experiments/e/round-0"}
+
+
+def test_a_url_is_written_and_read_and_a_missing_one_is_named(store: Store) -> None:
+    url = f"{store.url}/folder/file.bin"
+    write_url(url, b"old")
+    write_url(url, bytes(range(256)))
+    assert read_url(url) == bytes(range(256))
+    store.write("b", b"12")
+    assert store.sizes() == {"folder/file.bin": 256, "b": 2}
+    with pytest.raises(FileNotFoundError, match="none"):
+        read_url(f"{store.url}/none")
+    with pytest.raises(OSError, match="Protocol not known: nowhere: 'nowhere://x'"):
+        read_url("nowhere://x")
 
 
 def test_payload_without_marker_does_not_exist(store: Store) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lion_ray.data.item import BadData, Encoded, Item, ordered
 from lion_ray.data.pool import frozen
@@ -92,7 +92,10 @@ def _pixels(item: Item, *, resize: Resize) -> npt.NDArray[np.uint8]:
 def _opened(encoded: Encoded) -> Image.Image:
     if not isinstance(encoded, bytes):
         return Image.fromarray(encoded)
-    image = Image.open(io.BytesIO(encoded))
+    try:
+        image = Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError as error:
+        raise ValueError("no image format that Pillow knows") from error
     limit, pixels = Image.MAX_IMAGE_PIXELS, image.width * image.height
     if limit is not None and pixels > limit:  # Pillow only warns up to twice the limit
         raise ValueError(f"{pixels} pixels, a decompression bomb? The limit is {limit}")

@@ -27,7 +27,7 @@ def listing(url: str) -> Files:
         found = [url] if url.endswith(".parquet") else find_files(url)
     except Exception as error:
         raise BadData(f"{url} cannot be read ({type(error).__name__}: {error})") from error
-    paths = {_relative(one, url): one for one in found}
+    paths = {relative(one, url): one for one in found}
     files = {path: paths[path] for path in sorted(paths) if not any(part.startswith(".") for part in path.split("/"))}
     if not files:
         raise BadData(f"{url} holds no files")
@@ -45,9 +45,9 @@ def check_train(splits: set[str]) -> None:
         raise BadData(f"there is {' and '.join(sorted(splits))} but no train split")
 
 
-def _relative(found: str, root: str) -> str:
+def relative(found: str, root: str) -> str:
     """`found` below `root`; the two may differ in how they spell protocol and host."""
-    inner, outer = _bare(found), _bare(root)
+    inner, outer = bare(found), bare(root)
     if inner == outer:
         return inner.rpartition("/")[2]
     for base in (outer, outer.partition("/")[2]):
@@ -57,7 +57,8 @@ def _relative(found: str, root: str) -> str:
     raise BadData(f"the listing of {root} names {found}, which is not below it")
 
 
-def _bare(url: str) -> str:
+def bare(url: str) -> str:
+    """A URL without its protocol, or the absolute path, to tell whether two name the same file."""
     protocol, mark, path = url.partition("://")
     if not mark or protocol in ("file", "local"):
         path = os.path.abspath(os.path.expanduser(path if mark else url))

@@ -8,6 +8,7 @@ from lion_ray.implicit.broyden import Broyden
 from lion_ray.implicit.cells import Cell, LinearCell
 from lion_ray.implicit.convolution import ConvCell
 from lion_ray.implicit.explicit import ExplicitLayer
+from lion_ray.implicit.fixed import FixedSteps, steps_needed
 from lion_ray.implicit.gradients import AdjointGradient, Gradient, Implicit, Neumann, OneStep, Unrolled
 from lion_ray.implicit.layer import DEFAULT_GAMMA, ImplicitLayer
 from lion_ray.implicit.norms import max_norm, sum_norm
@@ -25,6 +26,7 @@ __all__ = [
     "Cell",
     "ConvCell",
     "ExplicitLayer",
+    "FixedSteps",
     "Gradient",
     "Implicit",
     "ImplicitLayer",
@@ -38,6 +40,7 @@ __all__ = [
     "max_norm",
     "project_",
     "solve",
+    "steps_needed",
     "sum_norm",
     "write",
 ]

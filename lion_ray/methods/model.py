@@ -68,7 +68,12 @@ class Head(nn.Module):
 
 
 class AdaptedModel(nn.Module):
-    """A method on a backbone: `forward` maps normalised images (B, 3, S, S) to logits (B, num_classes)."""
+    """A method on a backbone: `forward` maps normalised images (B, 3, S, S) to logits (B, num_classes).
+
+    `classes` names the logits of a model that a ticket gave; it is empty during training.
+    """
+
+    classes: tuple[str, ...] = ()
 
     def __init__(self, body: Body, head: Head) -> None:
         super().__init__()

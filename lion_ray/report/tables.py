@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -103,17 +103,20 @@ def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
         )
         for row in table
     ]
+    return "\n".join([f"\n{dataset}", *aligned(heads, body, left=(0, 1))])
+
+
+def aligned(heads: Sequence[str], body: Sequence[Sequence[str]], *, left: Collection[int]) -> list[str]:
+    """Heads, a rule and the body as lines of equal columns; those in `left` are aligned to the left."""
     widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
-    lines = [_align(line, widths) for line in (heads, *body)]
-    return "\n".join([f"\n{dataset}", lines[0], "-" * len(lines[0]), *lines[1:]])
+    first, *rest = (_align(line, widths, left) for line in (heads, *body))
+    return [first, "-" * len(first), *rest]
 
 
-def _align(line: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = (
-        text.ljust(width) if column < 2 else text.rjust(width)
-        for column, (text, width) in enumerate(zip(line, widths, strict=True))
-    )
-    return "  ".join([first, *rest])
+def _align(line: Sequence[str], widths: Sequence[int], left: Collection[int]) -> str:
+    cells = enumerate(zip(line, widths, strict=True))
+    padded = (text.ljust(width) if column in left else text.rjust(width) for column, (text, width) in cells)
+    return "  ".join(padded).rstrip()
 
 
 def _row(record: Mapping[str, Any], item: Item, study: Study) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lion_ray.implicit.rows import ROW_TILE
 from lion_ray.lottery import Mask
 from lion_ray.methods import AdaptedModel
-from lion_ray.ticket.fingerprint import measure
+from lion_ray.ticket.fingerprint import measure, numeric_settings
 from lion_ray.ticket.format import Ticket, TicketError
 from lion_ray.ticket.loading import model_of
 
@@ -55,7 +56,8 @@ def compact(ticket: Ticket, *, weights: str | None = None) -> Ticket:
     )
     model = model_of(smaller, weights=weights)
     counts = {"units": units, "flops": [before, flops(model)], "flops_of_backbone": flops_of_backbone(model)}
-    header = smaller.header.model_copy(update={"compact": counts})
+    numeric = {**smaller.header.numeric, **numeric_settings()}  # those of the new fingerprint
+    header = smaller.header.model_copy(update={"compact": counts, "numeric": numeric})
     return dataclasses.replace(smaller, header=header, fingerprint=measure(model))
 
 
@@ -68,18 +70,24 @@ def _resized(options: Mapping[str, Any], width: str, kept: Tensor) -> dict[str, 
 
 
 def flops(model: AdaptedModel) -> int:
-    """Floating-point operations (two per multiply-add) of one image's logits, solver steps as they are taken."""
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model(_image(model))
-    return int(counter.get_total_flops())
+    """Floating-point operations (two per multiply-add) of one image's logits, solver steps as they are taken.
+
+    The head is counted on a whole tile of rows: products pad a single row to that (see `implicit.rows`).
+    """
+    with torch.no_grad():
+        features = model.body(_image(model)).expand(ROW_TILE, -1)
+    return _count(model.body, _image(model)) + _count(model.head, features) // ROW_TILE
 
 
 def flops_of_backbone(model: AdaptedModel) -> int:
     """The frozen backbone's share, which no ticket changes."""
+    return _count(model.body.backbone, _image(model))
+
+
+def _count(module: nn.Module, x: Tensor) -> int:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        model.body.backbone(_image(model))
+        module(x)
     return int(counter.get_total_flops())
 
 

@@ -23,10 +23,14 @@ BATCH = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far a model's logits are from the fingerprint: not at all, or at most `max_difference`."""
+    """How far a model's logits are from the fingerprint: not at all, or at most `max_difference`.
+
+    `scale` is the fingerprint's largest absolute logit.
+    """
 
     is_exact: bool
     max_difference: float
+    scale: float
 
 
 def fixed_images(size: int) -> np.ndarray:
@@ -58,7 +62,8 @@ def verify(ticket: Ticket, model: AdaptedModel) -> Agreement:
     if ticket.fingerprint is None or ticket.fingerprint.shape != logits.shape:
         raise TicketError("the ticket has no fingerprint of this model's shape")
     difference = float((logits - ticket.fingerprint).abs().max())
-    return Agreement(is_exact=torch.equal(logits, ticket.fingerprint), max_difference=difference)
+    scale = float(ticket.fingerprint.abs().max())
+    return Agreement(is_exact=torch.equal(logits, ticket.fingerprint), max_difference=difference, scale=scale)
 
 
 def numeric_settings() -> dict[str, Any]:

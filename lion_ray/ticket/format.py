@@ -95,13 +95,15 @@ def unpack(payload: bytes) -> Ticket:
         tensors = load_safetensors(payload)
     except (SafetensorError, ValueError) as error:
         raise TicketError(f"the file is damaged ({' '.join(str(error).split())})") from error
-    if digest_of(header.model_dump(mode="json", exclude={"digest"}), tensors) != header.digest:
-        raise TicketError("the file is damaged: its contents do not match its digest")
     try:
+        if digest_of(header.model_dump(mode="json", exclude={"digest"}), tensors) != header.digest:
+            raise TicketError("the file is damaged: its contents do not match its digest")
         weights = {name[len("dense/") :]: tensor for name, tensor in tensors.items() if name.startswith("dense/")}
         alive = {name: _bits(tensors[f"mask/{name}"], shape) for name, shape in header.shapes.items()}
         weights |= {name: _spread(tensors[f"values/{name}"], entry) for name, entry in alive.items()}
-    except (KeyError, ValueError) as error:
+    except TicketError:
+        raise
+    except (KeyError, ValueError, TypeError) as error:
         raise TicketError(f"the file is no complete ticket: {error}") from error
     return Ticket(header=header, weights=weights, mask=Mask(alive=alive), fingerprint=tensors.get("fingerprint"))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from lion_ray import backbones, methods
+from lion_ray.backbones import Transform
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
 from lion_ray.methods import AdaptedModel
-from lion_ray.store import open_url
+from lion_ray.store import read_url
 from lion_ray.ticket.format import Ticket, TicketError, unpack
 
 
@@ -20,8 +23,7 @@ def open_ticket(url: str) -> Ticket:
         TicketError: not a ticket, of another format, or damaged.
         OSError: it cannot be read.
     """
-    with open_url(url) as file:
-        payload = file.read()
+    payload = read_url(url)
     try:
         return unpack(payload)
     except TicketError as error:
@@ -29,19 +31,21 @@ def open_ticket(url: str) -> Ticket:
 
 
 def load_ticket(url: str, *, weights: str | None = None, device: str | torch.device = "cpu") -> AdaptedModel:
-    """A ready model from a ticket at any fsspec URL, in evaluation mode.
+    """A ready model from a ticket at any fsspec URL, in evaluation mode; `predict` runs it on image files.
 
     Args:
         weights: where the backbone's weights are, if not where the ticket says (a path or URL, `hub`, `package`).
 
     Raises:
-        TicketError: not a ticket, damaged, another format, or other backbone weights than those it was trained on.
+        TicketError: not a ticket, damaged, another format, other backbone weights than those it was trained on, or no
+            such device.
         OSError: it cannot be read.
     """
+    ticket = open_ticket(url)
     try:
-        return model_of(open_ticket(url), weights=weights).to(device)
+        return _moved(model_of(ticket, weights=weights), device)
     except TicketError as error:
-        raise error if str(error).startswith(url) else TicketError(f"{url}: {error}") from error
+        raise TicketError(f"{url}: {error}") from error
 
 
 def model_of(ticket: Ticket, *, weights: str | None = None) -> AdaptedModel:
@@ -57,10 +61,30 @@ def model_of(ticket: Ticket, *, weights: str | None = None) -> AdaptedModel:
         if shared.weights_digest != header.weights_digest:
             raise TicketError(f"trained on other weights of {config.name} than '{config.weights}' holds")
         backbone = copy.deepcopy(shared)  # the caller may move or cast it
+        backbone.transform = _transform(header.transform)
         model = methods.build(MethodConfig(**header.method), backbone, num_classes=len(header.classes), seed=0)
         model.load_trained(ticket.weights)
     except TicketError:
         raise
-    except (StudyError, ValueError, TypeError) as error:
+    except StudyError as error:
+        remedy = "; say where they are with weights=... (--weights)" if error.args[1] == "backbone.weights" else ""
+        raise TicketError(f"{' '.join(str(error).split())}{remedy}") from error
+    except (ValueError, TypeError, RuntimeError) as error:
         raise TicketError(" ".join(str(error).split())) from error
+    model.classes = header.classes
     return model.eval()
+
+
+def _transform(fields: Mapping[str, Any]) -> Transform:
+    """What the ticket was trained on, whatever this timm says of the backbone now."""
+    try:
+        return Transform(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+    except (KeyError, TypeError) as error:
+        raise TicketError(f"the ticket's transform is incomplete: {dict(fields)}") from error
+
+
+def _moved(model: AdaptedModel, device: str | torch.device) -> AdaptedModel:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
+        raise TicketError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error

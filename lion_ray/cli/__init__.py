@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from lion_ray import __version__, pipeline
+from lion_ray.cli.errors import one_line_errors
+from lion_ray.cli.tickets import COMMANDS
 
 
 @click.group()
@@ -30,7 +30,7 @@ def run(arguments: tuple[str, ...]) -> None:
 @click.option("--reference", required=True, help="the method entry that the others are compared with")
 def compare(study_url: str, reference: str) -> None:
     """Compare a study's method entries with one of them: paired differences, 95 % intervals, as Markdown."""
-    with _one_line_errors():
+    with one_line_errors():
         from lion_ray.report import comparison
 
         click.echo(comparison.text(comparison.read_rows(study_url), reference))
@@ -41,21 +41,10 @@ def compare(study_url: str, reference: str) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def evidence(study_url: str, folder: Path) -> None:
     """Write a lottery study's accuracy against density and its comparisons to FOLDER: lottery.md and lottery.svg."""
-    with _one_line_errors():
+    with one_line_errors():
         from lion_ray.report import lottery
 
         click.echo("\n".join(map(str, lottery.write(study_url, folder))))
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """What a reader of a study can mend, as one line and exit status 2."""
-    try:
-        yield
-    except ImportError as missing:
-        raise click.UsageError(f"{missing.name} is missing: pip install 'lion-ray[report]'") from missing
-    except (OSError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
 
 
 @main.command()
@@ -77,5 +66,5 @@ def methods() -> None:
             click.echo(f"  {option}: {value}")
 
 
-if __name__ == "__main__":
-    main()
+for command in COMMANDS:
+    main.add_command(command)

@@ -1,0 +1,38 @@
+"""What a user can mend, as one line and exit status 2; every command that reads a URL runs inside it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+
+class OneLine(click.ClickException):
+    """One line on stderr, exit status 2, no usage text around it."""
+
+    exit_code = 2
+
+    def __init__(self, message: object) -> None:
+        super().__init__(" ".join(str(message).split()))
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Errors and warnings about files, tickets and studies as one line each; anything else is a fault of ours."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            yield
+    except ImportError as missing:
+        remedy = f"{missing.name} is missing: pip install 'lion-ray[report]'" if missing.name else missing
+        raise OneLine(remedy) from missing
+    except BrokenPipeError:  # the reader of our output has left: click ends quietly
+        raise
+    except (OSError, ValueError) as error:
+        raise OneLine(error) from error
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"Warning: {' '.join(str(message).split())}", err=True)

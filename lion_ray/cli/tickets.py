@@ -1,0 +1,145 @@
+"""The commands on tickets: list a study's, check one, classify images with it, make it smaller, export it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from lion_ray.cli.errors import OneLine, one_line_errors
+
+weights = click.option("--weights", help="where the backbone's weights are, if not where the ticket says")
+json_lines = click.option("--json", "as_json", is_flag=True, help="one JSON object per line")
+ROUND_OFF = 1e-3  # of the largest logit: other machines and torch versions stay far below it
+
+
+@click.command()
+@click.argument("study_url")
+@json_lines
+def tickets(study_url: str, as_json: bool) -> None:
+    """List the tickets below STUDY_URL (<storage>/<study>), controls included, with metrics, size and URL."""
+    with one_line_errors():
+        from lion_ray.report import listing
+
+        table = listing.tickets(study_url)
+        click.echo("\n".join(map(json.dumps, table.to_pylist())) if as_json else listing.text(table))
+
+
+@click.command()
+@click.argument("ticket_urls", metavar="TICKET...", nargs=-1, required=True)
+@weights
+def verify(ticket_urls: tuple[str, ...], weights: str | None) -> None:
+    """Check tickets: digest, format, backbone, and the logits that were measured when they were packed."""
+    with one_line_errors():
+        from lion_ray import ticket
+
+        for url in ticket_urls:
+            opened = ticket.open_ticket(url)
+            found = _named(url, ticket.verify, opened, _named(url, ticket.model_of, opened, weights=weights))
+            exact = "logits equal the fingerprint bit for bit"
+            close = f"logits differ from the fingerprint by at most {found.max_difference:.2g}{_elsewhere(opened)}"
+            if not found.max_difference <= ROUND_OFF * found.scale:
+                raise OneLine(f"{url}: {close}: more than round-off")
+            click.echo(f"{url}: {exact if found.is_exact else close}")
+
+
+@click.command()
+@click.argument("ticket_url", metavar="TICKET")
+@click.argument("images", nargs=-1, required=True)
+@click.option("--top", default=1, type=click.IntRange(min=1), show_default=True, help="classes to name of each image")
+@click.option("--device", default="cpu", show_default=True, help="such as cuda")
+@json_lines
+@weights
+def predict(
+    ticket_url: str, images: tuple[str, ...], top: int, device: str, as_json: bool, weights: str | None
+) -> None:
+    """Classify IMAGES, files or folders at any URL: image, label and probability, tabs between them.
+
+    Ends at the first image that is missing or broken, naming it.
+    """
+    with one_line_errors():
+        from lion_ray import prediction, ticket
+
+        model = ticket.load_ticket(ticket_url, weights=weights, device=device)
+        for found in prediction.predict(model, images, top=top):
+            click.echo(_json(found, top) if as_json else _line(found))
+
+
+@click.command()
+@click.argument("ticket_url", metavar="TICKET")
+@click.argument("file")
+@click.option("--steps", type=click.IntRange(min=1), help="Picard steps per equilibrium, instead of as many as needed")
+@weights
+def export(ticket_url: str, file: str, steps: int | None, weights: str | None) -> None:
+    """Export TICKET to FILE (.pt2) for serving: uint8 pixels in, logits out. Runs the file and says how far it is."""
+    with one_line_errors():
+        from lion_ray import ticket
+
+        found = _named(ticket_url, ticket.export, ticket.open_ticket(ticket_url), file, steps=steps, weights=weights)
+        taken = ", ".join(f"{name} {number}" for name, number in found.steps.items())
+        click.echo(f"{file}: {found.num_bytes:,} bytes")
+        click.echo(f"Picard steps: {taken or 'none, there is no equilibrium'}")
+        click.echo(
+            f"run again from the file: logits differ by at most {found.max_difference:.2g} of {found.scale:.2g}, "
+            f"the same class for {found.num_agreeing} of {found.num_images} images"
+        )
+
+
+@click.command()
+@click.argument("ticket_url", metavar="TICKET")
+@click.argument("file")
+@weights
+def compact(ticket_url: str, file: str, weights: str | None) -> None:
+    """Write TICKET to FILE without the hidden units that cannot matter: the same function with fewer operations."""
+    with one_line_errors():
+        from lion_ray import ticket
+        from lion_ray.data.listing import bare
+        from lion_ray.store import write_url
+        from lion_ray.ticket import compact as compacting
+
+        if bare(file) == bare(ticket_url):
+            raise OneLine(f"{file} is the ticket itself: name another file")
+        opened = ticket.open_ticket(ticket_url)
+        smaller = _named(ticket_url, compacting.compact, opened, weights=weights)
+        before = ticket.measure(_named(ticket_url, ticket.model_of, opened, weights=weights))
+        write_url(file, ticket.pack(smaller))
+        counts, difference = smaller.header.compact, float((smaller.fingerprint - before).abs().max())
+        for prompt, (units, left) in counts["units"].items():
+            click.echo(f"{prompt} prompt: {units} -> {left} units")
+        backbone, (dense, fewer) = counts["flops_of_backbone"], counts["flops"]
+        click.echo(f"FLOPs per image: {dense:,} -> {fewer:,}, of which the backbone {backbone:,}")
+        click.echo(f"logits differ by at most {difference:.2g} of {float(before.abs().max()):.2g}")
+
+
+def _named(url: str, work: Any, *arguments: Any, **options: Any) -> Any:
+    """`work(...)`, the ticket's URL in front of what is wrong with it."""
+    from lion_ray.ticket import TicketError
+
+    try:
+        return work(*arguments, **options)
+    except TicketError as error:
+        raise TicketError(f"{url}: {error}") from error
+
+
+def _elsewhere(opened: Any) -> str:
+    """Which of the settings that the bits depend on are others here."""
+    from lion_ray.ticket import numeric_settings
+
+    here, there = numeric_settings(), opened.header.numeric
+    others = [f"{name} {there.get(name)}, here {here[name]}" for name in here if name != "threads"]
+    return f" (measured with {'; '.join(others)})"
+
+
+def _line(found: Any) -> str:
+    return "\t".join([found.image, *(f"{label}\t{probability:.4f}" for label, probability in found.top)])
+
+
+def _json(found: Any, top: int) -> str:
+    fields = {"image": found.image, "label": found.label, "probability": found.probability}
+    if top > 1:
+        fields["top"] = [{"label": label, "probability": probability} for label, probability in found.top]
+    return json.dumps(fields, ensure_ascii=False)
+
+
+COMMANDS = (tickets, verify, predict, export, compact)

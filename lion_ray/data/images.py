@@ -1,0 +1,74 @@
+"""Images without labels, for prediction: files, folders and arrays, read and decoded as those of a dataset are.
+
+`prediction` calls `find_images` once and `decode` (see `decoding`) batch by batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+
+from lion_ray.data.folder import is_image
+from lion_ray.data.item import BadData, Item
+from lion_ray.data.listing import bare, relative
+from lion_ray.store import find_files, read_url
+
+Image: TypeAlias = "str | os.PathLike[str] | np.ndarray"
+"""A path or URL of an image, or of a folder of them; or pixels, uint8 (H, W, 3) or (H, W)."""
+
+
+def find_images(images: Image | Iterable[Image]) -> list[Item]:
+    """The images in the order given, a folder's (all below it, without hidden ones) in that of their paths.
+
+    Raises:
+        BadData: nothing is there, a folder without images, or an array that is no uint8 image.
+    """
+    several = [images] if isinstance(images, (str, os.PathLike, np.ndarray)) else images
+    found = [(where, image) for number, place in enumerate(several) for where, image in _found(place, number)]
+    return [
+        Item(
+            index=index, where=where, load=partial(read_url, image) if isinstance(image, str) else partial(_kept, image)
+        )
+        for index, (where, image) in enumerate(found)
+    ]
+
+
+def _found(place: Image, number: int) -> Iterator[tuple[str, str | np.ndarray]]:
+    """Each image's name for people, and its URL or pixels."""
+    if isinstance(place, np.ndarray):
+        yield f"image {number}", _checked(place, number)
+        return
+    url = os.fspath(place)
+    if url.startswith(("http://", "https://")) and not url.endswith("/"):  # web servers list pages, not folders
+        yield url, url
+        return
+    try:
+        files = find_files(url)
+    except Exception as error:
+        raise BadData(f"{url} cannot be read ({type(error).__name__}: {error})") from error
+    if [bare(file) for file in files] == [bare(url)]:
+        yield url, files[0]
+        return
+    paths = {relative(file, url): file for file in files}
+    images = [path for path in sorted(paths) if is_image(path) and not _is_hidden(path)]
+    if not images:
+        raise BadData(f"{url}: {'no images are below this folder' if files else 'no such image or folder'}")
+    yield from ((f"{url.rstrip('/')}/{path}", paths[path]) for path in images)
+
+
+def _checked(pixels: np.ndarray, number: int) -> np.ndarray:
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        raise BadData(f"image {number} is {pixels.dtype} {pixels.shape}: give uint8 (H, W, 3) or (H, W)")
+    return pixels
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _kept(pixels: np.ndarray) -> np.ndarray:
+    return pixels

@@ -1,0 +1,108 @@
+"""A study's tickets as a table: what `lion_ray.tickets` returns and `lion-ray tickets` prints.
+
+The store is the truth: what carries a `DONE` is listed, whatever the study file asks for now.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lion_ray.lottery import WINNING
+from lion_ray.report.tables import PARQUET, SCHEMA, aligned
+from lion_ray.store import Store
+
+FILE = "ticket.safetensors"
+METRICS = ("density", "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy")
+SOLVES = ("share_unconverged", "residual_max")
+COLUMNS = ("experiment", "dataset", "backbone", "method", "seed", "round", "ticket", *METRICS, *SOLVES)
+TICKETS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in COLUMNS), ("num_bytes", pa.int64()), ("url", pa.string())])
+NUM_READERS = 16  # each ticket is two small reads; an object store answers them side by side
+
+
+def tickets(study_url: str) -> pa.Table:
+    """All tickets of a study, one row each, controls included; `url` is what `load_ticket` takes.
+
+    Columns are those of the same names in `results.parquet`, and `num_bytes` of the file. Sorted by dataset, method,
+    seed and round, a round's winning ticket before its controls.
+
+    Raises:
+        FileNotFoundError: no finished round is there; `study_url` is `<storage>/<study>`.
+        OSError, ValueError, ImportError: the URL cannot be read, or not with what is installed.
+    """
+    store = Store(study_url)
+    try:
+        sizes = store.sizes()
+    except FileNotFoundError:  # an object store without the bucket
+        sizes = {}
+    keys = [path.removesuffix(f"/{FILE}") for path in sizes if path.endswith(f"/{FILE}")]
+    finished = [key for key in keys if f"{key}/DONE" in sizes]
+    if not finished:
+        raise FileNotFoundError(f"{study_url} holds no finished rounds: give a study's URL, <storage>/<study>")
+    labels = _labels(store) if PARQUET in sizes else {}
+    with ThreadPoolExecutor(NUM_READERS) as readers:
+        records = list(readers.map(partial(_record, store), finished))
+    rows = [
+        _row(record, labels, sizes[f"{key}/{FILE}"], f"{store.url}/{key}/{FILE}")
+        for key, record in zip(finished, records, strict=True)
+        if record is not None  # the store has warned that it is damaged
+    ]
+    return pa.Table.from_pylist(sorted(rows, key=_order), schema=TICKETS_SCHEMA)
+
+
+def text(table: pa.Table) -> str:
+    """The table for people: accuracies, sizes and, last, the URL."""
+    heads = ("dataset", "method", "ticket", "seed", "round", "density", "params", "val acc", "test acc", "bytes", "url")
+    return "\n".join(aligned(heads, [_cells(row) for row in table.to_pylist()], left=(0, 1, 2, 10)))
+
+
+def _record(store: Store, key: str) -> dict[str, Any] | None:
+    found = store.load(key, ["result.json"])
+    return None if found is None else json.loads(found["result.json"])
+
+
+def _labels(store: Store) -> dict[str, str]:
+    """What the study file calls each experiment's method entry, where its last run has said so."""
+    payload = store.read(PARQUET) or b""
+    rows: Iterable[dict[str, str]] = pq.read_table(io.BytesIO(payload), columns=["experiment", "method"]).to_pylist()
+    return {row["experiment"]: row["method"] for row in rows}
+
+
+def _row(record: dict[str, Any], labels: dict[str, str], num_bytes: int, url: str) -> dict[str, Any]:
+    metrics = record["metrics"]
+    return {
+        **{name: record[name] for name in ("experiment", "dataset", "backbone", "seed", "round", "ticket")},
+        "method": labels.get(record["experiment"], record["method"]),
+        **{name: metrics[name] for name in METRICS},
+        **{name: metrics["solves"][name] for name in SOLVES},
+        "num_bytes": num_bytes,
+        "url": url,
+    }
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("dataset", "method", "seed", "experiment", "round")
+    return *(row[name] for name in names), row["ticket"] != WINNING, row["ticket"]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["dataset"],
+        row["method"],
+        row["ticket"],
+        str(row["seed"]),
+        str(row["round"]),
+        f"{row['density']:.3f}",
+        f"{row['num_params']:,}",
+        f"{row['val_accuracy']:.3f}",
+        f"{row['test_accuracy']:.3f}",
+        f"{row['num_bytes']:,}",
+        row["url"],
+    )

@@ -1,48 +1,108 @@
-"""The cluster at hand: joining or starting it, and how many experiments it carries at once. Called by `sweep`."""
+"""The cluster at hand: joining or starting it, and how many experiments it carries at once. Called by `sweep`.
+
+All workers of a study ask for the same, so a node carries as many as fit it, and as many gangs fit the cluster as its
+nodes' sum holds, whatever the order they start in. No gang holds a part of what it needs: there is no deadlock.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
 
 from lion_ray.config import ResourcesConfig, StudyError
 
+Resources = Mapping[str, float]
+UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
 
-def connect(resources: ResourcesConfig, *, source: str = "study") -> int:
-    """Join the cluster that `RAY_ADDRESS` names (a submitted job's), or start one in here; returns the concurrency.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What each living node has, and what an autoscaler may bring at most: node shapes with their greatest number."""
+
+    nodes: Sequence[Resources]
+    to_come: Sequence[tuple[Resources, int]] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit:
+    """`concurrency` experiments at once; `awaited` says what is waited for, if not even one fits yet."""
+
+    concurrency: int
+    awaited: str | None = None
+
+
+def connect(resources: ResourcesConfig, *, source: str = "study") -> Fit:
+    """Join the cluster that `RAY_ADDRESS` names (a submitted job's), or start one in here; returns what fits it.
 
     Raises:
-        StudyError: nobody answers at `RAY_ADDRESS`, or one experiment alone asks for more than the cluster has.
+        StudyError: nobody answers at `RAY_ADDRESS`, or one experiment alone can never be scheduled.
     """
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS", "local")
-        embedded = {"include_dashboard": resources.workers > 1} if address == "local" else {}
+        embedded = {"include_dashboard": resources.is_distributed} if address == "local" else {}
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
         except ConnectionError as error:
             raise StudyError("RAY_ADDRESS", address, "no Ray cluster answers there") from error
-    return concurrency(resources, ray.cluster_resources(), source=source)
+    return fit(resources, capacity(), source=source)
 
 
-def concurrency(resources: ResourcesConfig, cluster: Mapping[str, float], *, source: str = "study") -> int:
-    """How many experiments the cluster carries at once.
+def capacity() -> Capacity:
+    """Of the cluster that this process is connected to."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    config = ray._private.state.state.get_cluster_config()  # what an autoscaler told the cluster; empty without one
+    return Capacity(nodes=nodes, to_come=_to_come(config.node_group_configs if config else ()))
+
+
+def _to_come(groups: Sequence[Any]) -> list[tuple[Resources, int]]:
+    limits = [(dict(group.resources), int(group.max_count)) for group in groups]
+    return [(shape, limit if limit >= 0 else UNLIMITED) for shape, limit in limits]
+
+
+def fit(resources: ResourcesConfig, capacity: Capacity, *, source: str = "study") -> Fit:
+    """How many experiments run at once, each with all of its workers.
 
     Raises:
-        StudyError: not even one, with the shortfall named.
+        StudyError: not even one, now or with all that an autoscaler may bring; the shortfall is named.
     """
-    need = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
-    for kind, amount in need.items():
-        if amount > cluster.get(kind, 0):
-            has = f"the cluster has {cluster.get(kind, 0):g}"
-            raise StudyError(source, "resources", f"one experiment needs {amount:g} {kind}, {has}")
-    return min(int(cluster[kind] // amount) for kind, amount in need.items() if amount)
+    worker = {"CPU": float(resources.cpus), **({"GPU": resources.gpus} if resources.gpus else {})}
+    now = sum(num_workers(node, worker) for node in capacity.nodes)
+    later = sum(num_workers(shape, worker) * limit for shape, limit in capacity.to_come)
+    most = max(now, later)  # an autoscaler's limits count the nodes that it has started already
+    if most < resources.min_workers:
+        raise StudyError(source, "resources", _shortfall(resources, worker, most, capacity))
+    concurrency = max(1, most // resources.max_workers)
+    if now >= resources.min_workers:
+        return Fit(concurrency=concurrency)
+    has = f"{now} of {resources.min_workers} workers with {_text(worker)} fit the nodes that are here"
+    return Fit(concurrency=concurrency, awaited=f"{has}; the autoscaler may bring the rest")
+
+
+def num_workers(node: Resources, worker: Resources) -> int:
+    """How many workers a node carries."""
+    return int(min(node.get(kind, 0.0) / amount + 1e-9 for kind, amount in worker.items()))
+
+
+def _shortfall(resources: ResourcesConfig, worker: Resources, most: int, capacity: Capacity) -> str:
+    """What one experiment needs, what fits, and the node that comes nearest."""
+    shapes = [*capacity.nodes, *(shape for shape, _ in capacity.to_come)]
+    largest: Resources = max(shapes, key=lambda shape: [shape.get(kind, 0.0) for kind in ("GPU", "CPU")], default={})
+    has = _text({kind: largest.get(kind, 0.0) for kind in worker})
+    count = f"{resources.min_workers} worker{'s' * (resources.min_workers > 1)}"
+    place = "the cluster" if not capacity.to_come else "the cluster, its autoscaler's limits included,"
+    return f"one experiment needs {count} with {_text(worker)}; {place} has room for {most}, its largest node has {has}"
+
+
+def _text(resources: Resources) -> str:
+    return ", ".join(f"{amount:g} {kind}" for kind, amount in resources.items())
 
 
 def trial_resources(resources: ResourcesConfig) -> Any:
     """One worker is the trial itself. With more, the trial only launches Train and must hold no CPU: deadlock."""
-    if resources.workers > 1:
+    if resources.is_distributed:
         return {"CPU": 0, "memory": 200 * 2**20}
     return {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from lion_ray.config import SchedulerConfig, Study
+from lion_ray.config import ResourcesConfig, SchedulerConfig, Study
 from lion_ray.decisions import Decisions, Stop
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import should_stop
@@ -77,6 +77,13 @@ def make_plan(experiments: Sequence[Experiment], store: Store, scheduler: Schedu
     return Plan(items=items)
 
 
+def worker_text(need: ResourcesConfig) -> str:
+    """`2 workers with 1 CPU`, for people."""
+    few, many = need.min_workers, need.max_workers
+    count = f"{many} worker{'s' * (many > 1)}" if few == many else f"{few} to {many} workers"
+    return f"{count} with {need.cpus} CPU" + f", {need.gpus:g} GPU" * bool(need.gpus)
+
+
 def stopped(stop: Stop) -> str:
     """For people: where it ended, and by whom."""
     return f"stopped by {stop.by} " + (f"after round {stop.round}" if stop.round >= 0 else "before round 0")
@@ -85,10 +92,7 @@ def stopped(stop: Stop) -> str:
 def describe(plan: Plan, study: Study) -> str:
     """The plan for people: what is there, what is to be done, what each experiment needs."""
     width = max(len(item.experiment.name) for item in plan.items)
-    need = study.resources
-    each = f"{need.workers} worker{'s' * (need.workers > 1)} with {need.cpus} CPU" + f", {need.gpus:g} GPU" * bool(
-        need.gpus
-    )
+    each = worker_text(study.resources)
     lines = [f"study {study.study}: {len(plan.items)} experiments, {plan.num_rounds} rounds at most"]
     for item in plan.items:
         state = f"needs {each}" if not item.is_finished else stopped(item.stop) if item.stop else "done"

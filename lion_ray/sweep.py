@@ -53,12 +53,14 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
         StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
             has started.
     """
-    concurrency = cluster.connect(study.resources, source=source)
+    fit = cluster.connect(study.resources, source=source)
+    if fit.awaited:
+        print(f"waiting: {fit.awaited}", flush=True)
     board = Board.remote()
     progress = Progress(
         experiments=plan.pending,
         done_rounds={item.experiment.name: len(item.rounds) for item in plan.items},
-        concurrency=concurrency,
+        concurrency=fit.concurrency,
     )
     failures: dict[str, str] = {}
     over = threading.Event()
@@ -70,10 +72,10 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
                 plan,
                 study.scheduler,
                 Decisions(shared, study.scheduler),
-                workers=study.resources.workers,
+                workers=study.resources.max_workers,
                 on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
             )
-            failures |= _tune(turns, plan.pending, study, shared, board, concurrency, source)
+            failures |= _tune(turns, plan.pending, study, shared, board, fit.concurrency, source)
     finally:
         over.set()
         watcher.join(timeout=10)
@@ -102,7 +104,7 @@ def run_trial(
     def on_diverged(error: TrainingDiverged) -> None:
         ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
 
-    if resources.workers > 1:
+    if resources.is_distributed:
         run_distributed(
             experiment,
             dataset,
@@ -159,7 +161,7 @@ def _tune(
                 scheduler=TurnScheduler(turns),
                 num_samples=-1,  # until nobody has a turn left
                 max_concurrent_trials=concurrency,
-                reuse_actors=study.resources.workers == 1,  # a trial that is stopped while Train runs cannot be reused
+                reuse_actors=not study.resources.is_distributed,  # one that is stopped while Train runs is spent
             ),
             run_config=tune.RunConfig(
                 name=study.study,

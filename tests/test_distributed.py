@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
 import torch
 
-from lion_ray import cluster, distributed, pipeline, trial
-from lion_ray.config import ResourcesConfig, StudyError
+from lion_ray import distributed, pipeline, trial
+from lion_ray.config import ResourcesConfig, WorkersRange
 from lion_ray.lottery import Mask
 from lion_ray.store import Store
 from lion_ray.team import Solo, Team
@@ -115,35 +114,8 @@ def test_backends_and_requests_follow_the_resources() -> None:
     scaling = distributed.scaling(on_gpus)
     assert (scaling.num_workers, scaling.use_gpu, scaling.resources_per_worker) == (2, True, {"CPU": 4, "GPU": 1})
     assert distributed.scaling(on_cpus).resources_per_worker == {"CPU": 4}
-
-
-def test_trials_that_only_launch_train_hold_no_cpu() -> None:
-    assert cluster.trial_resources(ResourcesConfig(workers=2))["CPU"] == 0
-    assert cluster.trial_resources(ResourcesConfig(cpus=3, gpus=0.25)) == {"CPU": 3, "GPU": 0.25}
-
-
-@pytest.mark.parametrize(
-    ("resources", "has", "expected"),
-    [
-        ({}, {"CPU": 2}, 2),
-        ({"cpus": 2}, {"CPU": 5}, 2),
-        ({"workers": 2}, {"CPU": 5}, 2),
-        ({"gpus": 0.25}, {"CPU": 64, "GPU": 2}, 8),
-        ({"workers": 4, "cpus": 2, "gpus": 1}, {"CPU": 64, "GPU": 8}, 2),
-    ],
-)
-def test_concurrency_is_what_the_cluster_carries(
-    resources: dict[str, Any], has: dict[str, float], expected: int
-) -> None:
-    assert cluster.concurrency(ResourcesConfig(**resources), has) == expected
-
-
-@pytest.mark.parametrize(
-    ("resources", "shortfall"), [({"cpus": 3}, "3 CPU"), ({"workers": 3}, "3 CPU"), ({"gpus": 1}, "1 GPU")]
-)
-def test_what_the_cluster_can_never_carry_is_refused(resources: dict[str, Any], shortfall: str) -> None:
-    with pytest.raises(StudyError, match=f"one experiment needs {shortfall}, the cluster has"):
-        cluster.concurrency(ResourcesConfig(**resources), {"CPU": 2})
+    elastic = ResourcesConfig(workers=WorkersRange(min=1, max=4))
+    assert distributed.scaling(elastic).num_workers == (1, 4)
 
 
 def test_a_mask_needs_no_device_of_its_own() -> None:

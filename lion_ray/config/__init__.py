@@ -6,6 +6,7 @@
 from lion_ray.config.base import Frozen
 from lion_ray.config.lottery import Control, OneShot, RewindEpoch, RobustConfig
 from lion_ray.config.reading import StudyError, load, nearest, validate
+from lion_ray.config.resources import ResourcesConfig, WorkersRange
 from lion_ray.config.scheduler import BudgetConfig, SchedulerConfig
 from lion_ray.config.sections import sections_of
 from lion_ray.config.study import (
@@ -13,7 +14,6 @@ from lion_ray.config.study import (
     DatasetConfig,
     LotteryConfig,
     MethodConfig,
-    ResourcesConfig,
     Study,
     TrainConfig,
 )
@@ -34,6 +34,7 @@ __all__ = [
     "Study",
     "StudyError",
     "TrainConfig",
+    "WorkersRange",
     "load",
     "nearest",
     "sections_of",

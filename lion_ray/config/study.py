@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from lion_ray.config.base import Frozen
 from lion_ray.config.lottery import Control, Prune, Rewind, RobustConfig, fixed_rounds, rounds_of
+from lion_ray.config.resources import ResourcesConfig
 from lion_ray.config.scheduler import SchedulerConfig
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -104,22 +105,6 @@ class LotteryConfig(Frozen):
             )
         if self.criterion == "random" and "random_ticket" in self.controls:
             raise ValueError("with criterion: random every ticket is a random ticket; leave that control out")
-        return self
-
-
-class ResourcesConfig(Frozen):
-    """Per worker. One worker runs inside its trial; two or more run under Ray Train with DDP."""
-
-    workers: int = Field(default=1, ge=1)
-    cpus: int = Field(default=1, ge=1)
-    gpus: float = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _whole_gpus(self) -> ResourcesConfig:
-        if self.gpus != int(self.gpus) and (self.workers > 1 or self.gpus > 1):
-            raise ValueError(
-                f"gpus: {self.gpus:g} is a share, which needs workers: 1 and gpus below 1 (NCCL ranks share no GPU)"
-            )
         return self
 
 

@@ -1,0 +1,62 @@
+"""The `resources` section: what each worker of an experiment gets, and how many workers there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from lion_ray.config.base import Frozen
+
+
+class WorkersRange(Frozen):
+    """`workers: {min: 1, max: 4}`: as many as the cluster has room for; a group goes on with fewer or more."""
+
+    min: int = Field(ge=1)
+    max: int = Field(ge=2)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> WorkersRange:
+        if self.min >= self.max:
+            raise ValueError(
+                f"min ({self.min}) must be below max ({self.max}); for a fixed number say workers: {self.max}"
+            )
+        return self
+
+
+Workers = Annotated[
+    Annotated[int, Field(ge=1), Tag("Plain")] | Annotated[WorkersRange, Tag("Section")],
+    Discriminator(lambda value: "Section" if isinstance(value, (Mapping, WorkersRange)) else "Plain"),
+]
+
+
+class ResourcesConfig(Frozen):
+    """Per worker. One worker runs inside its trial; two or more, or a range, run under Ray Train with DDP."""
+
+    workers: Workers = 1
+    cpus: int = Field(default=1, ge=1)
+    gpus: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> ResourcesConfig:
+        if self.gpus != int(self.gpus) and (self.is_distributed or self.gpus > 1):
+            raise ValueError(
+                f"gpus: {self.gpus:g} is a share, which needs workers: 1 and gpus below 1 (NCCL ranks share no GPU)"
+            )
+        return self
+
+    @property
+    def min_workers(self) -> int:
+        """The fewest that an experiment starts with."""
+        return self.workers.min if isinstance(self.workers, WorkersRange) else self.workers
+
+    @property
+    def max_workers(self) -> int:
+        """The most that an experiment uses."""
+        return self.workers.max if isinstance(self.workers, WorkersRange) else self.workers
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether Ray Train runs the workers."""
+        return self.max_workers > 1

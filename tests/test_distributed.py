@@ -20,8 +20,11 @@ from tests.test_pipeline import table
 CPU = torch.device("cpu")
 
 
-def first_gradients(study_file: Path, team: Team) -> dict[str, torch.Tensor]:
-    """Gradients of one step on the first global batch, V already away from zero."""
+Found = tuple[dict[str, torch.Tensor], float, float]
+
+
+def first_step_and_evaluation(study_file: Path, team: Team) -> Found:
+    """Gradients of one step on the first global batch, V already away from zero; test accuracy, samples counted."""
     from lion_ray import optimizer, training
     from lion_ray.lottery import Point
 
@@ -34,35 +37,41 @@ def first_gradients(study_file: Path, team: Team) -> dict[str, torch.Tensor]:
     subject.model.load_trained(weights)
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
     steps = optimizer.Steps(subject.model, still, Point(weights=weights), Mask.dense({}))
-    batch = torch.arange(17)  # odd: the two shares differ in size
+    batch = torch.arange(17)  # odd: the shares differ in size
     training._step(subject._step_module, steps, subject._train, batch, still, team)
-    return {
-        name: parameter.grad.clone()
-        for name, parameter in subject.model.trained().items()
-        if parameter.grad is not None
-    }
+    trained = subject.model.trained()
+    gradients = {name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None}
+    accuracy, health = training.evaluate(subject.model, subject._test, still, team)  # 25 images: odd as well
+    return gradients, accuracy, health["body.prompt.num_samples"]
 
 
 @ray.remote(num_cpus=0)
-def worker(study_file: Path, rendezvous: str, rank: int) -> dict[str, torch.Tensor]:
-    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+def worker(study_file: Path, rendezvous: str, rank: int, size: int) -> Found:
+    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size)
     try:
-        return first_gradients(study_file, distributed.ProcessGroup(CPU))
+        return first_step_and_evaluation(study_file, distributed.ProcessGroup(CPU))
     finally:
         torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("embedded_ray")
-def test_two_workers_gradients_equal_one_workers_on_the_same_global_batch(study_file: Path, tmp_path: Path) -> None:
-    rendezvous = f"file://{tmp_path / 'rendezvous'}"
-    both: list[dict[str, torch.Tensor]] = ray.get([worker.remote(study_file, rendezvous, rank) for rank in (0, 1)])
-    alone = first_gradients(study_file, Solo())
-    assert alone.keys() == both[0].keys() == both[1].keys()
-    for name, gradient in alone.items():
-        assert torch.equal(both[0][name], both[1][name]), name
-        scale = float(gradient.abs().max())
-        assert scale > 0, name
-        assert float((both[0][name] - gradient).abs().max()) <= 1e-5 * scale, name
+def test_workers_gradients_equal_one_workers_on_the_same_global_batch_and_each_image_is_counted_once(
+    study_file: Path, tmp_path: Path
+) -> None:
+    study_file.write_text(study_file.read_text().replace("num_test: 24", "num_test: 25"))
+    alone, accuracy, samples = first_step_and_evaluation(study_file, Solo())
+    assert samples == 25
+    for size in (2, 4):
+        rendezvous = f"file://{tmp_path / str(size)}"
+        team: list[Found] = ray.get([worker.remote(study_file, rendezvous, rank, size) for rank in range(size)])
+        for gradients, team_accuracy, team_samples in team:
+            assert (team_accuracy, team_samples) == (accuracy, samples)
+            assert alone.keys() == gradients.keys()
+            for name, gradient in alone.items():
+                assert torch.equal(gradients[name], team[0][0][name]), name
+                scale = float(gradient.abs().max())
+                assert scale > 0, name
+                assert float((gradients[name] - gradient).abs().max()) <= 1e-5 * scale, name
 
 
 def samples(row: dict[str, object]) -> list[float]:

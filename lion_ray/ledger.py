@@ -23,9 +23,10 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from lion_ray import backbones, ticket
+from lion_ray import backbones, notes, ticket
 from lion_ray.experiments import Experiment, method_label
-from lion_ray.lottery import WINNING, Point, Round
+from lion_ray.lottery import WINNING, Mask, Point, Round
+from lion_ray.notes import StoreNotes
 from lion_ray.results import round_key
 from lion_ray.store import Store
 from lion_ray.team import Team, Value
@@ -49,6 +50,10 @@ class StoreLedger:
     def commit(self, finished: Round) -> None:
         """Write ticket, result and clock, then `DONE`."""
         self._team.lead(lambda: self._commit(finished))
+
+    def notes(self, number: int, ticket: str, mask: Mask) -> StoreNotes:
+        """The notes of a round that is being trained."""
+        return StoreNotes(self._store, self._key(number, ticket), mask, self._team)
 
     def once(self, make: Callable[[], Value]) -> Value:
         """`make()` of worker 0, on every worker."""
@@ -97,7 +102,9 @@ class StoreLedger:
             files["point.safetensors"] = _packed_point(finished.point)
         if finished.scores:
             files["scores.safetensors"] = save_safetensors(dict(finished.scores))
-        self._store.commit(self._key(finished.number, finished.ticket), files)
+        key = self._key(finished.number, finished.ticket)
+        self._store.commit(key, files)
+        self._store.remove(f"{key}/{notes.FILE}")
 
     def _key(self, number: int, name: str) -> str:
         return round_key(self._experiment.name, number, name)
@@ -158,5 +165,5 @@ def _unpacked_point(payload: bytes) -> Point:
     for key, tensor in load_safetensors(payload).items():
         kind, _, name = key.partition("/")
         parts[kind][name] = tensor
-    metadata = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])["__metadata__"]
-    return Point(weights=parts["weights"], optimizer=parts["optimizer"], epoch=int(metadata["epoch"]))
+    epoch = int(ticket.metadata_of(payload)["epoch"])
+    return Point(weights=parts["weights"], optimizer=parts["optimizer"], epoch=epoch)

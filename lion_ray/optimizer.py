@@ -59,8 +59,12 @@ def restore(optimizer: torch.optim.Optimizer, model: AdaptedModel, state: Mappin
 class Steps:
     """Every step of one round: the schedule's rate, the optimizer or its robust form, the bound, the mask."""
 
-    def __init__(self, model: AdaptedModel, config: TrainConfig, point: Point, mask: Mask) -> None:
-        self._model, self._config, self._first, self._mask = model, config, point.epoch, mask
+    def __init__(
+        self, model: AdaptedModel, config: TrainConfig, point: Point, mask: Mask, *, first: int | None = None
+    ) -> None:
+        """`first` is the round's first epoch, where `point` lies behind it: an interrupted round goes on there."""
+        self._model, self._config, self._mask = model, config, mask
+        self._first = point.epoch if first is None else first
         self._weights = model.trained()
         self._prunable = {name: self._weights[name] for name in mask.alive}
         self._optimizer = make_optimizer(model, config)

@@ -26,6 +26,7 @@ from lion_ray.experiments import Experiment
 from lion_ray.groups import Groups
 from lion_ray.lottery import Round
 from lion_ray.memory import visible_to_workers
+from lion_ray.notes import remove_leftovers
 from lion_ray.planning import Plan
 from lion_ray.progress import Laps, Progress, epoch_event, stop_event
 from lion_ray.schedule import Turns
@@ -80,6 +81,7 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
         over.set()
         watcher.join(timeout=10)
         store.remove(SCRATCH)
+        remove_leftovers(store)
     return failures
 
 

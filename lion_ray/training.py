@@ -19,7 +19,7 @@ from lion_ray import solves
 from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
 from lion_ray.data import Split
-from lion_ray.lottery import Mask, Point
+from lion_ray.lottery import Mask, Notes, Partial, Point
 from lion_ray.methods import AdaptedModel
 from lion_ray.optimizer import Steps
 from lion_ray.team import Team
@@ -44,7 +44,7 @@ class Keep:
 class Fitted:
     """What a round's training left, beside the weights in the model: one record per epoch and what was to be kept."""
 
-    history: Sequence[dict[str, Any]]
+    history: Sequence[Mapping[str, Any]]
     point: Point | None
     scores: Mapping[str, Tensor]
 
@@ -87,28 +87,32 @@ def fit(
     point: Point,
     mask: Mask,
     keep: Keep,
+    notes: Notes,
     seed_for: Callable[[str], int],
     team: Team,
     on_epoch: OnEpoch,
 ) -> Fitted:
-    """Train `model` in place from `point` under `mask` on `(train, val)` examples.
+    """Train `model` in place under `mask` on `(train, val)` examples, from `point` or from where `notes` left off.
 
     Args:
         step_module: `model.trained_part` as the team wraps it.
         point: weights, optimizer and epoch to go on from; one beyond the schedule's end trains a whole schedule more.
         keep: what later rounds need of this one.
+        notes: read at the start, written after every epoch but the last.
         seed_for: gives the seed of a purpose; the order of epoch `e` is `order/e`, the same in every round.
-        on_epoch: called with each record as soon as it exists.
+        on_epoch: called with each record as soon as it exists, not with those of the notes.
 
     Raises:
         TrainingDiverged: the loss is not finite, on every worker at once.
     """
     train, val = examples
-    steps = Steps(model, config, point, mask.on(train.labels.device))
-    steps_per_epoch, history, kept = math.ceil(len(train.labels) / config.batch_size), [], None
     last = (point.epoch // config.epochs + 1) * config.epochs
+    partial = notes.load() or Partial(point=point)
+    model.load_trained(partial.point.weights)
+    steps = Steps(model, config, partial.point, mask.on(train.labels.device), first=point.epoch)
+    steps_per_epoch, history, kept = math.ceil(len(train.labels) / config.batch_size), [*partial.history], partial.kept
     model.health()  # a new period
-    for epoch in range(point.epoch, last):
+    for epoch in range(partial.point.epoch, last):
         totals = torch.zeros(2, dtype=torch.float64, device=train.labels.device)
         order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed_for(f"order/{epoch}")))
         steps.begin_epoch(epoch, measure=keep.scores and epoch + 1 == last)
@@ -122,6 +126,8 @@ def fit(
         on_epoch(record)
         if epoch + 1 == keep.point_after:
             kept = steps.point(epoch + 1)
+        if epoch + 1 < last:
+            notes.save(Partial(point=steps.point(epoch + 1), history=history, kept=kept))
     return Fitted(history=history, point=kept, scores=steps.scores())
 
 

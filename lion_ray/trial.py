@@ -21,10 +21,11 @@ from lion_ray.data import Dataset, Split
 from lion_ray.experiments import Experiment
 from lion_ray.features import FEATURES
 from lion_ray.ledger import StoreLedger
-from lion_ray.lottery import WINNING, Mask, Point, Round, run_rounds
+from lion_ray.lottery import WINNING, Mask, NoNotes, Notes, Point, Round, run_rounds
 from lion_ray.store import Store
 from lion_ray.team import Team
 
+_NO_NOTES = NoNotes()
 OnEpoch = Callable[[Experiment, int, float, dict[str, Any]], None]
 
 
@@ -103,9 +104,8 @@ class RoundTrainer:
         """The method's prunable weights."""
         return self.model.prunable()
 
-    def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING) -> Round:
+    def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING, notes: Notes = _NO_NOTES) -> Round:
         """Train, then read the test split once. The round's metrics hold no clock time."""
-        self.model.load_trained(point.weights)
         fitted = training.fit(
             self.model,
             self._step_module,
@@ -114,6 +114,7 @@ class RoundTrainer:
             point=point,
             mask=mask,
             keep=self._keep(number, point, ticket),
+            notes=notes,
             seed_for=self._experiment.seed_for,
             team=self._team,
             on_epoch=lambda record: self._epoch_done(number, ticket, mask, record),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lion_ray.config import LotteryConfig
-from lion_ray.lottery import WINNING, Mask, Point, Round, prune, run_rounds, should_stop
+from lion_ray.lottery import WINNING, Mask, NoNotes, Notes, Point, Round, prune, run_rounds, should_stop
 
 Value = TypeVar("Value")
 
@@ -114,6 +114,9 @@ class MemoryLedger:
         else:
             self.controls[finished.number, finished.ticket] = finished
 
+    def notes(self, number: int, ticket: str, mask: Mask) -> NoNotes:
+        return NoNotes()
+
     def once(self, make: Callable[[], Value]) -> Value:
         return make()
 
@@ -136,7 +139,7 @@ class NoisyTrainer:
     def prunable(self) -> tuple[str, ...]:
         return "w0", "w1"
 
-    def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING) -> Round:
+    def train(self, number: int, point: Point, mask: Mask, ticket: str, notes: Notes) -> Round:
         trained = mask.applied({name: weight * (2 + number) + 0.1 for name, weight in point.weights.items()})
         if ticket != WINNING:
             self.branches[number, ticket] = point, mask

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lion_ray.config import LotteryConfig, RewindEpoch
-from lion_ray.lottery import Mask, Point, Round, Weights, run_rounds
+from lion_ray.lottery import Mask, Notes, Point, Round, Weights, run_rounds
 from lion_ray.store import Store
 from tests.helpers import artifacts, experiment, run
 from tests.test_controls import kept
@@ -56,8 +56,8 @@ def test_without_rewinding_two_rounds_are_one_long_training(study_file: Path) ->
 class PointingTrainer(NoisyTrainer):
     """Notes whole points, and leaves one in every round that asks for none."""
 
-    def train(self, number: int, point: Point, mask: Mask, ticket: str = "winning") -> Round:
-        finished = super().train(number, point, mask, ticket)
+    def train(self, number: int, point: Point, mask: Mask, ticket: str, notes: Notes) -> Round:
+        finished = super().train(number, point, mask, ticket, notes)
         self.points = {**getattr(self, "points", {}), (number, ticket): point}
         halfway = {name: weight + 0.5 for name, weight in point.weights.items()}
         moments = {f"{name}/exp_avg": torch.ones_like(weight) for name, weight in halfway.items()}

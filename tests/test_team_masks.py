@@ -11,7 +11,7 @@ import torch
 
 from lion_ray.config import LotteryConfig
 from lion_ray.distributed import ProcessGroup
-from lion_ray.lottery import Mask, Point, Round, run_rounds
+from lion_ray.lottery import Mask, Notes, Point, Round, run_rounds
 from tests.test_lottery import MemoryLedger, NoisyTrainer, Value
 
 CONFIGS = [
@@ -39,10 +39,10 @@ class AnotherTrainer(NoisyTrainer):
         super().__init__()
         self.rank = rank
 
-    def train(self, number: int, point: Point, mask: Mask, ticket: str = "winning") -> Round:
+    def train(self, number: int, point: Point, mask: Mask, ticket: str, notes: Notes) -> Round:
         if self.rank:
             point = Point(weights={name: weight.flip(0) for name, weight in point.weights.items()})
-        return super().train(number, point, mask, ticket)
+        return super().train(number, point, mask, ticket, notes)
 
 
 @ray.remote(num_cpus=0)

@@ -5,13 +5,16 @@ from lion_ray.lottery.criteria import Sensitivity, scores
 from lion_ray.lottery.mask import Mask, Weights
 from lion_ray.lottery.pruning import prune
 from lion_ray.lottery.robust import RobustSteps
-from lion_ray.lottery.round import WINNING, Point, Round
+from lion_ray.lottery.round import WINNING, NoNotes, Notes, Partial, Point, Round
 from lion_ray.lottery.rounds import Ledger, Trainer, num_rounds, run_rounds, should_stop
 
 __all__ = [
     "WINNING",
     "Ledger",
     "Mask",
+    "NoNotes",
+    "Notes",
+    "Partial",
     "Point",
     "RobustSteps",
     "Round",

@@ -1,10 +1,10 @@
-"""What a round starts from and what it leaves: two values that everything else in the lottery passes around."""
+"""What a round starts from, where it stands and what it leaves: values that all else in the lottery passes around."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -32,6 +32,36 @@ class Point:
             if alive is not None and tensor.shape == alive.shape:
                 tensor.masked_fill_(~alive, 0.0)
         return dataclasses.replace(self, weights=mask.applied(self.weights), optimizer=optimizer)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Partial:
+    """A round that is not finished: the point after its last epoch, the records so far, the point kept for `rewind`."""
+
+    point: Point
+    history: Sequence[Mapping[str, Any]] = ()
+    kept: Point | None = None
+
+
+class Notes(Protocol):
+    """Where an unfinished round is kept, so that an interruption costs one epoch."""
+
+    def load(self) -> Partial | None:
+        """What was saved last, if the round is still the same."""
+
+    def save(self, partial: Partial) -> None:
+        """Keep `partial`, at once or, if the last one is fresh, not at all."""
+
+
+class NoNotes:
+    """An interruption costs the round."""
+
+    def load(self) -> Partial | None:
+        """Nothing."""
+        return None
+
+    def save(self, partial: Partial) -> None:
+        """Nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from lion_ray.lottery import criteria
 from lion_ray.lottery.controls import random_mask
 from lion_ray.lottery.mask import Mask
 from lion_ray.lottery.pruning import prune
-from lion_ray.lottery.round import WINNING, Point, Round
+from lion_ray.lottery.round import WINNING, Notes, Point, Round
 
 Value = TypeVar("Value")
 
@@ -34,8 +34,8 @@ class Trainer(Protocol):
     def prunable(self) -> Sequence[str]:
         """The names of the weights that a mask may cover."""
 
-    def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING) -> Round:
-        """Train from `point` under `mask` to the end of the schedule."""
+    def train(self, number: int, point: Point, mask: Mask, ticket: str, notes: Notes) -> Round:
+        """Train from `point` under `mask`, or from where `notes` left off, to the end of the schedule."""
 
 
 class Ledger(Protocol):
@@ -49,6 +49,9 @@ class Ledger(Protocol):
 
     def commit(self, finished: Round) -> None:
         """Keep a round for good."""
+
+    def notes(self, number: int, ticket: str, mask: Mask) -> Notes:
+        """Where the unfinished round is kept."""
 
     def once(self, make: Callable[[], Value]) -> Value:
         """`make()`, computed by one worker for all."""
@@ -114,7 +117,7 @@ def _kept_or_trained(number: int, point: Point, mask: Mask, ticket: str, trainer
     kept = ledger.load(number, ticket)
     if kept is not None and kept.mask.equals(mask):
         return kept
-    finished = trainer.train(number, point.under(mask), mask, ticket)
+    finished = trainer.train(number, point.under(mask), mask, ticket, ledger.notes(number, ticket, mask))
     ledger.commit(finished)
     return finished
 

@@ -115,8 +115,7 @@ def read_header(payload: bytes) -> Header:
         TicketError: not a ticket, or of another format.
     """
     try:
-        length = int.from_bytes(payload[:8], "little")
-        fields = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["lion_ray"])
+        fields = json.loads(metadata_of(payload)["lion_ray"])
         found = fields.get("format")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TicketError("this file is not a lion_ray ticket") from error
@@ -127,6 +126,13 @@ def read_header(payload: bytes) -> Header:
     except ValidationError as error:
         first = error.errors()[0]
         raise TicketError(f"the ticket's header is wrong: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def metadata_of(payload: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file, from the whole of it or its beginning; ValueError or KeyError if none."""
+    length = int.from_bytes(payload[:8], "little")
+    metadata: dict[str, str] = json.loads(payload[8 : 8 + length])["__metadata__"]
+    return metadata
 
 
 def digest_of(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

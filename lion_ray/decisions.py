@@ -19,6 +19,8 @@ from typing import Any
 from lion_ray.config import DatasetConfig, SchedulerConfig
 from lion_ray.store import DamagedArtifactWarning, Store
 
+LOTTERY = "lottery"  # the scheduler whose decisions follow from the stored rounds and the study file alone
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:

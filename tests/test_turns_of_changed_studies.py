@@ -52,6 +52,18 @@ def test_a_budget_stays_spent_where_the_tolerance_is_raised(tmp_path: Path) -> N
     assert done.plan().pending == []
 
 
+def test_rounds_that_were_committed_beyond_a_stop_count_once_it_is_lifted(tmp_path: Path) -> None:
+    """Two workers may finish a round before their stop reaches them."""
+    scheduler = SchedulerConfig(budget=BudgetConfig(rounds=1))
+    done = Sweep([experiment("a")], scheduler, lambda _, number: CURVE[number], tmp_path).run()
+    done.rounds["a"].append(CURVE[1])
+    (item,) = done.plan().items
+    assert (len(item.rounds), item.stop, item.is_finished) == (1, Stop(round=0, by="budget"), True)
+    done.scheduler = SchedulerConfig()
+    done.run()
+    assert [number for _, number in done.trained] == [0, 2, 3, 4]
+
+
 def test_a_damaged_clock_is_said_and_starts_anew(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     decisions = Decisions(store, SchedulerConfig())

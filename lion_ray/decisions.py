@@ -19,6 +19,8 @@ from typing import Any
 from lion_ray.config import DatasetConfig, SchedulerConfig
 from lion_ray.store import DamagedArtifactWarning, Store
 
+LOTTERY = "lottery"  # the scheduler whose decisions follow from the stored rounds and the study file alone
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -61,8 +63,7 @@ class Decisions:
                 raise ValueError("it does not match its digest")
             return tuple(_decision(fields) for fields in record["decisions"])
         except (ValueError, KeyError, TypeError) as damage:
-            path = f"{self._store.url}/{self._path(dataset)}"
-            warnings.warn(f"{path} counts as absent: {damage}", DamagedArtifactWarning, stacklevel=2)
+            _warn(f"{self._store.url}/{self._path(dataset)}", damage)
             return ()
 
     def write(self, dataset: DatasetConfig, decisions: Sequence[Decision]) -> None:
@@ -83,8 +84,13 @@ class Decisions:
     @property
     def seconds(self) -> float:
         """Wall time that sweeps have taken so far, as far as they wrote it down."""
-        payload = self._store.read(f"{self._folder}/clock.json")
-        return float(json.loads(payload)["seconds"]) if payload else 0.0
+        path = f"{self._folder}/clock.json"
+        payload = self._store.read(path)
+        try:
+            return float(json.loads(payload)["seconds"]) if payload is not None else 0.0
+        except (ValueError, KeyError, TypeError) as damage:
+            _warn(f"{self._store.url}/{path}", damage)
+            return 0.0
 
     def write_seconds(self, seconds: float) -> None:
         """Replace `seconds`."""
@@ -92,6 +98,10 @@ class Decisions:
 
     def _path(self, dataset: DatasetConfig) -> str:
         return f"{self._folder}/{dataset.name}-{_hash(dataset.model_dump(mode='json', exclude={'url'}))}.json"
+
+
+def _warn(path: str, damage: Exception) -> None:
+    warnings.warn(f"{path} counts as absent: {damage}", DamagedArtifactWarning, stacklevel=3)
 
 
 def _decision(fields: dict[str, Any]) -> Decision:

@@ -109,6 +109,9 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise StudyError(source, "datasets, methods, seeds", f"the same experiment stands there twice: {twice}")
+    most_rounds, num_competitors = max(each.num_rounds for each in experiments), len(names) // len(study.datasets)
+    if idle := study.scheduler.reason_it_never_stops(most_rounds, num_competitors):
+        raise StudyError(source, "scheduler", f"{idle}; use scheduler: none")
     return experiments
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from lion_ray.config import ResourcesConfig, SchedulerConfig, Study
-from lion_ray.decisions import Decisions, Stop
+from lion_ray.decisions import LOTTERY, Decisions, Stop
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import should_stop
 from lion_ray.results import Row, read_controls, read_rounds, val_accuracies
@@ -27,10 +27,7 @@ class Item:
     @property
     def is_finished(self) -> bool:
         """Whether no round is left: all are done, or it was stopped; and no control of theirs."""
-        config = self.experiment.lottery
-        accuracies = val_accuracies(self.rounds)
-        stopped = any(should_stop(accuracies[: end + 1], config) for end in range(len(accuracies)))
-        is_over = stopped or self.stop is not None or len(self.rounds) == self.experiment.num_rounds
+        is_over = self.stop is not None or len(self.rounds) == self.experiment.num_rounds
         return is_over and not self.lacks_controls
 
     @property
@@ -67,11 +64,7 @@ def make_plan(experiments: Sequence[Experiment], store: Store, scheduler: Schedu
     stops = Decisions(store, scheduler).stops(each.dataset for each in experiments)
     items = []
     for each in experiments:
-        stop = stops.get(each.name)
-        limit = each.num_rounds if stop is None else min(each.num_rounds, stop.round + 1)
-        rounds = read_rounds(store, each.name, committed, limit)
-        if stop is not None and (len(rounds) < limit or limit == each.num_rounds):
-            stop = None  # a stopped round is lost and has to come back, or there is nothing beyond the stop
+        rounds, stop = ended(each, read_rounds(store, each.name, committed, each.num_rounds), stops.get(each.name))
         controls = read_controls(store, each.name, committed, rounds, each.controls)
         items.append(Item(experiment=each, rounds=rounds, controls=controls, stop=stop))
     return Plan(items=items)
@@ -82,6 +75,25 @@ def worker_text(need: ResourcesConfig) -> str:
     few, many = need.min_workers, need.max_workers
     count = f"{many} worker{'s' * (many > 1)}" if few == many else f"{few} to {many} workers"
     return f"{count} with {need.cpus} CPU" + f", {need.gpus:g} GPU" * bool(need.gpus)
+
+
+def ended(experiment: Experiment, rounds: Sequence[Row], decided: Stop | None) -> tuple[Sequence[Row], Stop | None]:
+    """The rounds that count and what ended them: `decided`, or earlier the lottery's rule.
+
+    That rule follows from the rounds and from today's `tolerance`, so what it once said is not asked for: a study whose
+    tolerance is raised goes on.
+    """
+    stop = None if decided is None or decided.by == LOTTERY else decided
+    accuracies = val_accuracies(rounds)
+    for last in range(len(rounds) if stop is None else min(len(rounds), stop.round + 1)):
+        if should_stop(accuracies[: last + 1], experiment.lottery):
+            stop = Stop(round=last, by=LOTTERY)
+            break
+    limit = experiment.num_rounds if stop is None else min(experiment.num_rounds, stop.round + 1)
+    rounds = rounds[:limit]
+    if len(rounds) < limit or limit == experiment.num_rounds:
+        stop = None  # a stopped round is lost and has to come back, or there is nothing beyond the stop
+    return rounds, stop
 
 
 def stopped(stop: Stop) -> str:

@@ -11,7 +11,7 @@ import dataclasses
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TextIO
 
 from lion_ray.decisions import Stop
@@ -65,7 +65,7 @@ class Progress:
     """Counts epochs over all experiments and prints; `now` and `stream` are arguments so that tests can hold them."""
 
     experiments: Sequence[Experiment]
-    done_rounds: Mapping[str, int]
+    done: Mapping[str, Collection[tuple[int, str]]]  # by name, the (round, ticket) that are in the store
     concurrency: int = 1
     stream: TextIO = dataclasses.field(default_factory=lambda: sys.stdout)
     now: Callable[[], float] = time.monotonic
@@ -73,10 +73,10 @@ class Progress:
     def __post_init__(self) -> None:
         self._by_name = {experiment.name: experiment for experiment in self.experiments}
         self._started = self.now()
-        self._rounds = dict(self.done_rounds)
+        self._trained = {each.name: set(self.done.get(each.name, ())) for each in self.experiments}
+        self._stopped: set[str] = set()
         self._seconds: dict[str, list[float]] = defaultdict(list)  # per epoch, by method
-        done = ((each, num_trained(each, self.done_rounds[each.name])) for each in self.experiments)
-        self._left = {each.name: (num_trained(each, each.num_rounds) - n) * each.train.epochs for each, n in done}
+        self._left = {each.name: self._epochs_beside(each) for each in self.experiments}
         self._in_place = self.stream.isatty()
 
     def show(self, event: Event) -> None:
@@ -84,11 +84,11 @@ class Progress:
         experiment = self._by_name[event["experiment"]]
         self._seconds[experiment.method.name].append(event["seconds"])
         is_last = event["epoch"] + 1 == experiment.train.epochs
-        before = num_trained(experiment, event["round"]) + (WINNING, *experiment.controls).index(event["ticket"])
-        to_train = num_trained(experiment, experiment.num_rounds) - before
-        self._left[experiment.name] = to_train * experiment.train.epochs - event["epoch"] - 1
-        if is_last and event["ticket"] == WINNING:
-            self._rounds[experiment.name] = event["round"] + 1
+        training = (event["round"], event["ticket"])
+        if experiment.name not in self._stopped:  # a team may train on for a moment after it was stopped
+            self._left[experiment.name] = self._epochs_beside(experiment, training) - event["epoch"] - 1
+        if is_last:
+            self._trained[experiment.name].add(training)
         self._print(self._line(experiment, event), stays=is_last or not self._in_place)
         if event["share_unconverged"]:
             share = f"{event['share_unconverged']:.1%}"
@@ -100,6 +100,7 @@ class Progress:
         if experiment is None:  # nothing of it was left to be trained
             return
         self._left[experiment.name] = 0
+        self._stopped.add(experiment.name)
         self._print(f"{experiment.label}: {event['how']}", stays=True)
 
     def finish(self) -> None:
@@ -122,10 +123,18 @@ class Progress:
                 total, running = total + epochs * sum(measured) / len(measured), running + 1
         return total / max(1, min(self.concurrency, running))
 
+    def _epochs_beside(self, experiment: Experiment, *training: tuple[int, str]) -> int:
+        """The epochs of all trainings that are not done, `training` counted as if it began now."""
+        num_done = len(self._trained[experiment.name].difference(training))
+        return (num_trained(experiment, experiment.num_rounds) - num_done) * experiment.train.epochs
+
+    def _num_rounds(self, name: str) -> int:
+        return sum(ticket == WINNING for _, ticket in self._trained[name])
+
     def _line(self, experiment: Experiment, event: Event) -> str:
         left = self.seconds_left()
         done = sum(1 for epochs in self._left.values() if epochs == 0)
-        least = min((self._rounds[name] for name, epochs in self._left.items() if epochs), default=None)
+        least = min((self._num_rounds(name) for name, epochs in self._left.items() if epochs), default=None)
         parts = [
             clock(self.now() - self._started),
             f"{done}/{len(self.experiments)} done",

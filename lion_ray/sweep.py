@@ -60,7 +60,9 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
     board = Board.remote()
     progress = Progress(
         experiments=plan.pending,
-        done_rounds={item.experiment.name: len(item.rounds) for item in plan.items},
+        done={
+            i.experiment.name: [(row["round"], row["ticket"]) for row in (*i.rounds, *i.controls)] for i in plan.items
+        },
         concurrency=fit.concurrency,
     )
     failures: dict[str, str] = {}

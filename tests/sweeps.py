@@ -11,7 +11,7 @@ from typing import Any
 from lion_ray.config import BackboneConfig, DatasetConfig, LotteryConfig, MethodConfig, SchedulerConfig, TrainConfig
 from lion_ray.decisions import Decisions, Stop
 from lion_ray.experiments import Experiment
-from lion_ray.planning import Item, Plan
+from lion_ray.planning import Item, Plan, ended
 from lion_ray.schedule import Turns
 from lion_ray.store import Store
 
@@ -53,10 +53,10 @@ class Sweep:
         stops = self.decisions().stops(each.dataset for each in self.experiments)
         items = []
         for each in self.experiments:
-            stop = stops.get(each.name)
-            values = self.rounds.get(each.name, [])[: None if stop is None else stop.round + 1]
+            values = self.rounds.get(each.name, [])[: each.num_rounds]
             rows = [{"round": k, "metrics": {"val_accuracy": value}} for k, value in enumerate(values)]
-            items.append(Item(experiment=each, rounds=rows, stop=stop))
+            rounds, stop = ended(each, rows, stops.get(each.name))
+            items.append(Item(experiment=each, rounds=rounds, stop=stop))
         return Plan(items=items)
 
     def decisions(self) -> Decisions:

@@ -60,6 +60,14 @@ def test_sections_are_immutable(tmp_path: Path) -> None:
         ("lottery: {controls: [reinit], rewind: none}", "lottery: controls train once from round 0's start"),
         ("lottery: {controls: [reinit], rewind: learning_rate}", "lottery: controls train once"),
         ("lottery: {controls: [random_ticket], criterion: random}", "every ticket is a random ticket"),
+        (
+            "lottery: {patience: 2}",
+            "lottery: patience counts the rounds that fall below tolerance, and tolerance is not",
+        ),
+        (
+            "lottery: {tolerance: 0.1, patience: 5}",
+            "tolerance never stops: patience is 5, and only 4 rounds are pruned",
+        ),
         ("train: {robust: {tau: 0, shrinkage: 1}}", "train.robust.tau: 0 is not allowed"),
         ("train: {robust: {tau: 0.5}}", "train.robust.shrinkage: is required"),
         ("train: {robust: {tau: 0.5, shrinkage: 1, warmup_epochs: 0}}", "train.robust.warmup_epochs: 0 is not allowed"),

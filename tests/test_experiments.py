@@ -34,10 +34,28 @@ PINNED = [
 
 def test_where_and_how_fast_do_not_enter(study_file: Path, tmp_path: Path) -> None:
     same = ["storage=memory://x", "resources.cpus=2", "resources.workers=2", "study=other", "lottery.rounds=9"]
-    same += ["lottery.tolerance=0.1", "lottery.patience=3", "lottery.controls=[random_ticket, reinit]"]
+    same += [
+        "lottery.tolerance=0.1",
+        "lottery={rounds: 9, prune: 0.5, tolerance: 0.1, patience: 3}",
+        "lottery.controls=[random_ticket, reinit]",
+    ]
     same += ["methods=[{name: linear, label: probe}, {name: lion, label: ours}]"]
     for override in same:
         assert names(study_file, override) == PINNED, override
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "says"),
+    [
+        ("{name: asha, grace_rounds: 3}", "asha spares an experiment's first 3 rounds, and there are 3"),
+        ("{name: median, min_samples: 2}", "median needs 3 experiments of one dataset to compare, and there are 2"),
+        ("median", "median needs 4 experiments"),
+    ],
+)
+def test_a_scheduler_that_could_stop_nobody_is_refused(study_file: Path, scheduler: str, says: str) -> None:
+    with pytest.raises(StudyError, match=says):
+        names(study_file, f"scheduler={scheduler}")
+    assert names(study_file, f"scheduler={scheduler}", "lottery.rounds=4", "seeds=[0, 1]")[::4] == [PINNED[0]]
 
 
 def test_a_default_that_is_spelled_out_keeps_the_name(study_file: Path) -> None:

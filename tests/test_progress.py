@@ -6,8 +6,9 @@ import io
 from pathlib import Path
 
 from lion_ray import config
-from lion_ray.experiments import expand
-from lion_ray.progress import Progress, clock, epoch_event
+from lion_ray.decisions import Stop
+from lion_ray.experiments import Experiment, expand
+from lion_ray.progress import Event, Progress, clock, epoch_event, stop_event
 
 LABEL = "mnist(num_train=48, num_val=24, num_test=24)/lion seed 0"
 
@@ -17,10 +18,16 @@ class Terminal(io.StringIO):
         return True
 
 
+def an_epoch(experiment: Experiment, number: int, ticket: str = "winning", epoch: int = 0) -> Event:
+    """Ten seconds of a healthy training."""
+    record = {"epoch": epoch, "ticket": ticket, "loss": 1.0, "val_accuracy": 0.5, "health": {}, "evaluation_health": {}}
+    return epoch_event(experiment, number, 0.5, record, seconds=10.0)
+
+
 def shown(study_file: Path, stream: io.StringIO, *, share_unconverged: float = 0.0) -> str:
     """Two rounds of two epochs, ten seconds apart, of an experiment with three rounds."""
     experiment = expand(config.load(study_file, ["methods=[lion]"]))[0]
-    progress = Progress(experiments=[experiment], done_rounds={experiment.name: 0}, stream=stream, now=lambda: 0.0)
+    progress = Progress(experiments=[experiment], done={}, stream=stream, now=lambda: 0.0)
     for number in (0, 1):
         for epoch in (0, 1):
             record = {
@@ -58,3 +65,25 @@ def test_solves_that_do_not_converge_are_said_loudly(study_file: Path) -> None:
 
 def test_times_are_readable() -> None:
     assert [clock(value) for value in (0, 59.6, 61, 3600)] == ["00:00", "01:00", "01:01", "1:00:00"]
+
+
+def test_who_is_stopped_while_it_trains_stays_done(study_file: Path) -> None:
+    one, other = expand(config.load(study_file, ["methods=[lion]", "seeds=[0, 1]"]))
+    progress = Progress(experiments=[one, other], done={}, stream=io.StringIO(), now=lambda: 0.0)
+    progress.show(an_epoch(one, 0))
+    progress.show_stop(stop_event(one, Stop(round=0, by="hyperband")))
+    progress.show(an_epoch(one, 1))  # two workers train on until they are gone
+    assert "1/2 done" in progress.stream.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+    assert progress.seconds_left() == 6 * 10.0
+
+
+def test_controls_that_are_asked_for_later_are_all_that_is_left(study_file: Path) -> None:
+    (chosen,) = expand(config.load(study_file, ["methods=[lion]", "lottery.controls=[random_ticket, reinit]"]))
+    done = {chosen.name: {(number, "winning") for number in range(3)} | {(1, "random_ticket")}}
+    progress = Progress(experiments=[chosen], done=done, stream=io.StringIO(), now=lambda: 0.0)
+    left = []
+    for number, ticket in ((1, "reinit"), (2, "random_ticket"), (2, "reinit")):
+        for epoch in (0, 1):
+            progress.show(an_epoch(chosen, number, ticket, epoch))
+            left.append(progress.seconds_left())
+    assert left == [50.0, 40.0, 30.0, 20.0, 10.0, 0.0]

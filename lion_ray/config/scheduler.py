@@ -45,6 +45,15 @@ class SchedulerConfig(Frozen):
                 raise ValueError(f"{key} is read by {' and '.join(names)} only, but the scheduler is {self.name}")
         return self
 
+    def reason_it_never_stops(self, most_rounds: int, num_competitors: int) -> str | None:
+        """Why it could stop nobody, where the experiments of one dataset have at most `most_rounds` rounds."""
+        least = 1 + (self.min_samples if self.name == "median" else 1)
+        if self.compares and self.grace_rounds >= most_rounds:
+            return f"{self.name} spares an experiment's first {self.grace_rounds} rounds, and there are {most_rounds}"
+        if self.compares and num_competitors < least:
+            return f"{self.name} needs {least} experiments of one dataset to compare, and there are {num_competitors}"
+        return None
+
     @property
     def compares(self) -> bool:
         """Whether decisions depend on other experiments, so that their order has to be remembered."""

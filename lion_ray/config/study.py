@@ -94,6 +94,11 @@ class LotteryConfig(Frozen):
         fixed = fixed_rounds(self.prune)
         if fixed and self.rounds != fixed:
             raise ValueError(f"prune fixes rounds: {fixed} (the dense round 0 counts), but rounds is {self.rounds}")
+        if "patience" in self.model_fields_set and "tolerance" not in self.model_fields_set:
+            raise ValueError("patience counts the rounds that fall below tolerance, and tolerance is not given")
+        if self.tolerance is not None and self.patience >= self.rounds:
+            pruned = self.rounds - 1
+            raise ValueError(f"tolerance never stops: patience is {self.patience}, and only {pruned} rounds are pruned")
         if len(set(self.controls)) < len(self.controls):
             raise ValueError(f"controls names {self.controls[0]} twice")
         if self.controls and self.rounds == 1:

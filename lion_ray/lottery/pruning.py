@@ -27,7 +27,8 @@ def prune(scores: Weights, mask: Mask, config: LotteryConfig, number: int) -> Ma
     pruned: dict[str, Tensor] = {}
     for group in groups:
         pruned |= _prune_group(scores, mask, group, config, number)
-    return Mask(alive={name: pruned[name] for name in mask.alive})
+    # the order in which files list layers, for robust training breaks its ties by it: a resumed round has to as well
+    return Mask(alive={name: pruned[name] for name in names})
 
 
 def _prune_group(

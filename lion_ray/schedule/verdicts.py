@@ -1,7 +1,8 @@
 """Who is stopped: each dataset's rule is asked round by round, and what it says is in the store before it acts.
 
 A sweep that is started again replays what was decided, in its order, and then decides on stored rounds on which nobody
-had decided. `turns` holds one and says who trains when.
+had decided. The lottery's own rule is asked anew: its `tolerance` may have changed. `turns` holds one and says who
+trains when.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from lion_ray.config import DatasetConfig, SchedulerConfig
-from lion_ray.decisions import Decision, Decisions, Stop
+from lion_ray.decisions import LOTTERY, Decision, Decisions, Stop
 from lion_ray.experiments import Experiment
 from lion_ray.planning import Item, Plan
 from lion_ray.results import val_accuracies
@@ -53,7 +54,7 @@ class Verdicts:
         for item in plan.items:
             groups[item.experiment.dataset].append(item.experiment)
         self._rules = {dataset: make_rule(config, group) for dataset, group in groups.items()}
-        self._made = {dataset: list(decisions.read(dataset)) for dataset in groups}
+        self._made = {dataset: [made for made in decisions.read(dataset) if made.by != LOTTERY] for dataset in groups}
         self._replay()
         self._catch_up(plan.items)
         for item in plan.items:

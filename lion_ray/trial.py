@@ -60,12 +60,16 @@ def prepare_process(resources: ResourcesConfig, *, deterministic: bool) -> torch
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep activations' memory from step to step: fresh pages for every step cost 1.3 x (measured)."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    """Let glibc keep activations' memory from step to step: fresh pages for every step cost 1.3 x (measured).
+
+    From turn to turn it goes back: each is a thread with a heap of its own, 8 heaps per core in the end (4.4 GB on 2).
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
         m_trim_threshold, m_mmap_max = -1, -4
-        mallopt(m_trim_threshold, -1)
-        mallopt(m_mmap_max, 0)
+        libc.malloc_trim(0)
+        libc.mallopt(m_trim_threshold, -1)
+        libc.mallopt(m_mmap_max, 0)
 
 
 class RoundTrainer:

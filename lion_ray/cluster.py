@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import ray
 
+from lion_ray import job
 from lion_ray.config import ResourcesConfig, StudyError
+
+AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"
 
 
 def connect(resources: ResourcesConfig, *, source: str = "study") -> int:
     """Join the cluster that `RAY_ADDRESS` names (a submitted job's), or start one in here; returns the concurrency.
 
     Raises:
-        StudyError: nobody answers at `RAY_ADDRESS`, or one experiment alone asks for more than the cluster has.
+        StudyError: nobody answers at `RAY_ADDRESS`, or one experiment alone asks for more than the cluster has or
+            will have.
     """
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS", "local")
@@ -24,7 +29,26 @@ def connect(resources: ResourcesConfig, *, source: str = "study") -> int:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
         except ConnectionError as error:
             raise StudyError("RAY_ADDRESS", address, "no Ray cluster answers there") from error
-    return concurrency(resources, ray.cluster_resources(), source=source)
+        job.end_when_stopped()  # instead of Ray's handler
+    present = ray.cluster_resources()
+    full = full_size(present)
+    if missing := [f"{full[kind]:g} {kind}" for kind in full if full[kind] > present.get(kind, 0)]:
+        print(f"autoscaling: the cluster grows on demand to {', '.join(missing)}; nodes take minutes to come")
+    return concurrency(resources, full, source=source)
+
+
+def full_size(present: Mapping[str, float]) -> dict[str, float]:
+    """What the cluster has once its autoscaler has given all: Ray itself does not tell, so the cluster files do.
+
+    Raises:
+        StudyError: `LION_RAY_AUTOSCALES_TO` is not like `{"CPU": 64, "GPU": 8}`.
+    """
+    promised = os.environ.get(AUTOSCALES_TO, "{}")
+    try:
+        full = {str(kind): float(amount) for kind, amount in json.loads(promised).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise StudyError(AUTOSCALES_TO, promised, 'must be like {"CPU": 64, "GPU": 8}') from error
+    return {kind: max(present.get(kind, 0), full.get(kind, 0)) for kind in ("CPU", "GPU")}
 
 
 def concurrency(resources: ResourcesConfig, cluster: Mapping[str, float], *, source: str = "study") -> int:

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Two Ray nodes on this machine, with token authentication and free ports: the cluster to try things on.
 
-launch:  python cluster/two_nodes.py /tmp/two     (stays in the foreground; says when both nodes are up)
-submit:  . /tmp/two/env && ray job submit --working-dir . -- python -m lion_ray.pipeline smoke.yaml --set storage=/tmp/lion
-watch:  . /tmp/two/env && ray job list && ray job logs --follow JOB      (dashboard: $RAY_API_SERVER_ADDRESS)
-results:  /tmp/lion/smoke/results.parquet; lion-ray tickets /tmp/lion/smoke
-tear down:  Ctrl-C or SIGTERM to the script: it ends what it has started, and nothing else (`ray stop` would)
+launch:     python cluster/two_nodes.py /tmp/two   (stays in the foreground; says when both nodes are up)
+            . /tmp/two/env                         (in another shell: where the cluster is, and its token)
+submit:     ray job submit --working-dir . -- python -m lion_ray.pipeline pipelines/smoke.yaml --set storage=/tmp/lion
+watch:      ray job list; ray job logs --follow JOB; the dashboard at $RAY_API_SERVER_ADDRESS asks for /tmp/two/token
+results:    /tmp/lion/smoke/results.parquet; lion-ray tickets /tmp/lion/smoke
+tear down:  Ctrl-C, or SIGTERM to the script: it ends what it has started and nothing else (`ray stop` ends every Ray)
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ def connect(resources: ResourcesConfig, *, source: str = "study") -> int:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
         except ConnectionError as error:
-            raise StudyError("RAY_ADDRESS", address, "no Ray cluster answers there") from error
+            remedy = "with token authentication, RAY_AUTH_MODE=token and the cluster's token are needed here too"
+            raise StudyError("RAY_ADDRESS", address, f"no Ray cluster answers there; {remedy}") from error
         job.end_when_stopped()  # instead of Ray's handler
     present = ray.cluster_resources()
     full = full_size(present)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -42,13 +41,14 @@ def full_size(present: Mapping[str, float]) -> dict[str, float]:
     """What the cluster has once its autoscaler has given all: Ray itself does not tell, so the cluster files do.
 
     Raises:
-        StudyError: `LION_RAY_AUTOSCALES_TO` is not like `{"CPU": 64, "GPU": 8}`.
+        StudyError: `LION_RAY_AUTOSCALES_TO` is not like `CPU=32,GPU=8`.
     """
-    promised = os.environ.get(AUTOSCALES_TO, "{}")
+    promised = os.environ.get(AUTOSCALES_TO, "")
     try:
-        full = {str(kind): float(amount) for kind, amount in json.loads(promised).items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise StudyError(AUTOSCALES_TO, promised, 'must be like {"CPU": 64, "GPU": 8}') from error
+        pairs = [part.split("=") for part in promised.split(",") if part]
+        full = {kind.strip(): float(amount) for kind, amount in pairs}
+    except ValueError as error:
+        raise StudyError(AUTOSCALES_TO, promised, "must be like CPU=32,GPU=8") from error
     return {kind: max(present.get(kind, 0), full.get(kind, 0)) for kind in ("CPU", "GPU")}
 
 

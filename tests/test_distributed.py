@@ -146,5 +146,15 @@ def test_what_the_cluster_can_never_carry_is_refused(resources: dict[str, Any], 
         cluster.concurrency(ResourcesConfig(**resources), {"CPU": 2})
 
 
+def test_what_an_autoscaler_promises_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cluster.AUTOSCALES_TO, "CPU=32,GPU=8")
+    full = cluster.full_size({"CPU": 40, "memory": 1e9})
+    assert full == {"CPU": 40, "GPU": 8}
+    assert cluster.concurrency(ResourcesConfig(cpus=4, gpus=1), full) == 8
+    monkeypatch.setenv(cluster.AUTOSCALES_TO, "8 GPUs")
+    with pytest.raises(StudyError, match="must be like CPU=32,GPU=8"):
+        cluster.full_size({})
+
+
 def test_a_mask_needs_no_device_of_its_own() -> None:
     assert Mask.dense({"w": torch.ones(2)}).on(CPU).density == 1.0

@@ -113,7 +113,9 @@ def test_one_ray_one_image_no_secret_and_no_machine_of_ours(file: Path) -> None:
     text = file.read_text()
     assert set(re.findall(r"\b2\.\d{2}\.\d\b", text)) <= {ray.__version__}
     assert set(re.findall(r"lion-ray:[\w.]+", text)) <= {f"lion-ray:ray{ray.__version__}"}
-    assert not re.search(r"AKIA|BEGIN [A-Z ]*PRIVATE KEY|[0-9a-f]{40}|(SECRET|TOKEN|password)\w*[=:] *[\"']?\w{12}", text)
+    assert not re.search(
+        r"AKIA|BEGIN [A-Z ]*PRIVATE KEY|[0-9a-f]{40}|(SECRET|TOKEN|password)\w*[=:] *[\"']?\w{12}", text
+    )
     assert not re.search(r"/(work|root|tmp/w)/", text)
 
 
@@ -128,7 +130,9 @@ def test_every_file_is_in_the_runbook_and_every_file_of_the_runbook_exists() -> 
     named = set(re.findall(r"`(?:cluster/)?(\w+\.(?:yaml|py)|Dockerfile)`", (FOLDER / "README.md").read_text()))
     there = {file.name for file in FILES} - {"README.md", "Dockerfile.dockerignore"}
     assert there <= named
-    assert {name for name in named if (FOLDER.parent / "pipelines" / name).exists() or name == "study.yaml"} | there == named
+    assert {
+        name for name in named if (FOLDER.parent / "pipelines" / name).exists() or name == "study.yaml"
+    } | there == named
 
 
 def test_the_image_is_clean_to_hadolint() -> None:

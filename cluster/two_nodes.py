@@ -57,12 +57,13 @@ def two_nodes(folder: Path, cpus: int) -> Iterator[list[subprocess.Popen[bytes]]
     common = ["--block", "--node-ip-address", HOST, "--num-cpus", str(cpus), "--object-store-memory", str(200 * 2**20)]
     common += ["--disable-usage-stats"]
     head = ["--head", "--port", str(gcs), "--dashboard-host", HOST, "--dashboard-port", str(dashboard)]
-    head += ["--ray-client-server-port", str(client), "--temp-dir", str(folder / "ray")]
+    head += ["--ray-client-server-port", str(client)]
     nodes: list[subprocess.Popen[bytes]] = []
     try:
         for name, own in (("head", head), ("worker", ["--address", f"{HOST}:{gcs}"])):
-            ports = [part for each in PORTS_OF_A_NODE for part in (f"--{each}-port", str(others.pop()))]
-            nodes.append(start(["ray", "start", *own, *common, *ports], folder / f"{name}.log", environment))
+            rest = [part for each in PORTS_OF_A_NODE for part in (f"--{each}-port", str(others.pop()))]
+            rest += ["--temp-dir", str(folder / name)]  # nodes that share one spoil each other's job folders
+            nodes.append(start(["ray", "start", *own, *common, *rest], folder / f"{name}.log", environment))
         yield nodes
     finally:
         for node in reversed(nodes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ def connect(resources: ResourcesConfig, *, source: str = "study") -> int:
     """
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS", "local")
+        if not sys.stdout.isatty():
+            os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # Ray colours its messages about lost nodes, in logs too
         embedded = {"include_dashboard": resources.workers > 1} if address == "local" else {}
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)

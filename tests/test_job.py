@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +25,18 @@ PATIENCE_SECONDS = 180.0  # another study may be running on this machine
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cluster() -> Iterator[Path]:
     """The folder of a cluster that `cluster/two_nodes.py` has started; nothing of it is left afterwards."""
-    folder = Path(tmp_path_factory.mktemp("two"))
+    with tempfile.TemporaryDirectory(
+        prefix="two"
+    ) as folder:  # shorter than pytest's: a socket's path ends at 107 bytes
+        yield from two_nodes(Path(folder))
+
+
+def two_nodes(folder: Path) -> Iterator[Path]:
     command = [sys.executable, str(ROOT / "cluster/two_nodes.py"), str(folder)]
-    script = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"RAY_memory_monitor_refresh_ms": "0"}  # others' memory is not the jobs' fault
+    script = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert script.stdout is not None
     assert script.stdout.readline().startswith("two nodes are up")
     yield folder
@@ -69,7 +77,7 @@ def submit(cluster: Path, *settings: str, wait: bool = True) -> tuple[str, int]:
 
 def log(cluster: Path, name: str) -> list[str]:
     """What the job has printed, line by line."""
-    return (cluster / f"ray/session_latest/logs/job-driver-{name}.log").read_text().splitlines()
+    return (cluster / f"head/session_latest/logs/job-driver-{name}.log").read_text().splitlines()
 
 
 def wait_for(store: Store, round_key: str) -> None:

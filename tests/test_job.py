@@ -85,6 +85,23 @@ def test_a_failed_job_is_1_to_ray_and_its_last_line_names_the_real_status(cluste
     assert "train.epochz: unknown key" in log(cluster, name)[-2]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [(["--dry-run"], 0, "WARNING storage ./lion-results is in the folder of this job"), (["-x"], 2, "")],
+)
+def test_only_a_submitted_job_ends_with_its_exit_status(arguments: list[str], status: int, says: str) -> None:
+    command = [sys.executable, "-m", "lion_ray.pipeline", "smoke.yaml", *arguments]
+    alone, submitted = (
+        subprocess.run(command, env=os.environ | more, cwd=ROOT, capture_output=True, text=True, check=False)
+        for more in ({}, {job.SUBMITTED: "{}"})
+    )
+    assert (alone.returncode, submitted.returncode) == (status, status)
+    assert submitted.stdout.endswith(f"exit status {status}\n")
+    assert says in submitted.stdout
+    assert "exit status" not in alone.stdout + alone.stderr
+    assert "WARNING" not in alone.stdout
+
+
 @pytest.mark.parametrize("changed", [{"RAY_AUTH_TOKEN": "x" * 64}, {"RAY_AUTH_MODE": "disabled"}])
 def test_nobody_submits_without_the_token(cluster: Path, changed: dict[str, str]) -> None:
     refused = ray_command(cluster, "job", "submit", "--", "true", **changed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 class EventList:
@@ -35,4 +36,7 @@ class EventList:
         return self._groups.pop(experiment, [])
 
 
-Board = ray.remote(num_cpus=0)(EventList)
+def start_board() -> Any:
+    """A board on the driver's own node: one on a spot node would take the sweep with it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0)(EventList).options(scheduling_strategy=here).remote()

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
 
+from lion_ray import job
 from lion_ray.config import ResourcesConfig, StudyError
 
 Resources = Mapping[str, float]
 UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
+AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,19 +46,39 @@ def connect(resources: ResourcesConfig, *, source: str = "study") -> Fit:
     """
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS", "local")
+        if not sys.stdout.isatty():
+            os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # Ray colours its messages about lost nodes, in logs too
         embedded = {"include_dashboard": resources.is_distributed} if address == "local" else {}
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
         except ConnectionError as error:
-            raise StudyError("RAY_ADDRESS", address, "no Ray cluster answers there") from error
+            remedy = "with token authentication, RAY_AUTH_MODE=token and the cluster's token are needed here too"
+            raise StudyError("RAY_ADDRESS", address, f"no Ray cluster answers there; {remedy}") from error
+        job.end_when_stopped()  # instead of Ray's handler
     return fit(resources, capacity(), source=source)
 
 
 def capacity() -> Capacity:
     """Of the cluster that this process is connected to."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    config = ray._private.state.state.get_cluster_config()  # what an autoscaler told the cluster; empty without one
-    return Capacity(nodes=nodes, to_come=_to_come(config.node_group_configs if config else ()))
+    config = ray._private.state.state.get_cluster_config()  # what an autoscaler told the cluster, if it tells
+    to_come = _to_come(config.node_group_configs if config else ())
+    return Capacity(nodes=nodes, to_come=to_come or promised())
+
+
+def promised() -> list[tuple[Resources, int]]:
+    """What the cluster's files say in `LION_RAY_AUTOSCALES_TO`, for autoscalers that do not tell: the sum of all nodes.
+
+    Raises:
+        StudyError: it is not like `CPU=32,GPU=8`.
+    """
+    text = os.environ.get(AUTOSCALES_TO, "")
+    try:
+        pairs = [part.split("=") for part in text.split(",") if part]
+        total = {kind.strip(): float(amount) for kind, amount in pairs}
+    except ValueError as error:
+        raise StudyError(AUTOSCALES_TO, text, "must be like CPU=32,GPU=8") from error
+    return [(total, 1)] if total else []
 
 
 def _to_come(groups: Sequence[Any]) -> list[tuple[Resources, int]]:

@@ -2,7 +2,8 @@
 
 Study file -> experiments -> plan against the store -> sweep on Ray -> report. Running, resuming and extending a study
 are the same command. Exit status: 0 all done, 1 an experiment failed, 2 the study file is wrong, 3 the storage failed,
-130 interrupted.
+130 interrupted. Ray turns what a submitted job returns into 0 or 1, so there the last line of the log is
+`exit status N`; 143 is a job that was stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lion_ray import config, report
+from lion_ray import config, job, report
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
 from lion_ray.planning import describe, make_plan
@@ -23,6 +24,19 @@ FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, run, and turn what a user can mend into one line and an exit status."""
+    job.end_when_stopped()
+    status = FAILED  # of an error that is ours: its traceback tells
+    try:
+        status = _answer(arguments)
+    except SystemExit as ended:  # argparse: wrong arguments, or --help
+        status = BAD_INPUT if ended.code else 0
+        raise
+    finally:
+        job.name_exit_status(status)
+    return status
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lion_ray.pipeline", description="Run a study, or go on with it.")
     parser.add_argument("study", help="a study file, or the name of a shipped one such as quickstart.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="override a key")
@@ -54,6 +68,8 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> i
     experiments = expand(study, source=str(file))
     plan = make_plan(experiments, store, study.scheduler)
     print(describe(plan, study))
+    if job.is_submitted() and "://" not in study.storage and not Path(study.storage).is_absolute():
+        print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
     if dry_run:
         return 0
     failures: dict[str, str] = {}

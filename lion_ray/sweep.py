@@ -18,7 +18,7 @@ import ray
 from ray import tune
 
 from lion_ray import backbones, cluster, data, trial
-from lion_ray.board import Board
+from lion_ray.board import start_board
 from lion_ray.config import DatasetConfig, ResourcesConfig, Study
 from lion_ray.decisions import Decisions
 from lion_ray.distributed import SCRATCH, run_distributed
@@ -57,7 +57,7 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
     fit = cluster.connect(study.resources, source=source)
     if fit.awaited:
         print(f"waiting: {fit.awaited}", flush=True)
-    board = Board.remote()
+    board = start_board()
     progress = Progress(
         experiments=plan.pending,
         done={

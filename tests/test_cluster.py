@@ -73,6 +73,18 @@ def test_the_autoscalers_limits_are_read_from_the_cluster() -> None:
     assert cluster._to_come(groups) == [({"CPU": 8}, 3), ({"GPU": 1}, cluster.UNLIMITED)]
 
 
+def test_what_cluster_files_promise_counts_where_no_autoscaler_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cluster.AUTOSCALES_TO, raising=False)
+    assert cluster.promised() == []
+    monkeypatch.setenv(cluster.AUTOSCALES_TO, "CPU=32,GPU=8")
+    found = fit(ResourcesConfig(cpus=4, gpus=1), Capacity(nodes=[{"CPU": 0.0}], to_come=cluster.promised()))
+    assert found.concurrency == 8
+    assert found.awaited is not None
+    monkeypatch.setenv(cluster.AUTOSCALES_TO, "8 GPUs")
+    with pytest.raises(StudyError, match="must be like CPU=32,GPU=8"):
+        cluster.promised()
+
+
 def test_trials_that_only_launch_train_hold_no_cpu() -> None:
     assert cluster.trial_resources(ResourcesConfig(workers=2))["CPU"] == 0
     assert cluster.trial_resources(ResourcesConfig.model_validate({"workers": {"min": 1, "max": 2}}))["CPU"] == 0

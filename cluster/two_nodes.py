@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Two Ray nodes on this machine, with token authentication and free ports: the cluster to try things on.
+
+launch:     python cluster/two_nodes.py /tmp/two   (stays in the foreground; says when both nodes are up)
+            . /tmp/two/env                         (in another shell: where the cluster is, and its token)
+submit:     ray job submit --working-dir . -- python -m lion_ray.pipeline pipelines/smoke.yaml --set storage=/tmp/lion
+watch:      ray job list; ray job logs --follow JOB; the dashboard at $RAY_API_SERVER_ADDRESS asks for /tmp/two/token
+results:    /tmp/lion/smoke/results.parquet; lion-ray tickets /tmp/lion/smoke
+tear down:  Ctrl-C, or SIGTERM to the script: it ends what it has started and nothing else (`ray stop` ends every Ray)
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HOST = "127.0.0.1"
+START_SECONDS = 120
+STOP_SECONDS = 20
+PORTS_OF_A_NODE = (
+    "node-manager", "object-manager", "dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent",
+    "metrics-export",
+)  # fmt: skip
+
+
+def main() -> int:
+    """Start, wait for the end, stop."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="short (a socket's path is at most 107 bytes); the script makes it")
+    parser.add_argument("--cpus", type=int, default=1, help="per node")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.suppress(KeyboardInterrupt), two_nodes(options.folder.resolve(), options.cpus) as nodes:
+        print(f"two nodes are up: . {options.folder}/env", flush=True)
+        while all(node.poll() is None for node in nodes):
+            time.sleep(0.2)
+        print(f"a node has ended; see {options.folder}/*.log", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def two_nodes(folder: Path, cpus: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Both `ray start --block` processes; they and all that they have started are gone at the end."""
+    gcs, dashboard, client, *others = free_ports(3 + 2 * len(PORTS_OF_A_NODE))
+    environment = write_environment(folder, dashboard)
+    common = ["--block", "--node-ip-address", HOST, "--num-cpus", str(cpus), "--object-store-memory", str(200 * 2**20)]
+    common += ["--disable-usage-stats"]
+    head = ["--head", "--port", str(gcs), "--dashboard-host", HOST, "--dashboard-port", str(dashboard)]
+    head += ["--ray-client-server-port", str(client)]
+    nodes: list[subprocess.Popen[bytes]] = []
+    try:
+        for name, own in (("head", head), ("worker", ["--address", f"{HOST}:{gcs}"])):
+            rest = [part for each in PORTS_OF_A_NODE for part in (f"--{each}-port", str(others.pop()))]
+            rest += ["--temp-dir", str(folder / name)]  # nodes that share one spoil each other's job folders
+            nodes.append(start(["ray", "start", *own, *common, *rest], folder / f"{name}.log", environment))
+        yield nodes
+    finally:
+        for node in reversed(nodes):
+            stop(node)
+
+
+def write_environment(folder: Path, dashboard: int) -> dict[str, str]:
+    """A token nobody else can read, and the variables that nodes and clients need; returns the nodes' environment."""
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    variables = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_API_SERVER_ADDRESS": f"http://{HOST}:{dashboard}",
+    }
+    (folder / "env").write_text("".join(f"export {name}={value}\n" for name, value in variables.items()))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs find this Python
+    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | variables | {"PATH": path}
+
+
+def start(command: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A node that says it is up, in a process group of its own, so that Ctrl-C reaches this script only."""
+    with log.open("wb") as out:
+        node = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+    deadline = time.monotonic() + START_SECONDS
+    while b"Ray runtime started" not in log.read_bytes():
+        if node.poll() is not None or time.monotonic() > deadline:
+            stop(node)
+            sys.exit(f"no node: see {log}")
+        time.sleep(0.1)
+    return node
+
+
+def stop(node: subprocess.Popen[bytes]) -> None:
+    """SIGTERM makes `ray start --block` end its own processes; SIGKILL to the group is for one that does not."""
+    node.terminate()
+    try:
+        node.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

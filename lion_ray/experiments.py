@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,7 +107,7 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
         )
         experiments.append(experiment)
     names = [experiment.name for experiment in experiments]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
     if twice:
         raise StudyError(source, "datasets, methods, seeds", f"the same experiment stands there twice: {twice}")
     return experiments

@@ -21,7 +21,7 @@ from lion_ray import backbones, cluster, data, trial
 from lion_ray.board import Board
 from lion_ray.config import DatasetConfig, ResourcesConfig, Study
 from lion_ray.decisions import Decisions
-from lion_ray.distributed import SCRATCH, run_distributed
+from lion_ray.distributed import run_distributed
 from lion_ray.experiments import Experiment
 from lion_ray.groups import Groups
 from lion_ray.lottery import Round
@@ -29,13 +29,13 @@ from lion_ray.memory import visible_to_workers
 from lion_ray.planning import Plan
 from lion_ray.progress import Laps, Progress, epoch_event, stop_event
 from lion_ray.schedule import Turns
-from lion_ray.schedule.tuning import TurnScheduler, TurnSearcher
-from lion_ray.store import Store
+from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
+from lion_ray.store import Lease, Outage, StorageError, Store
 from lion_ray.team import Solo
 from lion_ray.training import TrainingDiverged
+from lion_ray.watching import watch
 
 TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfinished round
-POLL_SECONDS = 0.25
 
 
 def decode(config: DatasetConfig, transform: backbones.Transform, source: str) -> Any:
@@ -46,12 +46,13 @@ def decode(config: DatasetConfig, transform: backbones.Transform, source: str) -
     return ray.put(decoded)
 
 
-def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") -> dict[str, str]:
+def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: str = "study") -> dict[str, str]:
     """Run what is pending; returns the reason of each experiment that failed, by name.
 
     Raises:
         StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
             has started.
+        StorageError: the storage refuses, or another driver has taken the study; what is done is done.
     """
     concurrency = cluster.connect(study.resources, source=source)
     board = Board.remote()
@@ -60,9 +61,11 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
         done_rounds={item.experiment.name: len(item.rounds) for item in plan.items},
         concurrency=concurrency,
     )
+    lease.check()
     failures: dict[str, str] = {}
+    storage: list[StorageError] = []
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(board, progress, failures, over), daemon=True)
+    watcher = threading.Thread(target=watch, args=(board, progress, failures, storage, over), daemon=True)
     watcher.start()
     try:
         with visible_to_workers(store) as shared:
@@ -72,12 +75,15 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
                 Decisions(shared, study.scheduler),
                 workers=study.resources.workers,
                 on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
+                is_halted=lambda: bool(storage) or lease.is_lost,
             )
-            failures |= _tune(turns, plan.pending, study, shared, board, concurrency, source)
+            failures |= _tune(turns, plan.pending, study, shared, board, concurrency, source, storage.append)
     finally:
         over.set()
         watcher.join(timeout=10)
-        store.remove(SCRATCH)
+    if storage:
+        raise storage[0]
+    lease.check()
     return failures
 
 
@@ -95,12 +101,16 @@ def run_trial(
     dataset = datasets[experiment.dataset]
 
     laps = Laps()
+    store = store.telling(lambda outage: _tell(board, outage))
 
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
         board.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
 
     def on_diverged(error: TrainingDiverged) -> None:
         ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
+
+    def on_storage(error: StorageError) -> None:
+        ray.get(board.put.remote({"storage": str(error)}))
 
     if resources.workers > 1:
         run_distributed(
@@ -111,6 +121,7 @@ def run_trial(
             on_epoch=on_epoch,
             on_round=tune_metrics,
             on_diverged=on_diverged,
+            on_storage=on_storage,
             on_group=lambda group: ray.get(board.put_group.remote(experiment.name, group)),
         )
         return
@@ -121,6 +132,12 @@ def run_trial(
             tune.report(tune_metrics(finished))
     except TrainingDiverged as error:
         on_diverged(error)
+    except StorageError as error:  # no repetition would help, and the sweep ends
+        on_storage(error)
+
+
+def _tell(board: Any, outage: Outage) -> None:
+    board.put.remote({"outage": str(outage)})
 
 
 def tune_metrics(finished: Round) -> dict[str, Any]:
@@ -129,7 +146,14 @@ def tune_metrics(finished: Round) -> dict[str, Any]:
 
 
 def _tune(
-    turns: Turns, pending: Sequence[Experiment], study: Study, store: Store, board: Any, concurrency: int, source: str
+    turns: Turns,
+    pending: Sequence[Experiment],
+    study: Study,
+    store: Store,
+    board: Any,
+    concurrency: int,
+    source: str,
+    on_storage: OnStorage,
 ) -> dict[str, str]:
     transform = backbones.load(study.backbone).transform
     used = dict.fromkeys(experiment.dataset for experiment in pending)
@@ -155,8 +179,8 @@ def _tune(
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(
-                search_alg=TurnSearcher(turns, after=ended),
-                scheduler=TurnScheduler(turns),
+                search_alg=TurnSearcher(turns, after=ended, on_storage=on_storage),
+                scheduler=TurnScheduler(turns, on_storage=on_storage),
                 num_samples=-1,  # until nobody has a turn left
                 max_concurrent_trials=concurrency,
                 reuse_actors=study.resources.workers == 1,  # a trial that is stopped while Train runs cannot be reused
@@ -170,23 +194,6 @@ def _tune(
         ).fit()
     groups.release_all()
     return {result.config["experiment"]: _reason(result.error) for result in results if result.error}
-
-
-def _watch(board: Any, progress: Progress, failures: dict[str, str], over: threading.Event) -> None:
-    """Show events until the sweep is over and the board is empty."""
-    while True:
-        last = over.is_set()
-        for event in ray.get(board.take.remote()):
-            if "failed" in event:
-                failures[event["failed"]] = event["reason"]
-            elif "stopped" in event:
-                progress.show_stop(event)
-            else:
-                progress.show(event)
-        if last:
-            progress.finish()
-            return
-        over.wait(POLL_SECONDS)
 
 
 def _reason(error: BaseException) -> str:

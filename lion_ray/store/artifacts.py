@@ -66,7 +66,7 @@ class Store:
         try:
             manifest: dict[str, dict[str, Any]] = json.loads(marker)
             wanted = list(manifest) if names is None else list(names)
-            return {name: self._verified(f"{key}/{name}", manifest[name]["sha256"]) for name in wanted}
+            return {name: self._verified(f"{key}/{name}", manifest[name]) for name in wanted}
         except (ValueError, KeyError, TypeError, AttributeError) as damage:
             warnings.warn(f"{self.url}/{key} counts as absent: {damage}", DamagedArtifactWarning, stacklevel=2)
             return None
@@ -123,11 +123,11 @@ class Store:
         where = f"{self.url}/{path}".rstrip("/")
         return persist(act, where, patience=self._patience, on_outage=self._on_outage)
 
-    def _verified(self, path: str, expected: str) -> bytes:
+    def _verified(self, path: str, expected: Mapping[str, Any]) -> bytes:
         payload = self.read(path)
         if payload is None:
             raise ValueError(f"{path} is missing")
-        if digest(payload) != expected:
+        if digest(payload) != expected["sha256"] or len(payload) != expected["size"]:
             raise ValueError(f"{path} does not match its digest")
         return payload
 

@@ -35,13 +35,18 @@ class Lease:
     def __init__(self, store: Store, *, beat: float = BEAT, patience: float = PATIENCE) -> None:
         self._store, self._beat, self._patience = store, beat, patience
         self._id = uuid.uuid4().hex
-        self._who = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+        self._who = {"host": _host(), "pid": os.getpid(), "born": _born(os.getpid())}
         self._count = 0
         self._over, self._lost = threading.Event(), False
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
+    def __reduce__(self) -> tuple[type[Lease], tuple[Store]]:
+        return Lease, (self._store,)  # Tune saves copies of what it is given; they hold nothing
+
     def __enter__(self) -> Lease:
         """Raises StudyInUseError if another driver lives."""
+        if self._store.is_private:
+            return self
         found = self._store.read(PATH)
         if found is not None and not _is_dead(found) and self._changes(found):
             raise self._in_use(found)
@@ -53,8 +58,10 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Give it back."""
+        if self._store.is_private:
+            return
         self._over.set()
-        self._thread.join()
+        self._thread.join(timeout=2 * self._beat)
         if not self._lost and not isinstance(error, StorageError):
             self._store.remove(PATH)
 
@@ -96,14 +103,22 @@ class Lease:
 
     def _in_use(self, found: bytes) -> StudyInUseError:
         who = _fields(found)
-        where = f"process {who.get('pid')} on {who.get('host')}"
+        where = f"process {who.get('pid')} on {str(who.get('host')).partition(' ')[0]}"
         return StudyInUseError(f"{self._store.url} is in use by another driver, {where}; wait for it, or stop it")
 
 
 def _is_dead(found: bytes) -> bool:
     """Whether its driver ran on this machine and has ended: no need to wait for a change."""
     who = _fields(found)
-    return bool(who.get("born")) and who.get("host") == socket.gethostname() and _born(who["pid"]) != who["born"]
+    return bool(who.get("born")) and who.get("host") == _host() and _born(who["pid"]) != who["born"]
+
+
+def _host() -> str:
+    """This machine, and where process numbers mean the same: containers may share a host's name."""
+    try:
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
 
 
 def _born(pid: int) -> str:

@@ -27,7 +27,7 @@ from lion_ray import backbones, ticket
 from lion_ray.experiments import Experiment, method_label
 from lion_ray.lottery import WINNING, Point, Round
 from lion_ray.results import round_key
-from lion_ray.store import Store
+from lion_ray.store import Behind, Store
 from lion_ray.team import Team, Value
 
 
@@ -37,9 +37,10 @@ class StoreLedger:
     def __init__(self, experiment: Experiment, store: Store, *, team: Team, classes: tuple[str, ...]) -> None:
         self._experiment, self._store, self._team, self._classes = experiment, store, team, classes
         self._since = time.time()
+        self._behind = Behind()
 
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """The committed start, or `make()`'s, committed now: every round rewinds to the same bits."""
+        """The committed start, or `make()`'s, committed from now on: every round rewinds to the same bits."""
         return self._team.lead(lambda: self._start(make))
 
     def load(self, number: int, ticket: str = WINNING) -> Round | None:
@@ -47,8 +48,12 @@ class StoreLedger:
         return self._team.lead(lambda: self._load(number, ticket))
 
     def commit(self, finished: Round) -> None:
-        """Write ticket, result and clock, then `DONE`."""
+        """Write ticket, result and clock, then `DONE`, while training goes on."""
         self._team.lead(lambda: self._commit(finished))
+
+    def flush(self) -> None:
+        """Return when all of it is in the store."""
+        self._team.lead(self._behind.flush)
 
     def once(self, make: Callable[[], Value]) -> Value:
         """`make()` of worker 0, on every worker."""
@@ -66,7 +71,8 @@ class StoreLedger:
             "config": self._experiment.config(),
         }
         payload = save_safetensors(dict(start))
-        self._store.commit(key, {"start.safetensors": payload, "experiment.json": _json(record)})
+        files = {"start.safetensors": payload, "experiment.json": _json(record)}
+        self._behind.do(lambda: self._store.commit(key, files))
         return start
 
     def _load(self, number: int, name: str) -> Round | None:
@@ -97,7 +103,7 @@ class StoreLedger:
             files["point.safetensors"] = _packed_point(finished.point)
         if finished.scores:
             files["scores.safetensors"] = save_safetensors(dict(finished.scores))
-        self._store.commit(self._key(finished.number, finished.ticket), files)
+        self._behind.do(lambda: self._store.commit(self._key(finished.number, finished.ticket), files))
 
     def _key(self, number: int, name: str) -> str:
         return round_key(self._experiment.name, number, name)

@@ -6,6 +6,7 @@ out (`patience`), the others end the run as one `StorageError`. `data` and `back
 """
 
 from lion_ray.store.artifacts import DONE, DamagedArtifactWarning, Listed, Store, digest, side_by_side
+from lion_ray.store.behind import Behind
 from lion_ray.store.faults import StorageError, has_credentials, redacted
 from lion_ray.store.lease import Lease
 from lion_ray.store.patience import OnOutage, Outage, Patience
@@ -13,6 +14,7 @@ from lion_ray.store.urls import find_files, open_url, read_url, write_url
 
 __all__ = [
     "DONE",
+    "Behind",
     "DamagedArtifactWarning",
     "Lease",
     "Listed",

@@ -1,6 +1,6 @@
 """What was read and verified once, so that planning does not read a study's artifacts each time.
 
-    index/<experiment>.json    the rows of one experiment, and size and stamp (etag or time) of each of its files
+    index/<experiment>.json    the rows of one experiment, and a fingerprint of its files' sizes and etags or times
     shards/<sha256>.json.z     many of these in one file, each with the stamp of the one it is a copy of
 
 All of it is derived: an entry counts only while the listing of the experiment's folder says what it said then; a copy
@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lion_ray.results.rounds import FOLDER, Files, Found, folder, read_found
+from lion_ray.results.rounds import FOLDER, Files, Found, fingerprint, folder, read_found
 from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, side_by_side
 
 INDEX, SHARDS = "index", "shards"
@@ -40,14 +40,14 @@ def survey(
         verify: read all artifacts with their digests, whatever the listing says.
         keep: write down what was verified.
     """
-    listed = store.listing(INDEX)
-    sharded = {} if verify else _sharded(store, listed)
+    listed, shards = side_by_side(lambda read: read(store), (_entries, _shards))
+    sharded = {} if verify else _sharded(shards, listed)
     loose = [] if verify else [name for name in names if _path(name) in listed and name not in sharded]
     read = side_by_side(lambda name: _parsed(store.read(_path(name))), loose)
     known = {**sharded, **{name: found for name, found in zip(loose, read, strict=True) if found}}
     known = {name: known[name] for name in names if name in known}
     now = _listings(store, names, known, is_finished)
-    stale = [name for name, files in now.items() if files != (known[name].files if name in known else {})]
+    stale = [name for name, files in now.items() if fingerprint(files) != known.get(name, Found()).listing]
     derived = dict(zip(stale, side_by_side(lambda name: read_found(store, name, now[name]), stale), strict=True))
     for name in stale:
         _say_what_is_gone(store, name, known.get(name, Found()), derived[name])
@@ -72,24 +72,31 @@ def compact(store: Store, found: Mapping[str, Found]) -> None:
     side_by_side(store.remove, before - shards.keys())
 
 
-def _sharded(store: Store, listed: Files) -> dict[str, Found]:
-    """The copies in shards that are copies of what is there now."""
-    found = {}
+def _entries(store: Store) -> Files:
+    return store.listing(INDEX)
+
+
+def _shards(store: Store) -> dict[str, Any]:
+    """By experiment, the stamp of its entry and a copy of it; a damaged shard holds nothing: the entries are read."""
     paths = list(store.listing(SHARDS))
+    found: dict[str, Any] = {}
     for path, payload in zip(paths, side_by_side(store.read, paths), strict=True):
-        if payload is None or path != f"{SHARDS}/{digest(payload)}.json.z":
-            continue  # a copy: the entries themselves are read
-        for name, (stamp, fields) in json.loads(zlib.decompress(payload)).items():
-            if listed.get(_path(name)) == tuple(stamp):
-                found[name] = _found(fields)
+        if payload is not None and path == f"{SHARDS}/{digest(payload)}.json.z":
+            found |= json.loads(zlib.decompress(payload))
     return found
+
+
+def _sharded(shards: Mapping[str, Any], listed: Files) -> dict[str, Found]:
+    """The copies in shards that are copies of what is there now."""
+    current = (name for name, (stamp, _) in shards.items() if listed.get(_path(name)) == tuple(stamp))
+    return {name: _found(shards[name][1]) for name in current}
 
 
 def _listings(
     store: Store, names: Sequence[str], known: Mapping[str, Found], is_finished: IsFinished
 ) -> dict[str, Files]:
     """The files of each experiment: of all if they are few, otherwise of those that are not finished."""
-    if sum(len(found.files) for found in known.values()) > LISTED_FILES:
+    if sum(found.num_files for found in known.values()) > LISTED_FILES:
         unfinished = [name for name in names if name not in known or not is_finished(name, known[name])]
         listings = side_by_side(lambda name: store.listing(folder(name)), unfinished)
         return dict(zip(unfinished, listings, strict=True))
@@ -100,9 +107,12 @@ def _listings(
 
 
 def _say_what_is_gone(store: Store, name: str, before: Found, now: Found) -> None:
-    missing = sorted(before.files.keys() - now.files.keys())
-    if missing:
-        text = f"{store.url}/{folder(name)} counts as absent in part: {missing[0]} is missing"
+    parts: dict[str, tuple[int, int]] = {"its start": (before.has_start, now.has_start)}
+    parts |= {"some of its rounds": (len(before.rounds), len(now.rounds))}
+    parts |= {"some of its controls": (len(before.controls), len(now.controls))}
+    gone = [part for part, (then, left) in parts.items() if left < then]
+    if gone:
+        text = f"{store.url}/{folder(name)}: {' and '.join(gone)} counts as absent"
         warnings.warn(text, DamagedArtifactWarning, stacklevel=2)
 
 
@@ -119,7 +129,8 @@ def _found(fields: Mapping[str, Any]) -> Found:
         rounds=tuple(fields["rounds"]),
         controls=tuple(fields["controls"]),
         has_start=bool(fields["has_start"]),
-        files={path: Listed(*listed) for path, listed in fields["files"].items()},
+        num_files=int(fields["num_files"]),
+        listing=str(fields["listing"]),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lion_ray.lottery import WINNING
-from lion_ray.store import DONE, Listed, Store, side_by_side
+from lion_ray.store import DONE, Listed, Store, digest, side_by_side
 
 FOLDER = "experiments"
 Row = dict[str, Any]
@@ -20,19 +20,25 @@ class Found:
     """What the store holds of one experiment.
 
     `rounds` are the records of rounds 0, 1, ... up to the first that is absent or damaged, `controls` those beside any
-    round. `files` is what a listing of its folder said just before they were verified.
+    round. `listing` is the fingerprint of what a listing of its folder, of `num_files`, said before they were verified.
     """
 
     rounds: tuple[Row, ...] = ()
     controls: tuple[Row, ...] = ()
     has_start: bool = False
-    files: Files = dataclasses.field(default_factory=dict)
+    num_files: int = 0
+    listing: str = ""
 
     def controls_of(self, rounds: Sequence[Row], names: Sequence[str]) -> list[Row]:
         """The controls called `names` beside the pruned ones of `rounds`, as far as they are there."""
         by_place = {(row["round"], row["ticket"]): row for row in self.controls}
         places = [(row["round"], name) for row in rounds[1:] for name in names]
         return [by_place[place] for place in places if place in by_place]
+
+
+def fingerprint(files: Files) -> str:
+    """One short text for names, sizes and stamps; empty if there are no files."""
+    return digest(json.dumps(sorted(files.items())).encode()) if files else ""
 
 
 def folder(experiment_name: str) -> str:
@@ -55,7 +61,9 @@ def read_found(store: Store, experiment_name: str, files: Files) -> Found:
         rounds.append(row)
     has_start = rows.pop(f"{folder(experiment_name)}/start", None) is not None
     controls = tuple(row for row in rows.values() if row is not None and row["ticket"] != WINNING)
-    return Found(rounds=tuple(rounds), controls=controls, has_start=has_start, files=files)
+    return Found(
+        rounds=tuple(rounds), controls=controls, has_start=has_start, num_files=len(files), listing=fingerprint(files)
+    )
 
 
 def _read(store: Store, key: str) -> Row | None:

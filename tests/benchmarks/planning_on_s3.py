@@ -81,8 +81,7 @@ def write_index(store: Store, template: Found, experiments: list[Experiment]) ->
     first, text, found = experiments[0].name, json.dumps(template.rounds), {}
     for name in names:
         rounds = tuple(json.loads(text.replace(first, name)))
-        files = {path.replace(first, name): entry for path, entry in template.files.items()}
-        found[name] = dataclasses.replace(template, rounds=rounds, files=files)
+        found[name] = dataclasses.replace(template, rounds=rounds)
     with timed("writing the index"):
         side_by_side(lambda name: store.write(index._path(name), index._packed(found[name])), names)
     with timed("compacting it"):
@@ -105,10 +104,9 @@ def main() -> None:
         made, first = Store(str(folder / "made")), experiments[0].name
         run(experiments[0], made)
         template = read_found(made, first, made.listing(f"experiments/{first}"))
-        with server(made, first, [each.name for each in experiments]):
-            measure(
-                file, study, experiments, template, f"{options.experiments * options.rounds} rounds are done, 0 exp"
-            )
+        says = f"{options.experiments * options.rounds} rounds are done, 0 experiments"
+        with server():
+            measure(file, study, experiments, template, says)
 
 
 def measure(file: Path, study: config.Study, experiments: list[Experiment], template: Found, says: str) -> None:

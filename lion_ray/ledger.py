@@ -121,7 +121,7 @@ class StoreLedger:
             experiment=experiment.name,
             round=finished.number,
             classes=self._classes,
-            backbone=experiment.backbone.model_dump(mode="json"),
+            backbone=experiment.config()["backbone"],
             weights_digest=backbone.weights_digest,
             transform=dataclasses.asdict(backbone.transform),
             method=experiment.config()["method"],

@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 
 from lion_ray import backbones, cluster, data, trial
 from lion_ray.board import Board
@@ -35,6 +36,8 @@ from lion_ray.team import Solo
 from lion_ray.training import TrainingDiverged
 from lion_ray.watching import watch
 
+# Tune hands these of the driver's to its trials, and Ray then writes them to its logs; nodes have their own.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfinished round
 
 
@@ -168,6 +171,7 @@ def _tune(
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever `verbose` says
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the report, in one line each
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
     groups = Groups()
 
     def ended(name: str) -> None:

@@ -73,7 +73,7 @@ class Experiment:
     def config(self) -> dict[str, Any]:
         """The configuration, defaults included, as JSON holds it: all but how long the lottery goes on, and secrets."""
         sections = {"dataset": self.dataset, "backbone": self.backbone, "train": self.train}
-        told = {
+        told: dict[str, Any] = {
             **{name: section.model_dump(mode="json") for name, section in sections.items()},
             "lottery": self.lottery.model_dump(mode="json", exclude=NOT_MEANING),
             "method": {"name": self.method.name, **options_of(self.method).model_dump(mode="json")},

@@ -61,12 +61,14 @@ def through(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("embedded_ray")
+@pytest.mark.parametrize("seconds", [3.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_an_outage_in_the_middle_of_a_sweep_costs_time_and_is_said(
     study_file: Path,
     s3_url: str,
     proxy: FaultyProxy,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    seconds: float,
 ) -> None:
     through(proxy, monkeypatch)
     seen = threading.Event()
@@ -74,7 +76,7 @@ def test_an_outage_in_the_middle_of_a_sweep_costs_time_and_is_said(
     def first_round(method: str, path: str) -> bool:
         if method == "PUT" and "/round-0/" in path and not seen.is_set():
             seen.set()
-            threading.Timer(3.0, proxy.heal).start()
+            threading.Timer(seconds, proxy.heal).start()
         return seen.is_set()
 
     proxy.inject("reset", wanted=first_round)

@@ -15,8 +15,14 @@ from tests.test_lottery import MemoryLedger, NoisyTrainer
 
 
 def test_work_is_done_behind_in_order_and_one_at_a_time() -> None:
-    behind, gate, done = Behind(), threading.Event(), list[int]()
-    behind.do(lambda: (gate.wait(10), done.append(1)))
+    behind, gate = Behind(), threading.Event()
+    done: list[int] = []
+
+    def first() -> None:
+        gate.wait(10)
+        done.append(1)
+
+    behind.do(first)
     assert done == []
     threading.Timer(0.1, gate.set).start()
     behind.do(lambda: done.append(2))  # waits for the first

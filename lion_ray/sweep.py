@@ -12,6 +12,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import ray
@@ -29,9 +30,10 @@ from lion_ray.lottery import Round
 from lion_ray.memory import visible_to_workers
 from lion_ray.planning import Plan
 from lion_ray.progress import Laps, Progress, epoch_event, stop_event
+from lion_ray.results import renew
 from lion_ray.schedule import Turns
 from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
-from lion_ray.store import Lease, Outage, StorageError, Store
+from lion_ray.store import Behind, Lease, Outage, StorageError, Store
 from lion_ray.team import Solo
 from lion_ray.training import TrainingDiverged
 from lion_ray.watching import watch
@@ -172,12 +174,14 @@ def _tune(
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever `verbose` says
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the report, in one line each
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
-    groups = Groups()
+    groups, indexing = Groups(), Behind()
 
     def ended(name: str) -> None:
-        """A trial's end: groups of other trials may have lost their last worker by now."""
+        """A trial's end: groups of other trials may have lost their last worker by now, and it may be indexed."""
         groups.end(ray.get(board.take_groups.remote(name)))
         groups.release()
+        if turns.is_over_for(name):  # a driver that is killed leaves little to be read again
+            indexing.do(partial(renew, store, name))
 
     with tempfile.TemporaryDirectory(prefix="lion_ray-tune-") as scratch:
         results = tune.Tuner(
@@ -197,6 +201,7 @@ def _tune(
             ),
         ).fit()
     groups.release_all()
+    indexing.flush()
     return {result.config["experiment"]: _reason(result.error) for result in results if result.error}
 
 

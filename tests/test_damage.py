@@ -143,6 +143,17 @@ def test_a_finished_study_is_planned_without_reading_its_artifacts(
     assert listed[-1].startswith("experiments/mnist-")
 
 
+def test_an_experiment_that_has_just_ended_is_indexed_by_itself(
+    study_file: Path, finished: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = plan(study_file, finished)
+    finished.remove("index")
+    index.renew(finished, whole.items[0].experiment.name)
+    read = spied("read", monkeypatch)
+    assert plan(study_file, finished) == whole
+    assert not [path for path in read if path.startswith("experiments/")]
+
+
 def test_a_dry_run_writes_nothing(study_file: Path, finished: Store) -> None:
     finished.remove("index")
     before = finished.paths()

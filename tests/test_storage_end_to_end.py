@@ -71,6 +71,8 @@ def test_an_outage_in_the_middle_of_a_sweep_costs_time_and_is_said(
     seconds: float,
 ) -> None:
     through(proxy, monkeypatch)
+    indexed: list[str] = []
+    monkeypatch.setattr("lion_ray.sweep.renew", lambda _, name: indexed.append(name))
     seen = threading.Event()
 
     def first_round(method: str, path: str) -> bool:
@@ -82,6 +84,7 @@ def test_an_outage_in_the_middle_of_a_sweep_costs_time_and_is_said(
     proxy.inject("reset", wanted=first_round)
     assert main(study_file, f"storage={s3_url}") == 0
     assert seen.is_set()
+    assert len(indexed) == 1
     printed = capfd.readouterr()
     assert re.search(r"storage: \S+/experiments/\S+ does not answer, retrying for [45]:\d\d more", printed.out)
     assert "FAILED" not in printed.out

@@ -59,6 +59,11 @@ def survey(
     return found
 
 
+def renew(store: Store, name: str) -> None:
+    """Read one experiment with all digests and write its entry, so that a later plan need not."""
+    store.write(_path(name), _packed(read_found(store, name, store.listing(folder(name)))))
+
+
 def compact(store: Store, found: Mapping[str, Found]) -> None:
     """Bring all entries together in shards; the old ones go when the new ones are there."""
     listed, before = store.listing(INDEX), set(store.listing(SHARDS))

@@ -53,9 +53,9 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
         name = self._experiments.pop(trial_id)
         try:
             self._turns.on_end(name)
+            self._after(name)
         except StorageError as error:
             self._on_storage(error)
-        self._after(name)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study's store is the truth."""

@@ -54,6 +54,10 @@ class Turns:
         self._stop_if_spent()
         return all(seat.state == "over" for seat in self._seats.values())
 
+    def is_over_for(self, name: str) -> bool:
+        """Whether one experiment will train no more."""
+        return self._seats[name].state == "over"
+
     def next(self) -> Experiment | None:
         """Who starts a turn: of those that wait the one with the fewest rounds, in the study's order; or nobody."""
         if self._is_halted():

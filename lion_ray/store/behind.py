@@ -13,6 +13,9 @@ class Behind:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
+    def __reduce__(self) -> tuple[type[Behind], tuple[()]]:
+        return Behind, ()  # Tune saves copies of what it is given; they have nothing to do
+
     def do(self, work: Callable[[], object]) -> None:
         """Start `work` once what was started before is done. Raises what that raised."""
         self.flush()

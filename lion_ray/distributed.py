@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
 import ray.train
 import torch
 import torch.distributed as dist
-from pyarrow.fs import FSSpecHandler, PyFileSystem
+from ray.train import ControllerError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor, nn
@@ -28,11 +28,11 @@ from lion_ray.config import ResourcesConfig
 from lion_ray.experiments import Experiment
 from lion_ray.groups import Group
 from lion_ray.lottery import Round
-from lion_ray.store import Store
+from lion_ray.store import StorageError, Store
 from lion_ray.team import Team, Value
 from lion_ray.training import TrainingDiverged
 
-SCRATCH = "ray"  # below the study's root: Train's own files, removed when the run ends
+REFITS, PAUSE_SECONDS = 2, 5.0  # of a Train run whose controller died; a worker's death is Train's to mend
 
 
 class ProcessGroup(Team):
@@ -92,17 +92,6 @@ def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
     )
 
 
-@contextmanager
-def _scratch(store: Store) -> Iterator[dict[str, Any]]:
-    """Where Train keeps its own files: beside ours, for all nodes; `memory://` has one node, so a folder does."""
-    if not store.is_private:
-        filesystem = PyFileSystem(FSSpecHandler(store.filesystem))
-        yield {"storage_path": store.path(SCRATCH), "storage_filesystem": filesystem}
-        return
-    with tempfile.TemporaryDirectory(prefix="lion_ray-train-") as folder:
-        yield {"storage_path": folder}
-
-
 def run_distributed(
     experiment: Experiment,
     dataset: Any,
@@ -112,6 +101,7 @@ def run_distributed(
     on_epoch: trial.OnEpoch,
     on_round: Callable[[Round], Mapping[str, Any]],
     on_diverged: Callable[[TrainingDiverged], None],
+    on_storage: Callable[[StorageError], None],
     on_group: Callable[[Group], None],
 ) -> None:
     """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
@@ -121,6 +111,7 @@ def run_distributed(
         on_round: turns a finished round into the metrics that Tune sees.
         on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
             run in the ordinary way; Train retries whatever is raised.
+        on_storage: called on worker 0 when the store refuses; all workers end, as above.
         on_group: called on worker 0 of every group that Train starts, before it trains.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
@@ -140,11 +131,26 @@ def run_distributed(
         except TrainingDiverged as error:
             if team.leads:
                 on_diverged(error)
+        except StorageError as error:
+            if team.leads:
+                on_storage(error)
 
-    with _scratch(store) as scratch:
+    for refits in range(REFITS + 1):
+        try:
+            _fit(work, experiment.name, resources)
+            return
+        except ControllerError:
+            if refits == REFITS:
+                raise
+            time.sleep(PAUSE_SECONDS * 2**refits)  # what is done is in our store: the next run goes on from there
+
+
+def _fit(work: Callable[[], None], name: str, resources: ResourcesConfig) -> None:
+    """One Train run. Its own files are on this node, where its controller is: no outage of the storage can end it."""
+    with tempfile.TemporaryDirectory(prefix="lion_ray-train-", ignore_cleanup_errors=True) as folder:
         run_config = ray.train.RunConfig(
-            name=f"{experiment.name}-{uuid.uuid4().hex[:8]}",  # a fresh run: what is done is in our store
-            **scratch,
+            name=f"{name}-{uuid.uuid4().hex[:8]}",  # a fresh run: what is done is in our store
+            storage_path=folder,
             failure_config=ray.train.FailureConfig(max_failures=2),
             callbacks=[TuneReportCallback()],
         )

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from lion_ray.config import (
     sections_of,
 )
 from lion_ray.methods import METHODS, options_of
+from lion_ray.store import redacted
 
 NOT_MEANING = {"rounds", "tolerance", "patience", "controls"}  # how long it goes on and what is trained beside it
 
@@ -69,14 +71,18 @@ class Experiment:
         return f"experiments/{self.name}/{stage}"
 
     def config(self) -> dict[str, Any]:
-        """The configuration, defaults included, as JSON holds it: all but how long the lottery goes on."""
+        """The configuration, defaults included, as JSON holds it: all but how long the lottery goes on, and secrets."""
         sections = {"dataset": self.dataset, "backbone": self.backbone, "train": self.train}
-        return {
+        told: dict[str, Any] = {
             **{name: section.model_dump(mode="json") for name, section in sections.items()},
             "lottery": self.lottery.model_dump(mode="json", exclude=NOT_MEANING),
             "method": {"name": self.method.name, **options_of(self.method).model_dump(mode="json")},
             "seed": self.seed,
         }
+        for section, key in (("dataset", "url"), ("backbone", "weights")):
+            if told[section][key]:
+                told[section][key] = redacted(told[section][key])
+        return told
 
 
 def expand(study: Study, *, source: str = "study") -> list[Experiment]:
@@ -106,7 +112,7 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
         )
         experiments.append(experiment)
     names = [experiment.name for experiment in experiments]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
     if twice:
         raise StudyError(source, "datasets, methods, seeds", f"the same experiment stands there twice: {twice}")
     most_rounds, num_competitors = max(each.num_rounds for each in experiments), len(names) // len(study.datasets)

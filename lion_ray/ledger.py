@@ -28,7 +28,7 @@ from lion_ray.experiments import Experiment, method_label
 from lion_ray.lottery import WINNING, Mask, Point, Round
 from lion_ray.notes import StoreNotes
 from lion_ray.results import round_key
-from lion_ray.store import Store
+from lion_ray.store import Behind, Store
 from lion_ray.team import Team, Value
 
 
@@ -38,9 +38,10 @@ class StoreLedger:
     def __init__(self, experiment: Experiment, store: Store, *, team: Team, classes: tuple[str, ...]) -> None:
         self._experiment, self._store, self._team, self._classes = experiment, store, team, classes
         self._since = time.time()
+        self._behind = Behind()
 
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """The committed start, or `make()`'s, committed now: every round rewinds to the same bits."""
+        """The committed start, or `make()`'s, committed from now on: every round rewinds to the same bits."""
         return self._team.lead(lambda: self._start(make))
 
     def load(self, number: int, ticket: str = WINNING) -> Round | None:
@@ -48,12 +49,16 @@ class StoreLedger:
         return self._team.lead(lambda: self._load(number, ticket))
 
     def commit(self, finished: Round) -> None:
-        """Write ticket, result and clock, then `DONE`."""
+        """Write ticket, result and clock, then `DONE`, while training goes on."""
         self._team.lead(lambda: self._commit(finished))
 
     def notes(self, number: int, ticket: str, mask: Mask) -> StoreNotes:
         """The notes of a round that is being trained."""
         return StoreNotes(self._store, self._key(number, ticket), mask, self._team)
+
+    def flush(self) -> None:
+        """Return when all of it is in the store."""
+        self._team.lead(self._behind.flush)
 
     def once(self, make: Callable[[], Value]) -> Value:
         """`make()` of worker 0, on every worker."""
@@ -71,7 +76,8 @@ class StoreLedger:
             "config": self._experiment.config(),
         }
         payload = save_safetensors(dict(start))
-        self._store.commit(key, {"start.safetensors": payload, "experiment.json": _json(record)})
+        files = {"start.safetensors": payload, "experiment.json": _json(record)}
+        self._behind.do(lambda: self._store.commit(key, files))
         return start
 
     def _load(self, number: int, name: str) -> Round | None:
@@ -103,6 +109,10 @@ class StoreLedger:
         if finished.scores:
             files["scores.safetensors"] = save_safetensors(dict(finished.scores))
         key = self._key(finished.number, finished.ticket)
+        self._behind.do(lambda: self._keep(key, files))
+
+    def _keep(self, key: str, files: Mapping[str, bytes]) -> None:
+        """`DONE` last, then the notes of the unfinished round go."""
         self._store.commit(key, files)
         self._store.remove(f"{key}/{notes.FILE}")
 
@@ -122,7 +132,7 @@ class StoreLedger:
             experiment=experiment.name,
             round=finished.number,
             classes=self._classes,
-            backbone=experiment.backbone.model_dump(mode="json"),
+            backbone=experiment.config()["backbone"],
             weights_digest=backbone.weights_digest,
             transform=dataclasses.asdict(backbone.transform),
             method=experiment.config()["method"],

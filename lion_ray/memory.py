@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from lion_ray.store import Store
+from lion_ray.store import Listed, OnOutage, Store
 
 
 class HostedStore(Store):
@@ -30,10 +30,17 @@ class HostedStore(Store):
         """As `Store.write`."""
         ray.get(self._host.write.remote(path, payload))
 
-    def paths(self) -> list[str]:
-        """As `Store.paths`."""
-        found: list[str] = ray.get(self._host.paths.remote())
+    def listing(self, folder: str = "") -> dict[str, Listed]:
+        """As `Store.listing`."""
+        found: dict[str, Listed] = ray.get(self._host.listing.remote(folder))
         return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HostedStore, (self.url, self._host)
+
+    def telling(self, on_outage: OnOutage) -> Store:
+        """This store: an actor does not fall silent by itself."""
+        return self
 
 
 @contextmanager

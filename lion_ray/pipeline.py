@@ -17,7 +17,7 @@ from lion_ray import config, job, report
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
 from lion_ray.planning import describe, make_plan
-from lion_ray.store import Store
+from lion_ray.store import Lease, Store, redacted
 
 FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, 130
 
@@ -41,21 +41,22 @@ def _answer(arguments: Sequence[str] | None) -> int:
     parser.add_argument("study", help="a study file, or the name of a shipped one such as quickstart.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="override a key")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    parser.add_argument("--verify", action="store_true", help="read every artifact and compare it with its digest")
     options = parser.parse_args(arguments)
     try:
-        return run(options.study, overrides=options.set, dry_run=options.dry_run)
+        return run(options.study, overrides=options.set, dry_run=options.dry_run, verify=options.verify)
     except StudyError as error:
-        print(error, file=sys.stderr)
+        print(redacted(error), file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        print(f"storage: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"storage: {' '.join(redacted(error).split())}", file=sys.stderr)
         return BAD_STORAGE
     except KeyboardInterrupt:
         print("interrupted: the same command goes on where this one ended", file=sys.stderr)
         return INTERRUPTED
 
 
-def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
+def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, verify: bool = False) -> int:
     """Plan, sweep what is pending, report.
 
     Raises:
@@ -66,7 +67,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> i
     study = config.load(file, overrides)
     store = open_store(study, source=str(file))
     experiments = expand(study, source=str(file))
-    plan = make_plan(experiments, store, study.scheduler)
+    plan = make_plan(experiments, store, study.scheduler, verify=verify, keep=not dry_run)
     print(describe(plan, study))
     if job.is_submitted() and "://" not in study.storage and not Path(study.storage).is_absolute():
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
@@ -74,11 +75,12 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False) -> i
         return 0
     failures: dict[str, str] = {}
     if plan.pending:
-        store.write("study.json", study.model_dump_json(indent=1).encode())  # a storage that refuses says so here
-        from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
+        with Lease(store) as lease:  # a storage that refuses says so here, and so does another driver
+            store.write("study.json", redacted(study.model_dump_json(indent=1)).encode())
+            from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
 
-        failures = run_sweep(plan, study, store, source=str(file))
-        plan = make_plan(experiments, store, study.scheduler)
+            failures = run_sweep(plan, study, store, lease=lease, source=str(file))
+            plan = make_plan(experiments, store, study.scheduler)
     else:
         print("nothing to do: every round is in the store")
     print(report.write(plan, study, store, failures))

@@ -9,7 +9,7 @@ from lion_ray.config import ResourcesConfig, SchedulerConfig, Study
 from lion_ray.decisions import LOTTERY, Decisions, Stop
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import should_stop
-from lion_ray.results import Row, read_controls, read_rounds, val_accuracies
+from lion_ray.results import Found, Row, survey, val_accuracies
 from lion_ray.store import Store
 
 _LOTTERY = SchedulerConfig()
@@ -23,12 +23,13 @@ class Item:
     rounds: Sequence[Row]
     controls: Sequence[Row] = ()
     stop: Stop | None = None
+    lacks_start: bool = False  # what its rounds rewind to is lost: it is made again
 
     @property
     def is_finished(self) -> bool:
-        """Whether no round is left: all are done, or it was stopped; and no control of theirs."""
+        """Whether no round is left: all are done, or it was stopped; and no control or start of theirs is missing."""
         is_over = self.stop is not None or len(self.rounds) == self.experiment.num_rounds
-        return is_over and not self.lacks_controls
+        return is_over and not self.lacks_controls and not self.lacks_start
 
     @property
     def lacks_controls(self) -> bool:
@@ -58,16 +59,35 @@ class Plan:
         return sum(item.experiment.num_rounds for item in self.items)
 
 
-def make_plan(experiments: Sequence[Experiment], store: Store, scheduler: SchedulerConfig = _LOTTERY) -> Plan:
-    """Look every experiment up in the store; rounds beyond a stop that `scheduler` has made do not count."""
-    committed = store.committed()
+def make_plan(
+    experiments: Sequence[Experiment],
+    store: Store,
+    scheduler: SchedulerConfig = _LOTTERY,
+    *,
+    verify: bool = False,
+    keep: bool = True,
+) -> Plan:
+    """Look every experiment up in the store; rounds beyond a stop that `scheduler` has made do not count.
+
+    Args:
+        verify: read every artifact with its digest; otherwise those that have changed since they were read last.
+        keep: write down what was read, for the next plan.
+    """
     stops = Decisions(store, scheduler).stops(each.dataset for each in experiments)
-    items = []
-    for each in experiments:
-        rounds, stop = ended(each, read_rounds(store, each.name, committed, each.num_rounds), stops.get(each.name))
-        controls = read_controls(store, each.name, committed, rounds, each.controls)
-        items.append(Item(experiment=each, rounds=rounds, controls=controls, stop=stop))
-    return Plan(items=items)
+    by_name = {each.name: each for each in experiments}
+
+    def is_finished(name: str, found: Found) -> bool:
+        return _item(by_name[name], found, stops.get(name)).is_finished
+
+    found = survey(store, list(by_name), is_finished=is_finished, verify=verify, keep=keep)
+    return Plan(items=[_item(each, found[each.name], stops.get(each.name)) for each in experiments])
+
+
+def _item(experiment: Experiment, found: Found, decided: Stop | None) -> Item:
+    rounds, stop = ended(experiment, found.rounds, decided)
+    controls = found.controls_of(rounds, experiment.controls)
+    lacks_start = bool(rounds) and not found.has_start
+    return Item(experiment=experiment, rounds=rounds, controls=controls, stop=stop, lacks_start=lacks_start)
 
 
 def worker_text(need: ResourcesConfig) -> str:

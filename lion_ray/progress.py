@@ -8,6 +8,7 @@ without control codes.
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from collections import defaultdict
@@ -21,6 +22,7 @@ from lion_ray.planning import stopped
 from lion_ray.solves import share_unconverged
 
 Event = Mapping[str, Any]
+OUTAGE_SECONDS = 5.0
 
 
 class Laps:
@@ -72,7 +74,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._by_name = {experiment.name: experiment for experiment in self.experiments}
-        self._started = self.now()
+        self._started, self._outage_said = self.now(), -math.inf
         self._trained = {each.name: set(self.done.get(each.name, ())) for each in self.experiments}
         self._stopped: set[str] = set()
         self._seconds: dict[str, list[float]] = defaultdict(list)  # per epoch, by method
@@ -102,6 +104,12 @@ class Progress:
         self._left[experiment.name] = 0
         self._stopped.add(experiment.name)
         self._print(f"{experiment.label}: {event['how']}", stays=True)
+
+    def show_outage(self, line: str) -> None:
+        """Print that the storage does not answer; of what many trials say at once, one line every few seconds."""
+        if self.now() - self._outage_said >= OUTAGE_SECONDS:
+            self._outage_said = self.now()
+            self._print(line, stays=True)
 
     def finish(self) -> None:
         """Leave the cursor on a fresh line."""

@@ -12,16 +12,18 @@ import os
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 
 from lion_ray import backbones, cluster, data, trial
 from lion_ray.board import start_board
 from lion_ray.config import DatasetConfig, ResourcesConfig, Study
 from lion_ray.decisions import Decisions
-from lion_ray.distributed import SCRATCH, run_distributed
+from lion_ray.distributed import run_distributed
 from lion_ray.experiments import Experiment
 from lion_ray.groups import Groups
 from lion_ray.lottery import Round
@@ -29,14 +31,17 @@ from lion_ray.memory import visible_to_workers
 from lion_ray.notes import remove_leftovers
 from lion_ray.planning import Plan
 from lion_ray.progress import Laps, Progress, epoch_event, stop_event
+from lion_ray.results import renew
 from lion_ray.schedule import Turns
-from lion_ray.schedule.tuning import TurnScheduler, TurnSearcher
-from lion_ray.store import Store
+from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
+from lion_ray.store import Behind, Lease, Outage, StorageError, Store
 from lion_ray.team import Solo
 from lion_ray.training import TrainingDiverged
+from lion_ray.watching import watch
 
+# Tune hands these of the driver's to its trials, and Ray then writes them to its logs; nodes have their own.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfinished round
-POLL_SECONDS = 0.25
 
 
 def decode(config: DatasetConfig, transform: backbones.Transform, source: str) -> Any:
@@ -47,12 +52,13 @@ def decode(config: DatasetConfig, transform: backbones.Transform, source: str) -
     return ray.put(decoded)
 
 
-def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") -> dict[str, str]:
+def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: str = "study") -> dict[str, str]:
     """Run what is pending; returns the reason of each experiment that failed, by name.
 
     Raises:
         StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
             has started.
+        StorageError: the storage refuses, or another driver has taken the study; what is done is done.
     """
     fit = cluster.connect(study.resources, source=source)
     if fit.awaited:
@@ -65,9 +71,11 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
         },
         concurrency=fit.concurrency,
     )
+    lease.check()
     failures: dict[str, str] = {}
+    storage: list[StorageError] = []
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(board, progress, failures, over), daemon=True)
+    watcher = threading.Thread(target=watch, args=(board, progress, failures, storage, over), daemon=True)
     watcher.start()
     try:
         with visible_to_workers(store) as shared:
@@ -77,13 +85,16 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, source: str = "study") 
                 Decisions(shared, study.scheduler),
                 workers=study.resources.max_workers,
                 on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
+                is_halted=lambda: bool(storage) or lease.is_lost,
             )
-            failures |= _tune(turns, plan.pending, study, shared, board, fit.concurrency, source)
+            failures |= _tune(turns, plan.pending, study, shared, board, fit.concurrency, source, storage.append)
     finally:
         over.set()
         watcher.join(timeout=10)
-        store.remove(SCRATCH)
-        remove_leftovers(store)
+    if storage:
+        raise storage[0]
+    lease.check()
+    remove_leftovers(store)
     return failures
 
 
@@ -101,12 +112,16 @@ def run_trial(
     dataset = datasets[experiment.dataset]
 
     laps = Laps()
+    store = store.telling(lambda outage: _tell(board, outage))
 
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
         board.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
 
     def on_diverged(error: TrainingDiverged) -> None:
         ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
+
+    def on_storage(error: StorageError) -> None:
+        ray.get(board.put.remote({"storage": str(error)}))
 
     if resources.is_distributed:
         run_distributed(
@@ -117,6 +132,7 @@ def run_trial(
             on_epoch=on_epoch,
             on_round=tune_metrics,
             on_diverged=on_diverged,
+            on_storage=on_storage,
             on_group=lambda group: ray.get(board.put_group.remote(experiment.name, group)),
         )
         return
@@ -127,6 +143,12 @@ def run_trial(
             tune.report(tune_metrics(finished))
     except TrainingDiverged as error:
         on_diverged(error)
+    except StorageError as error:  # no repetition would help, and the sweep ends
+        on_storage(error)
+
+
+def _tell(board: Any, outage: Outage) -> None:
+    board.put.remote({"outage": str(outage)})
 
 
 def tune_metrics(finished: Round) -> dict[str, Any]:
@@ -135,7 +157,14 @@ def tune_metrics(finished: Round) -> dict[str, Any]:
 
 
 def _tune(
-    turns: Turns, pending: Sequence[Experiment], study: Study, store: Store, board: Any, concurrency: int, source: str
+    turns: Turns,
+    pending: Sequence[Experiment],
+    study: Study,
+    store: Store,
+    board: Any,
+    concurrency: int,
+    source: str,
+    on_storage: OnStorage,
 ) -> dict[str, str]:
     transform = backbones.load(study.backbone).transform
     used = dict.fromkeys(experiment.dataset for experiment in pending)
@@ -150,19 +179,22 @@ def _tune(
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever `verbose` says
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the report, in one line each
-    groups = Groups()
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
+    groups, indexing = Groups(), Behind()
 
     def ended(name: str) -> None:
-        """A trial's end: groups of other trials may have lost their last worker by now."""
+        """A trial's end: groups of other trials may have lost their last worker by now, and it may be indexed."""
         groups.end(ray.get(board.take_groups.remote(name)))
         groups.release()
+        if turns.is_over_for(name):  # a driver that is killed leaves little to be read again
+            indexing.do(partial(renew, store, name))
 
     with tempfile.TemporaryDirectory(prefix="lion_ray-tune-") as scratch:
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(
-                search_alg=TurnSearcher(turns, after=ended),
-                scheduler=TurnScheduler(turns),
+                search_alg=TurnSearcher(turns, after=ended, on_storage=on_storage),
+                scheduler=TurnScheduler(turns, on_storage=on_storage),
                 num_samples=-1,  # until nobody has a turn left
                 max_concurrent_trials=concurrency,
                 reuse_actors=not study.resources.is_distributed,  # one that is stopped while Train runs is spent
@@ -175,24 +207,8 @@ def _tune(
             ),
         ).fit()
     groups.release_all()
+    indexing.flush()
     return {result.config["experiment"]: _reason(result.error) for result in results if result.error}
-
-
-def _watch(board: Any, progress: Progress, failures: dict[str, str], over: threading.Event) -> None:
-    """Show events until the sweep is over and the board is empty."""
-    while True:
-        last = over.is_set()
-        for event in ray.get(board.take.remote()):
-            if "failed" in event:
-                failures[event["failed"]] = event["reason"]
-            elif "stopped" in event:
-                progress.show_stop(event)
-            else:
-                progress.show(event)
-        if last:
-            progress.finish()
-            return
-        over.wait(POLL_SECONDS)
 
 
 def _reason(error: BaseException) -> str:

@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny 
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray 2.60 warns about the coming default
 
+SECRET = "planted/Secret+9f3c1b7a"  # a test looks for it in everything a run leaves behind
 STUDY = """
 study: tiny
 storage: {storage}
@@ -84,7 +85,7 @@ def s3_server() -> Iterator[str]:
         assert time.monotonic() < deadline, "the S3 server does not answer"
         time.sleep(0.1)
     where = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
-    os.environ |= where | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # as on a user's node
+    os.environ |= where | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": SECRET}  # as on a user's node
     yield f"http://127.0.0.1:{port}"
     server.kill()
     server.wait()

@@ -15,7 +15,7 @@ RANKS = {
     "experiments": 3, "results": 3, "decisions": 3, "protocol": 3, "solves": 3, "ticket": 3, "optimizer": 3,
     "planning": 4, "training": 4, "notes": 4, "ledger": 5, "cluster": 4, "prediction": 4,
     "report": 5, "schedule": 5, "progress": 5, "features": 5,
-    "trial": 6,
+    "trial": 6, "watching": 6,
     "distributed": 7,
     "sweep": 8,
     "pipeline": 9,
@@ -25,12 +25,12 @@ ONLY_IN = {
     "yaml": {"config"},
     "fsspec": {"store"},
     "timm": {"backbones"},
-    "pyarrow": {"data", "report", "distributed"},
+    "pyarrow": {"data", "report"},
     "safetensors": {"ticket", "ledger", "notes", "backbones"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "scipy": {"report"},
-    "ray": {"board", "cluster", "groups", "memory", "distributed", "schedule", "sweep"},
+    "ray": {"board", "cluster", "groups", "memory", "distributed", "schedule", "sweep", "watching"},
     "click": {"cli"},
     "pickle": {"data", "backbones"},  # a restricted unpickler, and the name of an error
 }

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lion_ray.config import DatasetConfig, StudyError
 from lion_ray.data import Source, find, listing
-from lion_ray.store import open_url
+from lion_ray.store import write_url
 
 SPLITS = {"train": 6, "validation": 2, "test": 3}
 CLASSES = ("ant", "bee cell", "cat#1")
@@ -27,10 +27,7 @@ def encoded(value: int, kind: str = "png") -> bytes:
 
 
 def put(url: str, payload: bytes) -> None:
-    if "://" not in url:
-        Path(url).parent.mkdir(parents=True, exist_ok=True)
-    with open_url(url, "wb") as file:
-        file.write(payload)
+    write_url(url, payload)
 
 
 def write_set(root: str) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from lion_ray.config import DatasetConfig, StudyError
 from lion_ray.data import Source, find
-from lion_ray.store import open_url
+from lion_ray.store import write_url
 
 Rows = Sequence[tuple[bytes | None, int | None]]
 
@@ -39,10 +39,9 @@ def write(url: str, data: Rows, *, names: Sequence[str] | None = None, group: in
     if names is not None:
         features = {"label": {"names": list(names), "_type": "ClassLabel"}, "image": {"_type": "Image"}}
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    if "://" not in url:
-        Path(url).parent.mkdir(parents=True, exist_ok=True)
-    with open_url(url, "wb") as file:
-        pq.write_table(table, file, row_group_size=group)
+    file = io.BytesIO()
+    pq.write_table(table, file, row_group_size=group)
+    write_url(url, file.getvalue())
 
 
 def write_set(root: str, **options: Any) -> None:

@@ -117,6 +117,9 @@ class MemoryLedger:
     def notes(self, number: int, ticket: str, mask: Mask) -> NoNotes:
         return NoNotes()
 
+    def flush(self) -> None:
+        """All is kept already."""
+
     def once(self, make: Callable[[], Value]) -> Value:
         return make()
 

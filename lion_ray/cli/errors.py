@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import click
 
+from lion_ray.store import redacted
+
 
 class OneLine(click.ClickException):
     """One line on stderr, exit status 2, no usage text around it."""
@@ -15,7 +17,7 @@ class OneLine(click.ClickException):
     exit_code = 2
 
     def __init__(self, message: object) -> None:
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(" ".join(redacted(message).split()))
 
 
 @contextmanager
@@ -35,4 +37,4 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _show(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"Warning: {' '.join(str(message).split())}", err=True)
+    click.echo(f"Warning: {' '.join(redacted(message).split())}", err=True)

@@ -48,7 +48,10 @@ class Ledger(Protocol):
         """The committed round, or None."""
 
     def commit(self, finished: Round) -> None:
-        """Keep a round for good."""
+        """Keep a round for good, now or until `flush`."""
+
+    def flush(self) -> None:
+        """Return when everything committed is kept."""
 
     def notes(self, number: int, ticket: str, mask: Mask) -> Notes:
         """Where the unfinished round is kept."""
@@ -72,6 +75,7 @@ def run_rounds(config: LotteryConfig, trainer: Trainer, ledger: Ledger) -> Itera
         finished = _kept_or_trained(number, point, mask, WINNING, trainer, ledger)
         if number:
             _train_controls(number, point, mask, config, trainer, ledger)
+        ledger.flush()
         first, last = first or finished, finished
         yield finished
         accuracies.append(finished.val_accuracy)

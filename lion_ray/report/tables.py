@@ -50,14 +50,14 @@ def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
 
 def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
     """Write `results.parquet`; returns the text that ends a run."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows(plan, study), schema=SCHEMA), buffer)
+    buffer, table = io.BytesIO(), rows(plan, study)
+    pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer)
     store.write(PARQUET, buffer.getvalue())
     ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
-    lines = [text_tables(plan, study), *ended, *failed, *missing, *unconverged(plan), f"results: {store.url}/{PARQUET}"]
-    return "\n".join(lines)
+    lines = [text_tables(plan, study, table), *ended, *failed, *missing, *unconverged(plan)]
+    return "\n".join([*lines, f"results: {store.url}/{PARQUET}"])
 
 
 def unconverged(plan: Plan) -> list[str]:
@@ -78,12 +78,12 @@ def unconverged(plan: Plan) -> list[str]:
     return lines
 
 
-def text_tables(plan: Plan, study: Study) -> str:
-    """A table per dataset entry, in the order of the study: one name at two sizes makes two."""
+def text_tables(plan: Plan, study: Study, table: Sequence[Mapping[str, Any]]) -> str:
+    """The `rows` of a plan, a table per dataset entry in the order of the study: one name at two sizes makes two."""
     parts = []
     for dataset in study.datasets:
-        part = Plan(items=[item for item in plan.items if item.experiment.dataset == dataset])
-        parts.append(_text_table(dataset_label(dataset), rows(part, study)))
+        names = {item.experiment.name for item in plan.items if item.experiment.dataset == dataset}
+        parts.append(_text_table(dataset_label(dataset), [row for row in table if row["experiment"] in names]))
     return "\n".join(parts)
 
 

@@ -13,14 +13,20 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from lion_ray.schedule.turns import Turns
+from lion_ray.store import StorageError
+
+OnStorage = Callable[[StorageError], None]
 
 
 class TurnSearcher(Searcher):  # type: ignore[misc]
-    """Gives Tune the next turn whenever there is room for one; `after` is called with each experiment's trial's end."""
+    """Gives Tune the next turn whenever there is room for one; `after` is called with each experiment's trial's end.
 
-    def __init__(self, turns: Turns, *, after: Callable[[str], None]) -> None:
+    `on_storage` is called when a decision cannot be stored; it has to halt the turns.
+    """
+
+    def __init__(self, turns: Turns, *, after: Callable[[str], None], on_storage: OnStorage) -> None:
         super().__init__(metric="val_accuracy", mode="max")
-        self._turns, self._after = turns, after
+        self._turns, self._after, self._on_storage = turns, after, on_storage
         self._experiments: dict[str, str] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **_: Any) -> bool:
@@ -29,10 +35,14 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The trial's `experiment`, by name; None if there is nobody to start now."""
-        if self._turns.is_over:
-            finished: str = Searcher.FINISHED
+        finished: str = Searcher.FINISHED
+        try:
+            if self._turns.is_over:
+                return finished
+            experiment = self._turns.next()
+        except StorageError as error:
+            self._on_storage(error)
             return finished
-        experiment = self._turns.next()
         if experiment is None:
             return None
         self._experiments[trial_id] = experiment.name
@@ -41,8 +51,11 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The trial has come to its end; one whose process died, and that Tune starts again, has not."""
         name = self._experiments.pop(trial_id)
-        self._turns.on_end(name)
-        self._after(name)
+        try:
+            self._turns.on_end(name)
+            self._after(name)
+        except StorageError as error:
+            self._on_storage(error)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study's store is the truth."""
@@ -54,12 +67,17 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
 class TurnScheduler(FIFOScheduler):  # type: ignore[misc]
     """Lets a trial go on, or ends its turn."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, *, on_storage: OnStorage) -> None:
         super().__init__()
-        self._turns = turns
+        self._turns, self._on_storage = turns, on_storage
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """One round more."""
-        goes_on = self._turns.on_round(trial.config["experiment"], int(result["round"]), float(result["val_accuracy"]))
+        number, val_accuracy = int(result["round"]), float(result["val_accuracy"])
+        try:
+            goes_on = self._turns.on_round(trial.config["experiment"], number, val_accuracy)
+        except StorageError as error:
+            self._on_storage(error)
+            goes_on = False
         decision: str = self.CONTINUE if goes_on else self.STOP
         return decision

@@ -24,6 +24,7 @@ class Turns:
     Args:
         workers: of one experiment; they settle how long a turn is if the scheduler section does not.
         on_stop: called for every stop of this run, once it is in the store.
+        is_halted: whether the sweep has to end as it is: nobody goes on, and nothing more is decided.
         now: seconds; an argument so that tests can hold it.
     """
 
@@ -35,9 +36,11 @@ class Turns:
         *,
         workers: int = 1,
         on_stop: OnStop = lambda *_: None,
+        is_halted: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._budget, self._decisions, self._now = config.budget, decisions, now
+        self._is_halted = is_halted
         self._rounds_per_turn = config.rounds_per_turn or (1 if workers == 1 else None)
         self._seconds_before, self._since = decisions.seconds, now()
         self._verdicts = Verdicts(plan, config, decisions, on_stop)
@@ -46,11 +49,19 @@ class Turns:
     @property
     def is_over(self) -> bool:
         """Whether nobody will train any more."""
+        if self._is_halted():
+            return True
         self._stop_if_spent()
         return all(seat.state == "over" for seat in self._seats.values())
 
+    def is_over_for(self, name: str) -> bool:
+        """Whether one experiment will train no more."""
+        return self._seats[name].state == "over"
+
     def next(self) -> Experiment | None:
         """Who starts a turn: of those that wait the one with the fewest rounds, in the study's order; or nobody."""
+        if self._is_halted():
+            return None
         self._stop_if_spent()
         seats = self._seats.values()
         if not any(seat.state in ("waiting", "running") for seat in seats):
@@ -69,6 +80,8 @@ class Turns:
         Rounds that are known already, and those up to a stop, just pass.
         """
         seat = self._seats[name]
+        if self._is_halted():
+            return False
         if number < len(seat.accuracies) or seat.last is not None:
             return self._pass(seat, number, val_accuracy)
         seat.turn += 1
@@ -87,7 +100,8 @@ class Turns:
         seat = self._seats[name]
         if seat.state == "running":
             seat.state = "over"
-            self._verdicts.leave(seat)
+            if not self._is_halted():
+                self._verdicts.leave(seat)
 
     def _pass(self, seat: Seat, number: int, val_accuracy: float) -> bool:
         if number == len(seat.accuracies):

@@ -143,7 +143,11 @@ class Verdicts:
         if seat.trains_on:
             seat.state = "held" if self.is_held(seat) else "waiting"
         else:
-            seat.state = "waiting" if item.lacks_controls or len(item.rounds) <= last else "over"
+            seat.state = "waiting" if _lacks_something(item, last) else "over"
 
     def _rule_of(self, seat: Seat) -> Rule:
         return self._rules[seat.experiment.dataset]
+
+
+def _lacks_something(item: Item, last: int) -> bool:
+    return item.lacks_controls or item.lacks_start or len(item.rounds) <= last

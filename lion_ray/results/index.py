@@ -1,0 +1,150 @@
+"""What was read and verified once, so that planning does not read a study's artifacts each time.
+
+    index/<experiment>.json    the rows of one experiment, and a fingerprint of its files' sizes and etags or times
+    shards/<sha256>.json.z     many of these in one file, each with the stamp of the one it is a copy of
+
+All of it is derived: an entry counts only while the listing of the experiment's folder says what it said then; a copy
+only while the listing of `index/` does; whatever is lost, cut or altered is derived again from the artifacts, with all
+digests. Of studies with more than `LISTED_FILES` files only unfinished experiments are listed, for a listing takes a
+second per 3,000 files; `verify` reads everything. Git's index tells changed files in the same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lion_ray.results.rounds import FOLDER, Files, Found, fingerprint, folder, read_found
+from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, side_by_side
+
+INDEX, SHARDS = "index", "shards"
+LISTED_FILES = 20_000
+LOOSE_ENTRIES = 200  # so many are read one by one; more are brought together in shards
+SHARD_ENTRIES = 500
+
+IsFinished = Callable[[str, Found], bool]
+
+
+def survey(
+    store: Store, names: Sequence[str], *, is_finished: IsFinished, verify: bool = False, keep: bool = True
+) -> dict[str, Found]:
+    """What the store holds of the experiments called `names`; what is damaged is absent, with a warning.
+
+    Args:
+        is_finished: whether nothing is left to be done of an experiment, given what is known of it.
+        verify: read all artifacts with their digests, whatever the listing says.
+        keep: write down what was verified.
+    """
+    listed, shards = side_by_side(lambda read: read(store), (_entries, _shards))
+    sharded = {} if verify else _sharded(shards, listed)
+    loose = [] if verify else [name for name in names if _path(name) in listed and name not in sharded]
+    read = side_by_side(lambda name: _parsed(store.read(_path(name))), loose)
+    known = {**sharded, **{name: found for name, found in zip(loose, read, strict=True) if found}}
+    known = {name: known[name] for name in names if name in known}
+    now = _listings(store, names, known, is_finished)
+    stale = [name for name, files in now.items() if fingerprint(files) != known.get(name, Found()).listing]
+    derived = dict(zip(stale, side_by_side(lambda name: read_found(store, name, now[name]), stale), strict=True))
+    for name in stale:
+        _say_what_is_gone(store, name, known.get(name, Found()), derived[name])
+    found = {**{name: Found() for name in names}, **known, **derived}
+    if keep:
+        side_by_side(lambda name: store.write(_path(name), _packed(found[name])), stale)
+        if len(loose) + len(stale) > LOOSE_ENTRIES:
+            compact(store, found)
+    return found
+
+
+def renew(store: Store, name: str) -> None:
+    """Read one experiment with all digests and write its entry, so that a later plan need not."""
+    store.write(_path(name), _packed(read_found(store, name, store.listing(folder(name)))))
+
+
+def compact(store: Store, found: Mapping[str, Found]) -> None:
+    """Bring all entries together in shards; the old ones go when the new ones are there."""
+    listed, before = store.listing(INDEX), set(store.listing(SHARDS))
+    names = [name for name in found if _path(name) in listed]
+    shards = {}
+    for first in range(0, len(names), SHARD_ENTRIES):
+        entries = {n: [listed[_path(n)], _fields(found[n])] for n in names[first : first + SHARD_ENTRIES]}
+        payload = zlib.compress(json.dumps(entries, sort_keys=True).encode(), 1)
+        shards[f"{SHARDS}/{digest(payload)}.json.z"] = payload
+    side_by_side(lambda path: store.write(path, shards[path]), shards.keys() - before)
+    side_by_side(store.remove, before - shards.keys())
+
+
+def _entries(store: Store) -> Files:
+    return store.listing(INDEX)
+
+
+def _shards(store: Store) -> dict[str, Any]:
+    """By experiment, the stamp of its entry and a copy of it; a damaged shard holds nothing: the entries are read."""
+    paths = list(store.listing(SHARDS))
+    found: dict[str, Any] = {}
+    for path, payload in zip(paths, side_by_side(store.read, paths), strict=True):
+        if payload is not None and path == f"{SHARDS}/{digest(payload)}.json.z":
+            found |= json.loads(zlib.decompress(payload))
+    return found
+
+
+def _sharded(shards: Mapping[str, Any], listed: Files) -> dict[str, Found]:
+    """The copies in shards that are copies of what is there now."""
+    current = (name for name, (stamp, _) in shards.items() if listed.get(_path(name)) == tuple(stamp))
+    return {name: _found(shards[name][1]) for name in current}
+
+
+def _listings(
+    store: Store, names: Sequence[str], known: Mapping[str, Found], is_finished: IsFinished
+) -> dict[str, Files]:
+    """The files of each experiment: of all if they are few, otherwise of those that are not finished."""
+    if sum(found.num_files for found in known.values()) > LISTED_FILES:
+        unfinished = [name for name in names if name not in known or not is_finished(name, known[name])]
+        listings = side_by_side(lambda name: store.listing(folder(name)), unfinished)
+        return dict(zip(unfinished, listings, strict=True))
+    by_name: dict[str, dict[str, Listed]] = defaultdict(dict)
+    for path, listed in store.listing(FOLDER).items():
+        by_name[path.split("/", 2)[1]][path] = listed
+    return {name: by_name.get(name, {}) for name in names}
+
+
+def _say_what_is_gone(store: Store, name: str, before: Found, now: Found) -> None:
+    parts: dict[str, tuple[int, int]] = {"its start": (before.has_start, now.has_start)}
+    parts |= {"some of its rounds": (len(before.rounds), len(now.rounds))}
+    parts |= {"some of its controls": (len(before.controls), len(now.controls))}
+    gone = [part for part, (then, left) in parts.items() if left < then]
+    if gone:
+        text = f"{store.url}/{folder(name)}: {' and '.join(gone)} counts as absent"
+        warnings.warn(text, DamagedArtifactWarning, stacklevel=2)
+
+
+def _path(name: str) -> str:
+    return f"{INDEX}/{name}.json"
+
+
+def _fields(found: Found) -> dict[str, Any]:
+    return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+
+
+def _found(fields: Mapping[str, Any]) -> Found:
+    return Found(
+        rounds=tuple(fields["rounds"]),
+        controls=tuple(fields["controls"]),
+        has_start=bool(fields["has_start"]),
+        num_files=int(fields["num_files"]),
+        listing=str(fields["listing"]),
+    )
+
+
+def _packed(found: Found) -> bytes:
+    text = json.dumps(_fields(found), sort_keys=True)
+    return f"{digest(text.encode())}\n{text}".encode()
+
+
+def _parsed(payload: bytes | None) -> Found | None:
+    """None if it is damaged: it is made again."""
+    expected, _, text = (payload or b"").partition(b"\n")
+    return _found(json.loads(text)) if expected.decode(errors="replace") == digest(text) else None

@@ -1,0 +1,80 @@
+"""One experiment's finished rounds, read back from its artifacts with every digest verified."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lion_ray.lottery import WINNING
+from lion_ray.store import DONE, Listed, Store, digest, side_by_side
+
+FOLDER = "experiments"
+Row = dict[str, Any]
+Files = Mapping[str, Listed]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the store holds of one experiment.
+
+    `rounds` are the records of rounds 0, 1, ... up to the first that is absent or damaged, `controls` those beside any
+    round. `listing` is the fingerprint of what a listing of its folder, of `num_files`, said before they were verified.
+    """
+
+    rounds: tuple[Row, ...] = ()
+    controls: tuple[Row, ...] = ()
+    has_start: bool = False
+    num_files: int = 0
+    listing: str = ""
+
+    def controls_of(self, rounds: Sequence[Row], names: Sequence[str]) -> list[Row]:
+        """The controls called `names` beside the pruned ones of `rounds`, as far as they are there."""
+        by_place = {(row["round"], row["ticket"]): row for row in self.controls}
+        places = [(row["round"], name) for row in rounds[1:] for name in names]
+        return [by_place[place] for place in places if place in by_place]
+
+
+def fingerprint(files: Files) -> str:
+    """One short text for names, sizes and stamps; empty if there are no files."""
+    return digest(json.dumps(sorted(files.items())).encode()) if files else ""
+
+
+def folder(experiment_name: str) -> str:
+    """Where an experiment's artifacts lie in the study's store."""
+    return f"{FOLDER}/{experiment_name}"
+
+
+def round_key(experiment_name: str, number: int, ticket: str = WINNING) -> str:
+    """Where a round, or a control beside it, lies."""
+    return f"{folder(experiment_name)}/round-{number}" + (f"-{ticket}" if ticket != WINNING else "")
+
+
+def read_found(store: Store, experiment_name: str, files: Files) -> Found:
+    """Read everything that is committed in an experiment's folder; what is damaged is absent, with a warning."""
+    tail = f"/{DONE}"
+    keys = [path.removesuffix(tail) for path in files if path.endswith(tail)]
+    rows = dict(zip(keys, side_by_side(lambda key: _read(store, key), keys), strict=True))
+    rounds: list[Row] = []
+    while (row := rows.pop(round_key(experiment_name, len(rounds)), None)) is not None:
+        rounds.append(row)
+    has_start = rows.pop(f"{folder(experiment_name)}/start", None) is not None
+    controls = tuple(row for row in rows.values() if row is not None and row["ticket"] != WINNING)
+    return Found(
+        rounds=tuple(rounds), controls=controls, has_start=has_start, num_files=len(files), listing=fingerprint(files)
+    )
+
+
+def _read(store: Store, key: str) -> Row | None:
+    """The record of a round; an empty one for a start; None if it is damaged."""
+    found = store.load(key)
+    if found is None:
+        return None
+    record: Row = json.loads(found.get("result.json", b"{}"))
+    return {**record, "clock": json.loads(found["clock.json"])} if record else {}
+
+
+def val_accuracies(rounds: Sequence[Row]) -> list[float]:
+    """What every decision reads."""
+    return [float(row["metrics"]["val_accuracy"]) for row in rounds]

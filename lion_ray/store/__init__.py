@@ -1,0 +1,34 @@
+"""Artifacts under one root URL, and the only door to fsspec.
+
+A stage commits its files under a key: payload first, then `DONE`, which lists every file's SHA-256 and size. What
+carries a readable `DONE` whose digests hold exists; everything else is to be done again. Faults that pass are waited
+out (`patience`), the others end the run as one `StorageError`. `data` and `backbones` read users' URLs with `open_url`.
+"""
+
+from lion_ray.store.artifacts import DONE, DamagedArtifactWarning, Listed, Store, digest, side_by_side
+from lion_ray.store.behind import Behind
+from lion_ray.store.faults import StorageError, has_credentials, redacted
+from lion_ray.store.lease import Lease
+from lion_ray.store.patience import OnOutage, Outage, Patience
+from lion_ray.store.urls import find_files, open_url, read_url, write_url
+
+__all__ = [
+    "DONE",
+    "Behind",
+    "DamagedArtifactWarning",
+    "Lease",
+    "Listed",
+    "OnOutage",
+    "Outage",
+    "Patience",
+    "StorageError",
+    "Store",
+    "digest",
+    "find_files",
+    "has_credentials",
+    "open_url",
+    "read_url",
+    "redacted",
+    "side_by_side",
+    "write_url",
+]

@@ -1,0 +1,139 @@
+"""One driver per study: a small file that its driver rewrites while it lives.
+
+Whoever finds one looks whether it changes, by a clock of its own: no clock of another machine is believed. One that
+does not change belonged to a driver that died, and is taken. Two that start at the same moment both write; the last to
+write holds it, and the other sees that before its first trial. Should two ever run together all the same (the storage
+was cut off from one of them for longer than `patience`), they write the same bits, and what mixes fails its digest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from types import TracebackType
+from typing import Any
+
+from lion_ray.store.artifacts import Store
+from lion_ray.store.faults import StorageError
+
+PATH = "driver.json"
+BEAT = 3.0  # seconds between two changes
+PATIENCE = 12.0  # seconds without a change after which its driver counts as dead
+
+
+class StudyInUseError(StorageError):
+    """Another driver works on this study."""
+
+
+class Lease:
+    """Held from `with Lease(store):` on; `check` says when it was lost."""
+
+    def __init__(self, store: Store, *, beat: float = BEAT, patience: float = PATIENCE) -> None:
+        self._store, self._beat, self._patience = store, beat, patience
+        self._id = uuid.uuid4().hex
+        self._who = {"host": _host(), "pid": os.getpid(), "born": _born(os.getpid())}
+        self._count = 0
+        self._over, self._lost = threading.Event(), False
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def __reduce__(self) -> tuple[type[Lease], tuple[Store]]:
+        return Lease, (self._store,)  # Tune saves copies of what it is given; they hold nothing
+
+    def __enter__(self) -> Lease:
+        """Raises StudyInUseError if another driver lives."""
+        if self._store.is_private:
+            return self
+        found = self._store.read(PATH)
+        if found is not None and not _is_dead(found) and self._changes(found):
+            raise self._in_use(found)
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give it back."""
+        if self._store.is_private:
+            return
+        self._over.set()
+        self._thread.join(timeout=2 * self._beat)
+        if not self._lost and not isinstance(error, StorageError):
+            self._store.remove(PATH)
+
+    def check(self) -> None:
+        """Raises StudyInUseError if another driver has taken it."""
+        found = self._store.read(PATH)
+        if found is not None and _fields(found).get("id") != self._id:
+            self._lost = True
+            raise self._in_use(found)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another driver has taken it, as far as the last beat saw."""
+        return self._lost
+
+    def _changes(self, found: bytes) -> bool:
+        """Whether anybody rewrites it."""
+        deadline = time.monotonic() + self._patience
+        while time.monotonic() < deadline:
+            time.sleep(min(1.0, self._patience / 10))
+            now = self._store.read(PATH)
+            if now != found:
+                return now is not None
+        return False
+
+    def _keep(self) -> None:
+        while not self._over.wait(self._beat):
+            try:
+                self.check()
+                self._write()
+            except StudyInUseError:
+                return
+            except StorageError:
+                continue  # whoever needs the storage says so
+
+    def _write(self) -> None:
+        self._count += 1
+        self._store.write(PATH, json.dumps({"id": self._id, **self._who, "count": self._count}).encode())
+
+    def _in_use(self, found: bytes) -> StudyInUseError:
+        who = _fields(found)
+        where = f"process {who.get('pid')} on {str(who.get('host')).partition(' ')[0]}"
+        return StudyInUseError(f"{self._store.url} is in use by another driver, {where}; wait for it, or stop it")
+
+
+def _is_dead(found: bytes) -> bool:
+    """Whether its driver ran on this machine and has ended: no need to wait for a change."""
+    who = _fields(found)
+    return bool(who.get("born")) and who.get("host") == _host() and _born(who["pid"]) != who["born"]
+
+
+def _host() -> str:
+    """This machine, and where process numbers mean the same: containers may share a host's name."""
+    try:
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _born(pid: int) -> str:
+    """When a process of this machine was started, with the machine's start; empty if there is none, or nobody says."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat, open("/proc/sys/kernel/random/boot_id") as boot:
+            state, *rest = stat.read().rpartition(")")[2].split()
+            return "" if state == "Z" else f"{boot.read().strip()}/{rest[18]}"
+    except (OSError, IndexError):
+        return ""
+
+
+def _fields(found: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(found)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}

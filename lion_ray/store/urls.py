@@ -1,0 +1,149 @@
+"""One URL at a time: filesystems, reading, writing, listing. For who reads a user's URL, and for `Store`."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import uuid
+from contextlib import suppress
+from typing import IO, Any
+
+from fsspec.core import url_to_fs
+
+from lion_ray.store.patience import persist
+
+PART_BYTES = 16 * 2**20  # S3 takes what is twice as long or longer in parts of this size
+READ_AHEAD_BYTES = 2**20
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
+S3_CONFIG = {"retries": {"total_max_attempts": 1}, "max_pool_connections": 64, "connect_timeout": 5, "read_timeout": 15}
+
+
+def filesystem_of(url: str) -> tuple[Any, str]:
+    """The filesystem of `url` and the path on it; its own repetitions are off, `persist` repeats.
+
+    Raises:
+        ValueError: an unknown protocol.
+        ImportError: its filesystem package is not installed.
+    """
+    if not url.startswith(("s3://", "s3a://")):
+        found: tuple[Any, str] = url_to_fs(url)
+        return found
+    filesystem, path = url_to_fs(url, config_kwargs=S3_CONFIG, use_listings_cache=False)
+    filesystem.retries = 1
+    return filesystem, path
+
+
+def open_url(url: str) -> IO[bytes]:
+    """Open any fsspec URL or local path for reading; use as a context manager. An outage in the middle is waited out.
+
+    Raises:
+        OSError: the built-in errors (`FileNotFoundError`, `PermissionError`, ...).
+    """
+    filesystem, path = persist(lambda: filesystem_of(url), url)
+    if protocols(filesystem) & OBJECT_STORES:
+        size = int(persist(lambda: filesystem.info(path), url)["size"])
+        return io.BufferedReader(_RemoteFile(filesystem, path, url, size), READ_AHEAD_BYTES)
+    opened: IO[bytes] = persist(lambda: filesystem.open(path, "rb"), url)
+    return opened
+
+
+def read_url(url: str) -> bytes:
+    """The bytes at any fsspec URL or local path.
+
+    Raises:
+        OSError: they cannot be read; no other error, whatever the filesystem's own package raises. It names the URL.
+    """
+
+    def read() -> bytes:
+        filesystem, path = filesystem_of(url)
+        return read_file(filesystem, path)
+
+    return persist(read, url)
+
+
+def write_url(url: str, payload: bytes) -> None:
+    """Put `payload` at any fsspec URL or local path in one piece; what was there is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def write() -> None:
+        filesystem, path = filesystem_of(url)
+        write_file(filesystem, path, payload)
+
+    persist(write, url)
+
+
+def find_files(url: str) -> list[str]:
+    """The sorted URLs of all files below `url`; itself if it is one file; empty if nothing is there."""
+    filesystem, path = filesystem_of(url)
+    try:
+        found: list[str] = persist(lambda: filesystem.find(path), url)
+    except FileNotFoundError:
+        return []
+    return sorted(filesystem.unstrip_protocol(each) for each in found)
+
+
+def read_file(filesystem: Any, path: str) -> bytes:
+    """All of a file; on S3 in one request, which needs no size first."""
+    options = {"max_concurrency": 1} if protocols(filesystem) & {"s3"} else {}
+    payload: bytes = filesystem.cat_file(path, **options)
+    return payload
+
+
+def write_file(filesystem: Any, path: str, payload: bytes) -> None:
+    """Replace a file: a reader sees the old one or the new one, never a part."""
+    names = protocols(filesystem)
+    if "file" not in names:  # object stores and memory:// replace a whole object at once
+        filesystem.pipe_file(path, payload, **({"chunksize": PART_BYTES} if "s3" in names else {}))
+        return
+    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+    part = f"{path}.{uuid.uuid4().hex}.part"
+    try:
+        filesystem.pipe_file(part, payload)
+        os.replace(part, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.remove(part)  # a full disk keeps no half of it
+        raise
+
+
+def protocols(filesystem: Any) -> set[str]:
+    """The names that a filesystem goes by."""
+    protocol = filesystem.protocol
+    return {protocol} if isinstance(protocol, str) else set(protocol)
+
+
+class _RemoteFile(io.RawIOBase):
+    """An object read range by range, each with patience."""
+
+    def __init__(self, filesystem: Any, path: str, url: str, size: int) -> None:
+        super().__init__()
+        self._filesystem, self._path, self._url, self._size, self._at = filesystem, path, url, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if at < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self._url)
+        self._at = at
+        return at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        part: bytes = persist(lambda: self._filesystem.cat_file(self._path, start=self._at, end=end), self._url)
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)

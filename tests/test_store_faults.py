@@ -1,0 +1,211 @@
+"""A storage that fails: what passes is waited out within the patience and said, what lasts is one line at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import s3fs
+from fsspec.implementations.local import LocalFileSystem
+
+from lion_ray.store import Outage, Patience, StorageError, Store, open_url, read_url, redacted
+from lion_ray.store.faults import is_transient
+from lion_ray.store.urls import S3_CONFIG
+from tests.conftest import SECRET
+from tests.proxy import FaultyProxy
+
+QUICK = Patience(seconds=20, first_pause=0.02, longest_pause=0.2, say_every=0.5)
+PASSING = ["500", "503", "429", "reset", "hang", "cut"]
+
+
+@pytest.fixture
+def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """In front of the S3 server for everything in this process; an answer must begin within half a second."""
+    server = FaultyProxy(s3_server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setattr(s3fs.S3FileSystem, "cachable", False)
+    monkeypatch.setitem(S3_CONFIG, "read_timeout", 0.5)
+    yield server
+    server.released.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def said() -> list[Outage]:
+    return []
+
+
+@pytest.fixture
+def store(s3_url: str, proxy: FaultyProxy, said: list[Outage]) -> Store:
+    return Store(f"{s3_url}/study", patience=QUICK, on_outage=said.append)
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_fault_that_passes_costs_time_only(store: Store, proxy: FaultyProxy, fault: str) -> None:
+    times = 1 if fault == "hang" else 2
+    proxy.inject(fault, times)
+    store.commit("k", {"a": b"1" * 1000, "b": b"2"})
+    for act in (lambda: store.load("k"), store.committed):
+        proxy.inject(fault, times)
+        assert act() in ({"a": b"1" * 1000, "b": b"2"}, {"k"})
+    proxy.inject(fault, times)
+    store.remove("k")
+    assert proxy.times == 0
+    assert store.paths() == []
+
+
+def test_inner_repetitions_are_off_so_that_the_stated_patience_rules(store: Store, proxy: FaultyProxy) -> None:
+    store.read("x")
+    proxy.requests.clear()
+    proxy.inject("503", times=3)
+    began = time.monotonic()
+    store.write("x", b"1")
+    assert len(proxy.requests) == 4
+    assert time.monotonic() - began < 3
+
+
+def test_an_outage_is_said_while_it_lasts(store: Store, proxy: FaultyProxy, said: list[Outage]) -> None:
+    proxy.inject("reset")
+    threading.Timer(2.0, proxy.heal).start()
+    store.commit("k", {"a": b"1"})
+    assert store.load("k") == {"a": b"1"}
+    assert 2 <= len(said) <= 10
+    line = str(said[0])
+    assert line.startswith(f"storage: {store.url}/k/a does not answer, retrying for 0:20 more (")
+    assert said[-1].seconds_left < said[0].seconds_left
+
+
+def test_patience_ends_in_one_line_that_says_how_long_it_was(
+    s3_url: str, proxy: FaultyProxy, said: list[Outage]
+) -> None:
+    store = Store(f"{s3_url}/study", patience=Patience(seconds=1, first_pause=0.1), on_outage=said.append)
+    proxy.inject("500")
+    with pytest.raises(StorageError, match=r"injected \(gave up after 0:0\d and \d+ attempts\).*study/k/a") as caught:
+        store.commit("k", {"a": b"1"})
+    assert "\n" not in str(caught.value)
+    proxy.heal()
+    assert store.paths() == []
+
+
+def test_the_default_outlives_an_outage_of_a_minute_at_any_moment() -> None:
+    patience = Patience()
+    assert patience.seconds - patience.longest_pause >= 4 * 60
+    assert {patience.pause(0) for _ in range(20)} != {patience.pause(0)}, "no jitter"
+    assert all(0.1 <= patience.pause(0) <= 0.2 and patience.pause(99) <= 8 for _ in range(20))
+
+
+def test_a_refusal_is_said_at_once_and_leaves_nothing(store: Store, proxy: FaultyProxy, said: list[Outage]) -> None:
+    store.read("x")
+    proxy.requests.clear()
+    proxy.inject("403")
+    with pytest.raises(PermissionError, match=r"injected.*study/k/a") as caught:
+        store.commit("k", {"a": b"1"})
+    assert isinstance(caught.value, StorageError)
+    assert len(proxy.requests) == 1
+    assert not said
+    proxy.heal()
+    assert store.paths() == []
+
+
+def test_a_missing_bucket_is_said_at_once(s3_server: str, said: list[Outage]) -> None:
+    store = Store("s3://no-such-bucket-here/study", on_outage=said.append)
+    with pytest.raises(FileNotFoundError, match=r"bucket does not exist: 's3://no-such-bucket-here/study"):
+        store.write("a", b"1")
+    with pytest.raises(FileNotFoundError, match="bucket does not exist"):
+        store.listing()
+    assert not said
+
+
+def test_a_full_disk_is_said_at_once_and_keeps_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path))
+    store.write("a", b"old")
+
+    def full(self: LocalFileSystem, path: str, value: bytes) -> None:
+        Path(path).write_bytes(value[:1])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", full)
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        store.write("a", b"new")
+    assert caught.value.errno == errno.ENOSPC
+    assert os.listdir(tmp_path) == ["a"]
+    assert store.read("a") == b"old"
+
+
+def test_a_file_that_is_being_read_survives_an_outage(s3_url: str, proxy: FaultyProxy) -> None:
+    payload = os.urandom(3 * 2**20)
+    Store(s3_url).write("big", payload)
+    with open_url(f"{s3_url}/big") as file:
+        first = file.read(10)
+        proxy.inject("reset", times=2)
+        file.seek(2 * 2**20)
+        assert file.read(20) == payload[2 * 2**20 :][:20]
+        file.seek(-5, os.SEEK_END)
+        assert file.read() == payload[-5:]
+    assert first == payload[:10]
+    proxy.inject("503", times=2)
+    assert read_url(f"{s3_url}/big") == payload
+
+
+@pytest.mark.parametrize(
+    ("fault", "passes"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "reset"), True),
+        (TimeoutError("slow"), True),
+        (OSError(-3, "Temporary failure in name resolution"), False),  # only `socket.gaierror` is about names
+        (OSError(errno.ENOSPC, "full"), False),
+        (OSError(errno.EDQUOT, "quota"), False),
+        (OSError(errno.EIO, "a broken disk"), False),
+        (PermissionError(errno.EACCES, "no"), False),
+        (FileNotFoundError(errno.ENOENT, "no"), False),
+        (ValueError("what is this"), False),
+    ],
+)
+def test_every_kind_has_its_class(fault: Exception, passes: bool) -> None:
+    assert is_transient(fault) is passes
+
+
+def test_names_that_do_not_resolve_may_do_so_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3fs.S3FileSystem, "cachable", False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://nowhere.invalid:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    said: list[Outage] = []
+    patience = Patience(seconds=1, first_pause=0.1, say_every=0)
+    with pytest.raises(StorageError, match="gave up after"):
+        Store("s3://bucket/x", patience=patience, on_outage=said.append).read("a")
+    assert said
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("cannot read s3://AKIA:wJal/rXUt+x@bucket/a b", "cannot read s3://***@bucket/a b"),
+        ("https://token@host/x", "https://***@host/x"),
+        ("'https://h/x?a=1&X-Amz-Signature=abc&sig=1'", "'https://h/x?a=1&X-Amz-Signature=***&sig=***'"),
+        ("https://h/x?token=abc", "https://h/x?token=***"),
+        ("s3://bucket/key?versionId=3", "s3://bucket/key?versionId=3"),
+        ("mail a@b.c", "mail a@b.c"),
+    ],
+)
+def test_credentials_are_taken_out_of_urls(text: str, clean: str) -> None:
+    assert redacted(text) == clean
+
+
+def test_errors_and_stores_hold_no_credentials(s3_server: str) -> None:
+    with pytest.raises(ValueError, match="holds credentials"):
+        Store("s3://AKIA:planted@bucket/x")
+    with pytest.raises(OSError) as caught:
+        read_url("s3://AKIA:planted@bucket/x")
+    assert "planted" not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert b"planted" not in pickle.dumps(caught.value)
+    assert SECRET.encode() not in pickle.dumps(Store("s3://bucket/x"))

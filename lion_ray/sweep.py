@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,28 +19,26 @@ import ray
 from ray import tune
 from ray.tune.execution import class_cache
 
-from lion_ray import backbones, cluster, data, trial
+from lion_ray import backbones, cluster, data
 from lion_ray.board import start_board
-from lion_ray.config import DatasetConfig, ResourcesConfig, Study
+from lion_ray.config import DatasetConfig, Study
 from lion_ray.decisions import Decisions
-from lion_ray.distributed import run_distributed
 from lion_ray.experiments import Experiment
 from lion_ray.groups import Groups
-from lion_ray.lottery import Round
 from lion_ray.memory import visible_to_workers
 from lion_ray.notes import remove_leftovers
-from lion_ray.planning import Plan
-from lion_ray.progress import Laps, Progress, epoch_event, stop_event
+from lion_ray.planning import Plan, make_plan
+from lion_ray.progress import Progress, stop_event
 from lion_ray.results import renew
 from lion_ray.schedule import Turns
 from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
-from lion_ray.store import Behind, Lease, Outage, StorageError, Store
-from lion_ray.team import Solo
-from lion_ray.training import TrainingDiverged
+from lion_ray.store import Behind, Lease, StorageError, Store
+from lion_ray.turn import run_turn
 from lion_ray.watching import watch
 
 # Tune hands these of the driver's to its trials, and Ray then writes them to its logs; nodes have their own.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
+TUNE_RETRIES, TUNES_OWN = 3, "Caught unexpected exception"  # such as a worker that Ray killed for want of memory
 TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfinished round
 
 
@@ -79,15 +77,24 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: s
     watcher.start()
     try:
         with visible_to_workers(store) as shared:
-            turns = Turns(
-                plan,
-                study.scheduler,
-                Decisions(shared, study.scheduler),
-                workers=study.resources.max_workers,
-                on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
-                is_halted=lambda: bool(storage) or lease.is_lost,
-            )
-            failures |= _tune(turns, plan.pending, study, shared, board, fit.concurrency, source, storage.append)
+            for attempt in range(TUNE_RETRIES + 1):
+                turns = Turns(
+                    plan,
+                    study.scheduler,
+                    Decisions(shared, study.scheduler),
+                    workers=study.resources.max_workers,
+                    on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
+                    is_halted=lambda: bool(storage) or lease.is_lost,
+                )
+                try:
+                    found = _tune(turns, plan.pending, study, shared, board, fit.concurrency, source, storage.append)
+                    failures |= found
+                    break
+                except RuntimeError as error:
+                    if attempt == TUNE_RETRIES or not str(error).startswith(TUNES_OWN):
+                        raise
+                    print(f"Ray Tune fell over and is started again: {_first_line(error)}", flush=True)
+                    plan = make_plan([item.experiment for item in plan.items], shared, study.scheduler)
     finally:
         over.set()
         watcher.join(timeout=10)
@@ -96,64 +103,6 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: s
     lease.check()
     remove_leftovers(store)
     return failures
-
-
-def run_trial(
-    config: Mapping[str, Any],
-    *,
-    experiments: Mapping[str, Experiment],
-    datasets: Mapping[DatasetConfig, Any],
-    resources: ResourcesConfig,
-    store: Store,
-    board: Any,
-) -> None:
-    """One experiment, in a trial process. A round that diverges is the experiment's end, not the sweep's."""
-    experiment = experiments[config["experiment"]]
-    dataset = datasets[experiment.dataset]
-
-    laps = Laps()
-    store = store.telling(lambda outage: _tell(board, outage))
-
-    def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
-        board.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
-
-    def on_diverged(error: TrainingDiverged) -> None:
-        ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
-
-    def on_storage(error: StorageError) -> None:
-        ray.get(board.put.remote({"storage": str(error)}))
-
-    if resources.is_distributed:
-        run_distributed(
-            experiment,
-            dataset,
-            store,
-            resources=resources,
-            on_epoch=on_epoch,
-            on_round=tune_metrics,
-            on_diverged=on_diverged,
-            on_storage=on_storage,
-            on_group=lambda group: ray.get(board.put_group.remote(experiment.name, group)),
-        )
-        return
-    device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
-    rounds = trial.run_experiment(experiment, ray.get(dataset), store, team=Solo(), device=device, on_epoch=on_epoch)
-    try:
-        for finished in rounds:
-            tune.report(tune_metrics(finished))
-    except TrainingDiverged as error:
-        on_diverged(error)
-    except StorageError as error:  # no repetition would help, and the sweep ends
-        on_storage(error)
-
-
-def _tell(board: Any, outage: Outage) -> None:
-    board.put.remote({"outage": str(outage)})
-
-
-def tune_metrics(finished: Round) -> dict[str, Any]:
-    """What schedulers may see of a round: never a test figure."""
-    return {"round": finished.number, "val_accuracy": finished.val_accuracy, "density": finished.metrics["density"]}
 
 
 def _tune(
@@ -169,7 +118,7 @@ def _tune(
     transform = backbones.load(study.backbone).transform
     used = dict.fromkeys(experiment.dataset for experiment in pending)
     trainable = tune.with_parameters(
-        run_trial,
+        run_turn,
         experiments={experiment.name: experiment for experiment in pending},
         datasets={config: decode(config, transform, source) for config in used},
         resources=study.resources,
@@ -209,6 +158,10 @@ def _tune(
     groups.release_all()
     indexing.flush()
     return {result.config["experiment"]: _reason(result.error) for result in results if result.error}
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:300]
 
 
 def _reason(error: BaseException) -> str:

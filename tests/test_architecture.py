@@ -17,9 +17,10 @@ RANKS = {
     "report": 5, "schedule": 5, "progress": 5, "features": 5,
     "trial": 6, "watching": 6,
     "distributed": 7,
-    "sweep": 8,
-    "pipeline": 9,
-    "cli": 10,
+    "turn": 8,
+    "sweep": 9,
+    "pipeline": 10,
+    "cli": 11,
 }  # fmt: skip
 ONLY_IN = {
     "yaml": {"config"},
@@ -30,7 +31,7 @@ ONLY_IN = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "scipy": {"report"},
-    "ray": {"board", "cluster", "groups", "memory", "distributed", "schedule", "sweep", "watching"},
+    "ray": {"board", "cluster", "groups", "memory", "distributed", "schedule", "sweep", "turn", "watching"},
     "click": {"cli"},
     "pickle": {"data", "backbones"},  # a restricted unpickler, and the name of an error
 }

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -179,6 +180,28 @@ def test_a_diverging_experiment_fails_once_with_its_reason(
     printed = capsys.readouterr().out
     assert "FAILED mnist-tf_efficientnet_lite0-lion" in printed
     assert "lower train.lr" in printed
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_a_sweep_survives_ray_tunes_own_falls_and_goes_on_from_the_store(
+    study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lion_ray import sweep
+
+    whole, falls, asked = sweep._tune, iter([True, True, False]), []
+
+    def falls_twice(turns: Any, pending: list[Any], *others: Any) -> Any:
+        asked.append(len(pending))
+        if next(falls):
+            raise RuntimeError("Caught unexpected exception: 1 worker was killed: out of memory\nmuch more")
+        return whole(turns, pending, *others)
+
+    monkeypatch.setattr(sweep, "_tune", falls_twice)
+    assert pipeline.main([str(study_file), "--set", "train.epochs=1", "--set", "methods=[linear]"]) == 0
+    assert asked == [1, 1, 1]
+    printed = capsys.readouterr().out
+    assert printed.count("Ray Tune fell over and is started again: Caught unexpected exception: 1 worker") == 2
+    assert len(table(tmp_path / "results", "tiny")) == 1
 
 
 def test_a_bare_name_is_looked_up_among_the_shipped_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

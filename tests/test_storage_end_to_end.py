@@ -48,16 +48,16 @@ def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyPro
 
 def through(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials get the proxy too: they inherit their environment from Ray, which was started before."""
-    from lion_ray import sweep
+    from lion_ray import sweep, turn
 
-    url, run = proxy.url, sweep.run_trial
+    url, run = proxy.url, turn.run_turn
 
-    def run_trial(config: object, **given: object) -> None:
+    def run_turn(config: object, **given: object) -> None:
         os.environ["AWS_ENDPOINT_URL"] = url
         s3fs.S3FileSystem.cachable = False
         run(config, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sweep, "run_trial", run_trial)
+    monkeypatch.setattr(sweep, "run_turn", run_turn)
 
 
 @pytest.mark.usefixtures("embedded_ray")

@@ -1,0 +1,77 @@
+"""One turn of one experiment, in the process of a Tune trial: rounds until `schedule` ends it. Started by `sweep`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray import tune
+
+from lion_ray import trial
+from lion_ray.config import DatasetConfig, ResourcesConfig
+from lion_ray.distributed import run_distributed
+from lion_ray.experiments import Experiment
+from lion_ray.lottery import Round
+from lion_ray.progress import Laps, epoch_event
+from lion_ray.store import Outage, StorageError, Store
+from lion_ray.team import Solo
+from lion_ray.training import TrainingDiverged
+
+
+def run_turn(
+    config: Mapping[str, Any],
+    *,
+    experiments: Mapping[str, Experiment],
+    datasets: Mapping[DatasetConfig, Any],
+    resources: ResourcesConfig,
+    store: Store,
+    board: Any,
+) -> None:
+    """One experiment, in a trial process. A round that diverges is the experiment's end, not the sweep's."""
+    experiment = experiments[config["experiment"]]
+    dataset = datasets[experiment.dataset]
+
+    laps = Laps()
+    store = store.telling(lambda outage: _tell(board, outage))
+
+    def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
+        board.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
+
+    def on_diverged(error: TrainingDiverged) -> None:
+        ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
+
+    def on_storage(error: StorageError) -> None:
+        ray.get(board.put.remote({"storage": str(error)}))
+
+    if resources.is_distributed:
+        run_distributed(
+            experiment,
+            dataset,
+            store,
+            resources=resources,
+            on_epoch=on_epoch,
+            on_round=tune_metrics,
+            on_diverged=on_diverged,
+            on_storage=on_storage,
+            on_group=lambda group: ray.get(board.put_group.remote(experiment.name, group)),
+        )
+        return
+    device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
+    rounds = trial.run_experiment(experiment, ray.get(dataset), store, team=Solo(), device=device, on_epoch=on_epoch)
+    try:
+        for finished in rounds:
+            tune.report(tune_metrics(finished))
+    except TrainingDiverged as error:
+        on_diverged(error)
+    except StorageError as error:  # no repetition would help, and the sweep ends
+        on_storage(error)
+
+
+def _tell(board: Any, outage: Outage) -> None:
+    board.put.remote({"outage": str(outage)})
+
+
+def tune_metrics(finished: Round) -> dict[str, Any]:
+    """What schedulers may see of a round: never a test figure."""
+    return {"round": finished.number, "val_accuracy": finished.val_accuracy, "density": finished.metrics["density"]}

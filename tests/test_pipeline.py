@@ -153,7 +153,7 @@ def test_more_than_the_cluster_has_is_refused(
     embedded_ray: None, study_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert pipeline.main([str(study_file), "--set", "resources.cpus=4096"]) == 2
-    assert "one experiment needs 4096 CPU, the cluster has" in capsys.readouterr().err
+    assert "one experiment needs 1 worker with 4096 CPU; the cluster has room for 0" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("embedded_ray")

@@ -111,7 +111,7 @@ def _split_of(path: str) -> tuple[str, str]:
 def _shard(url: str, path: str) -> Shard:
     with _opened(url, path) as file:
         column = _image_column(file.schema_arrow, path)
-        labels = file.read(columns=["label"]).column("label")
+        labels = file.read(columns=["label"], use_threads=False).column("label")
         names = _names(file.schema_arrow.metadata or {}, path)
     if labels.null_count:
         raise BadData(f"{path}: row {pc.index(pc.is_null(labels), True).as_py()}: label is null")
@@ -167,7 +167,8 @@ def _images(shard: Shard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
             size = file.metadata.row_group(group).num_rows
             here = rows[(rows >= first) & (rows < first + size)]
             if len(here):
-                column = file.read_row_group(group, columns=[shard.column]).column("image").combine_chunks()
+                table = file.read_row_group(group, columns=[shard.column], use_threads=False)  # as report.read_table
+                column = table.column("image").combine_chunks()
                 column = pc.struct_field(column, "bytes") if "." in shard.column else column
                 for row in here.tolist():
                     yield row, column[row - first].as_py()

@@ -7,17 +7,15 @@ test images, and those over datasets are few: read an interval as what the runs 
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
 from scipy import stats
 
-from lion_ray.report.tables import PARQUET
+from lion_ray.report.tables import PARQUET, read_table
 from lion_ray.store import Store
 
 ALL = "all"
@@ -54,8 +52,7 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
     payload = Store(study_url).read(PARQUET)
     if payload is None:
         raise FileNotFoundError(f"{study_url} has no {PARQUET}: run the study to its end first")
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(payload)).to_pylist()
-    return rows
+    return read_table(payload)
 
 
 def compare(rows: Sequence[Row], reference: str) -> dict[str, dict[str, Difference]]:

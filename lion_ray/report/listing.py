@@ -5,7 +5,6 @@ The store is the truth: what carries a `DONE` is listed, whatever the study file
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,9 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lion_ray.lottery import WINNING
-from lion_ray.report.tables import PARQUET, SCHEMA, aligned
+from lion_ray.report.tables import PARQUET, SCHEMA, aligned, read_table
 from lion_ray.store import Store
 
 FILE = "ticket.safetensors"
@@ -71,7 +69,7 @@ def _record(store: Store, key: str) -> dict[str, Any] | None:
 def _labels(store: Store) -> dict[str, str]:
     """What the study file calls each experiment's method entry, where its last run has said so."""
     payload = store.read(PARQUET) or b""
-    rows: Iterable[dict[str, str]] = pq.read_table(io.BytesIO(payload), columns=["experiment", "method"]).to_pylist()
+    rows: Iterable[dict[str, str]] = read_table(payload, columns=["experiment", "method"])
     return {row["experiment"]: row["method"] for row in rows}
 
 

@@ -49,7 +49,7 @@ def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
 
 
 def read_table(payload: bytes, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of a Parquet file's bytes. Without threads: with them short processes abort at their end (pyarrow 26)."""
+    """The rows of a Parquet file's bytes. No threads: with them short processes abort at their end (pyarrow 26)."""
     table = pq.read_table(io.BytesIO(payload), columns=None if columns is None else list(columns), use_threads=False)
     found: list[dict[str, Any]] = table.to_pylist()
     return found

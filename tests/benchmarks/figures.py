@@ -40,7 +40,7 @@ def _rest(found: Mapping[str, Any]) -> list[str]:
     for prompt in ("input", "output"):
         values = [ratio for name, ratio in ratios.items() if name.startswith(prompt)]
         spread = f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-        lines.append(f"| solve + gradient / torchdeq's, {prompt} prompt, {len(values)} sizes | {spread} |")
+        lines.append(f"| solve + gradient / torchdeq's, CPU time, {prompt} prompt, {len(values)} sizes | {spread} |")
     lines.append(f"| peak memory, 60 solver steps / 6: implicit gradient | {memory['implicit']} |")
     lines.append(f"| the same: unrolled | {memory['unrolled']} |")
     return lines

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lion_ray import __version__, pipeline
+from lion_ray.cli.catalogue import list_
 from lion_ray.cli.errors import one_line_errors
 from lion_ray.cli.tickets import COMMANDS
 
@@ -47,12 +48,12 @@ def evidence(study_url: str, folder: Path) -> None:
         click.echo("\n".join(map(str, lottery.write(study_url, folder))))
 
 
-@main.command()
-def datasets() -> None:
-    """List the datasets that a study can name."""
-    from lion_ray import data
+@main.group()
+def data() -> None:
+    """Datasets: what the catalogue knows."""
 
-    click.echo("\n".join(data.names()))
+
+data.add_command(list_)
 
 
 @main.command()

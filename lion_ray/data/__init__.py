@@ -1,11 +1,11 @@
 """Datasets: a name or a URL in the study file → labels and splits (`find`) → read-only pixels (`Source.decode`).
 
-`catalog` knows sets by name, `parquet` and `folder` read any URL, `packages` reads sets inside Python packages;
+`catalogue` knows sets by name, `parquet` and `folder` read any URL, `packages` reads sets inside Python packages;
 `splits` plans, `fingerprint` gives the content digest, `decoding` resizes. Training needs only `Source` from outside,
 prediction `find_images` and `decode`.
 """
 
-from lion_ray.data.catalog import names
+from lion_ray.data.catalogue import names
 from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.images import Image, find_images

@@ -7,6 +7,8 @@ import tensorflow.)
 from __future__ import annotations
 
 import gzip
+import json
+import re
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,7 +19,7 @@ import numpy as np
 
 from lion_ray.data.folder import read_url
 from lion_ray.data.item import BadData
-from lion_ray.data.pool import POOL, ArrayPool, Found, as_labels, check_labels, frozen
+from lion_ray.data.pool import POOL, ArrayPool, FilePool, Found, as_labels, check_labels, frozen
 from lion_ray.data.unpickling import load_array
 
 Reader = Callable[[Path, tuple[str, ...]], Found]
@@ -69,6 +71,36 @@ def read_folder(folder: Path, classes: tuple[str, ...]) -> Found:
     if found.classes != classes:
         raise BadData(f"{folder} has the classes {', '.join(found.classes)}, not {', '.join(classes)}")
     return found
+
+
+def read_digits_csv(folder: Path, classes: tuple[str, ...]) -> Found:
+    """scikit-learn's `digits.csv.gz`: 64 greys of 0..16 row by row, then the label."""
+    with gzip.open(folder / "digits.csv.gz", "rt") as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.int64)
+    greys = (table[:, :64] * 255 // 16).astype(np.uint8)
+    return _arrays(greys.reshape(-1, 8, 8), table[:, 64], classes)
+
+
+def read_photos(name: str, folder: Path, classes: tuple[str, ...]) -> Found:
+    """foolbox's example images of one set: `imagenet_00_243.jpg` is number 0 and has the label 243."""
+    pattern = re.compile(rf"{name}_\d+_(\d+)\.(?:png|jpg)")
+    hits = {path.name: hit for path in folder.iterdir() if (hit := pattern.fullmatch(path.name))}
+    return _files(folder, {file: int(hits[file][1]) for file in sorted(hits)}, classes)
+
+
+def read_emoji(folder: Path, classes: tuple[str, ...]) -> Found:
+    """npm's emoji-datasource-google: the 64 px image of every emoji, without skin tones, and its category."""
+    listed = json.loads((folder / "emoji.json").read_text(encoding="utf-8"))
+    number = {name: label for label, name in enumerate(classes)}
+    labels = {f"img/google/64/{one['image']}": number.get(one["category"]) for one in listed}
+    return _files(folder, {file: label for file in sorted(labels) if (label := labels[file]) is not None}, classes)
+
+
+def _files(folder: Path, labels: dict[str, int], classes: tuple[str, ...]) -> Found:
+    numbers, paths = as_labels(list(labels.values())), tuple(labels)
+    check_labels(numbers, len(classes), paths.__getitem__)
+    urls = tuple(f"file://{(folder / path).resolve()}" for path in paths)
+    return Found(classes=classes, pools={POOL: FilePool(urls=urls, paths=paths, labels=numbers)})
 
 
 def _arrays(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Found:

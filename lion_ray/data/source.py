@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lion_ray.config import DatasetConfig, StudyError, nearest
+from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
 from lion_ray.data import folder, parquet
-from lion_ray.data.catalog import CATALOG, Entry, names
+from lion_ray.data.catalogue import CATALOGUE, Entry, names
 from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.item import BadData
@@ -23,6 +23,9 @@ from lion_ray.data.listing import Files, listing
 from lion_ray.data.packages import package_folder, read_package
 from lion_ray.data.pool import Found, frozen
 from lion_ray.data.splits import Counts, Part, TooFew, plan
+from lion_ray.store import find_files
+
+NO_ROOT = DataConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +94,20 @@ class Source:
             yield
 
 
-def find(config: DatasetConfig, *, source: str = "study") -> Source:
+def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "study") -> Source:
     """Look the set up: labels are read and checked, splits planned, no image decoded. `source` is for messages.
 
     Raises:
-        StudyError: the name is not known, its package is not installed, the URL cannot be read, the files are
-            not what they should be, or there are too few images.
+        StudyError: the name is not known, its package is not installed, it has not been built, the URL cannot be read,
+            the files are not what they should be, or there are too few images.
     """
     key = f"datasets.{config.name}"
+    entry = None if config.url is not None else _entry(config, source)
     with _blamed(source, key):
-        found, defaults = _from_url(config) if config.url is not None else _from_package(_entry(config, source))
+        found = _from_url(config) if entry is None else entry.checked(_from_entry(entry, where))
     wish = Counts(train=config.num_train, val=config.num_val, test=config.num_test)
     try:
-        parts = plan(found.sizes, wish, defaults)
+        parts = plan(found.sizes, wish, entry.counts if entry else Counts())
     except TooFew as error:
         raise StudyError(source, f"{key}.{error.key}".rstrip("."), str(error)) from error
     return Source(name=config.name, origin=source, found=found, parts=parts)
@@ -111,25 +115,38 @@ def find(config: DatasetConfig, *, source: str = "study") -> Source:
 
 def _entry(config: DatasetConfig, source: str) -> Entry:
     key = f"datasets.{config.name}"
-    if config.name not in CATALOG:
+    if config.name not in CATALOGUE:
         raise StudyError(source, key, f"is not in the catalogue and has no url; {nearest(config.name, names())}")
     if config.format is not None:
         raise StudyError(source, f"{key}.format", "needs a url; a catalogue set knows its own format")
-    return CATALOG[config.name]
+    return CATALOGUE[config.name]
 
 
-def _from_package(entry: Entry) -> tuple[Found, Counts]:
-    place = package_folder(entry.package, entry.folder)
-    if place is None:
-        raise BadData(f"needs the package {entry.package}, which is not installed: {entry.install}")
-    return read_package(entry.read, place, entry.classes), entry.counts
+def _from_entry(entry: Entry, where: DataConfig) -> Found:
+    """Out of its package, or as built below the study's `data.root`."""
+    if entry.package is not None and entry.read is not None:
+        place = package_folder(entry.package.name, entry.package.folder)
+        if place is None:
+            raise BadData(f"needs the package {entry.package.name}, which is not installed: {entry.package.install}")
+        return read_package(entry.read, place, entry.classes)
+    if where.root is None:
+        raise BadData(f"is in no package: set data.root to where built sets lie, and {_build(entry, 'ROOT')}")
+    url = f"{where.root.rstrip('/')}/{entry.name}"
+    if not find_files(url):
+        raise BadData(f"{url} holds nothing: {_build(entry, where.root)}")
+    return _from_url(DatasetConfig(name=entry.name, url=url))
 
 
-def _from_url(config: DatasetConfig) -> tuple[Found, Counts]:
+def _build(entry: Entry, root: str) -> str:
+    command = f"lion-ray data build {entry.name} --from SOURCE --to {root.rstrip('/')}/{entry.name}"
+    return f"build it with `{command}` (SOURCE: {entry.origin})"
+
+
+def _from_url(config: DatasetConfig) -> Found:
     assert config.url is not None
     files = listing(config.url)
     kind = config.format or _format(files)
-    return (parquet.read(files) if kind == "parquet" else folder.read(files)), Counts()
+    return parquet.read(files) if kind == "parquet" else folder.read(files)
 
 
 def _format(files: Files) -> str:

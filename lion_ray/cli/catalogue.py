@@ -1,0 +1,81 @@
+"""`lion-ray data list`: the catalogue as a table, or as JSON lines with all that an entry says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+SPLITS = ("train", "val", "test")
+HEADER = ("name", "group", "classes", "train", "val", "test", "pixels", "licence")
+NUMBERS = range(2, 6)
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object per line, with what the table leaves out")
+def list_(as_json: bool) -> None:
+    """List the datasets that a study can name: counts, how the pixels were published, a note on the licence."""
+    from lion_ray.data.catalogue import CATALOGUE
+
+    entries = CATALOGUE.values()
+    click.echo(
+        "\n".join(json.dumps(_fields(entry), ensure_ascii=False) for entry in entries) if as_json else _text(entries)
+    )
+
+
+def _text(entries: Any) -> str:
+    rows = [HEADER, *map(_row, entries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in NUMBERS else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _row(entry: Any) -> tuple[str, ...]:
+    """A pool's sizes are those that it is cut into."""
+    sizes = _splits(entry)
+    counts = (f"{sizes[split]}" if split in sizes else "-" for split in SPLITS)
+    return (
+        entry.name,
+        f"{entry.suite} {entry.group}".strip(),
+        f"{entry.num_classes}",
+        *counts,
+        entry.encoding,
+        entry.licence,
+    )
+
+
+def _splits(entry: Any) -> dict[str, int]:
+    """The images of each split, as a study has them that says nothing else."""
+    from lion_ray.data.splits import Counts, plan
+
+    if "pool" not in entry.sizes:
+        return dict(entry.sizes)
+    return {split: part.num for split, part in plan(entry.sizes, Counts(), entry.counts).items()}
+
+
+def _fields(entry: Any) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "suite": entry.suite,
+        "group": entry.group,
+        "num_classes": entry.num_classes,
+        "classes": list(entry.classes),
+        "sizes": dict(entry.sizes),
+        "splits": _splits(entry),
+        "encoding": entry.encoding,
+        "lossless": entry.is_lossless,
+        "licence": entry.licence,
+        "homepage": entry.origin.homepage,
+        "tfds": entry.origin.tfds,
+        "hub": entry.origin.hub,
+        "label_rule": entry.label_rule,
+        "cut": dict(entry.cut),
+        "install": entry.package.install if entry.package else None,
+    }

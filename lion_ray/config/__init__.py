@@ -4,7 +4,7 @@
 """
 
 from lion_ray.config.base import Frozen
-from lion_ray.config.data import DataConfig
+from lion_ray.config.data import DataConfig, ImbalanceConfig, LabelNoiseConfig
 from lion_ray.config.lottery import Control, OneShot, RewindEpoch, RobustConfig
 from lion_ray.config.reading import StudyError, load, nearest, validate
 from lion_ray.config.resources import ResourcesConfig, WorkersRange
@@ -26,6 +26,8 @@ __all__ = [
     "DataConfig",
     "DatasetConfig",
     "Frozen",
+    "ImbalanceConfig",
+    "LabelNoiseConfig",
     "LotteryConfig",
     "MethodConfig",
     "OneShot",

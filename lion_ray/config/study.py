@@ -10,11 +10,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from lion_ray.config.base import Frozen
-from lion_ray.config.data import DataConfig
+from lion_ray.config.data import DataConfig, ImbalanceConfig, LabelNoiseConfig
 from lion_ray.config.lottery import Control, Prune, Rewind, RobustConfig, fixed_rounds, rounds_of
 from lion_ray.config.resources import ResourcesConfig
 from lion_ray.config.scheduler import SchedulerConfig
 
+MODIFIERS = ("shots", "imbalance", "subset", "label_noise")
+EITHER = (
+    ("val", "num_val", "each says how large val is"),
+    ("shots", "imbalance", "each says how many images a class keeps"),
+    ("shots", "subset", "shots fixes how many images there are"),
+    ("shots", "num_train", "shots fixes how many images there are"),
+    ("subset", "num_train", "each says how many images train keeps"),
+)
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -28,7 +36,12 @@ class BackboneConfig(Frozen):
 
 
 class DatasetConfig(Frozen):
-    """A catalogue name, or a name of your own with the URL of Parquet shards or an image folder."""
+    """A catalogue name, or a name of your own with the URL of Parquet shards or an image folder.
+
+    `num_...` take the first of an order that is the name's; `val` cuts its share from train where the source has no
+    val. `shots` (per class), `imbalance`, `subset` and `label_noise` change train alone, drawn by `seed`: see
+    `data.sampling`.
+    """
 
     name: str = Field(pattern=SLUG)
     url: str | None = None
@@ -36,6 +49,28 @@ class DatasetConfig(Frozen):
     num_train: Annotated[int, Field(ge=1)] | None = None
     num_val: Annotated[int, Field(ge=1)] | None = None
     num_test: Annotated[int, Field(ge=1)] | None = None
+    val: Annotated[float, Field(gt=0, lt=1)] | None = None
+    shots: Annotated[int, Field(ge=1)] | None = None
+    imbalance: ImbalanceConfig | None = None
+    subset: Annotated[int, Field(ge=1)] | None = None
+    label_noise: LabelNoiseConfig | None = None
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> DatasetConfig:
+        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        for one, other, reason in EITHER:
+            if {one, other} <= given:
+                raise ValueError(f"{one} and {other} are both given: {reason}")
+        if self.seed and not self.modifiers:
+            raise ValueError(f"seed draws for {', '.join(MODIFIERS)}, and none of them is given")
+        return self
+
+    @property
+    def modifiers(self) -> dict[str, Any]:
+        """What is drawn from train, with its seed, as it enters the identity; empty if nothing is."""
+        given = self.model_dump(mode="json", include=set(MODIFIERS), exclude_none=True)
+        return {**given, "seed": self.seed} if given else {}
 
 
 class MethodConfig(Frozen):

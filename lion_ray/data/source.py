@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files, listing
 from lion_ray.data.packages import package_folder, read_package
-from lion_ray.data.pool import Found, frozen
-from lion_ray.data.splits import Counts, Part, TooFew, plan
+from lion_ray.data.pool import Found, Labels, frozen
+from lion_ray.data.sampling import Indices, sampled
+from lion_ray.data.splits import Counts, Part, TooFew, plan, with_val_share
 from lion_ray.store import find_files
 
 NO_ROOT = DataConfig()
@@ -30,12 +31,17 @@ NO_ROOT = DataConfig()
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A set whose labels and splits are known and whose images are not decoded yet. `origin` is the study file."""
+    """A set whose labels and splits are known and whose images are not decoded yet. `origin` is the study file.
+
+    `modifiers` are those of train; `drawn` is what they leave of it: indices in its pool, and labels.
+    """
 
     name: str
     origin: str
     found: Found
     parts: Mapping[str, Part]
+    modifiers: Mapping[str, Any] = field(default_factory=dict)
+    drawn: tuple[Indices, Labels] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -55,12 +61,22 @@ class Source:
         """
         with self._blamed():
             fingerprint = self.found.fingerprint
-        return {
+        identity = {
             "digest": fingerprint.digest,
             "encoding": fingerprint.encoding,
             "classes": list(self.classes),
             "splits": {split: part.identity(self.name) for split, part in self.parts.items()},
         }
+        return {**identity, "modifiers": dict(self.modifiers)} if self.modifiers else identity
+
+    def chosen(self, split: str) -> tuple[Indices, Labels]:
+        """The images of a split, as indices in the pool of its part, and their labels, both of shape (N,)."""
+        if split == "train" and self.drawn is not None:
+            return self.drawn
+        part = self.parts[split]
+        labels = self.found.pools[part.pool].labels
+        indices = part.indices(self.name, len(labels))
+        return indices, frozen(labels[indices])
 
     def decode(
         self,
@@ -77,16 +93,14 @@ class Source:
         """
         resize = Resize(size=size, interpolation=interpolation, crop_fraction=crop_fraction)
         with self._blamed():
-            splits = {split: self._decode(part, resize, num_threads) for split, part in self.parts.items()}
+            splits = {split: self._decode(split, resize, num_threads) for split in self.parts}
         return Dataset(name=self.name, classes=self.classes, **splits)
 
-    def _decode(self, part: Part, resize: Resize, num_threads: int | None) -> Split:
-        pool = self.found.pools[part.pool]
-        indices = part.indices(self.name, len(pool.labels))
+    def _decode(self, split: str, resize: Resize, num_threads: int | None) -> Split:
+        indices, labels = self.chosen(split)
         places = np.argsort(indices)  # read in the source's order, place in the split's
-        items = pool.items(indices[places].tolist())
-        images = decode(items, places.tolist(), resize, num_threads=num_threads)
-        return Split(images=images, labels=frozen(pool.labels[indices]))
+        items = self.found.pools[self.parts[split].pool].items(indices[places].tolist())
+        return Split(images=decode(items, places.tolist(), resize, num_threads=num_threads), labels=labels)
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
@@ -105,12 +119,21 @@ def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "s
     entry = None if config.url is not None else _entry(config, source)
     with _blamed(source, key):
         found = _from_url(config) if entry is None else entry.checked(_from_entry(entry, where))
-    wish = Counts(train=config.num_train, val=config.num_val, test=config.num_test)
     try:
-        parts = plan(found.sizes, wish, entry.counts if entry else Counts())
+        return _planned(config, found, entry.counts if entry else Counts(), source)
     except TooFew as error:
         raise StudyError(source, f"{key}.{error.key}".rstrip("."), str(error)) from error
-    return Source(name=config.name, origin=source, found=found, parts=parts)
+
+
+def _planned(config: DatasetConfig, found: Found, defaults: Counts, origin: str) -> Source:
+    wish = Counts(train=config.num_train, val=config.num_val, test=config.num_test)
+    if config.val is not None:
+        wish = with_val_share(found.sizes, wish, defaults, config.val)
+    parts = plan(found.sizes, wish, defaults)
+    whole = Source(name=config.name, origin=origin, found=found, parts=parts, modifiers=config.modifiers)
+    if not config.modifiers:
+        return whole
+    return replace(whole, drawn=sampled(config, *whole.chosen("train"), found.classes))
 
 
 def _entry(config: DatasetConfig, source: str) -> Entry:

@@ -2,7 +2,8 @@
 
 The order of a pool is that of sha256("name/index"), which no version of numpy or Python can change. `source` calls
 `plan`; a `Part` is small, so it stands in the identity as it is. Splits that the source names are kept; a missing
-val or test is taken from train behind the training images, so that all three stay disjoint.
+val or test is taken from train behind the training images, so that all three stay disjoint. What modifiers leave of
+train then is `sampling`'s.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +24,7 @@ SPLITS = ("train", "val", "test")
 
 
 class TooFew(ValueError):
-    """A split asks for more images than there are; `key` is the setting to mend."""
+    """A study asks for more than the source has; `key` is the setting to mend."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(problem)
@@ -77,6 +79,21 @@ def plan(sizes: Mapping[str, int], counts: Counts, defaults: Counts) -> dict[str
     return {split: {**own, **parts}[split] for split in SPLITS}
 
 
+def with_val_share(sizes: Mapping[str, int], counts: Counts, defaults: Counts, share: float) -> Counts:
+    """`counts` with `share` of the training images as val, rounded down: of those that are there once test is cut.
+
+    Raises:
+        TooFew: the source has a val split of its own.
+    """
+    if "val" in sizes:
+        raise TooFew("val", f"the source has {sizes['val']} val images of its own; num_val takes fewer of them")
+    size = sizes[POOL if POOL in sizes else "train"]
+    test = 0 if "test" in sizes else counts.test or defaults.test or _fallback(size)["test"]
+    both = (defaults.train or 0) + (defaults.val or 0) or max(2, size - test)
+    val = max(1, int(Fraction(str(share)) * both))
+    return Counts(train=counts.train or both - val, val=val, test=counts.test)
+
+
 def _whole(split: str, size: int, num: int | None) -> Part:
     """A split of its own, or its first `num` in the stable order."""
     if num is not None and num > size and split != "test":
@@ -90,8 +107,7 @@ def _cut(base: str, size: int, missing: list[str], counts: Counts, defaults: Cou
 
     Without a count, val takes 200 and test 1000, but each at most 20 % of the pool; train takes the rest.
     """
-    fallback = {"val": min(200, max(1, size // 5)), "test": min(1000, max(1, size // 5))}
-    num = {s: getattr(counts, s) or getattr(defaults, s) or fallback[s] for s in missing}
+    num = {s: getattr(counts, s) or getattr(defaults, s) or _fallback(size)[s] for s in missing}
     train = counts.train or defaults.train or max(1, size - sum(num.values()))
     needed = train + num.get("val", 0) + ("test" in missing)
     if needed > size:
@@ -103,3 +119,7 @@ def _cut(base: str, size: int, missing: list[str], counts: Counts, defaults: Cou
         parts[split] = Part(pool=base, first=first, num=taken, ordered=True)
         first += taken
     return parts
+
+
+def _fallback(size: int) -> dict[str, int]:
+    return {"val": min(200, max(1, size // 5)), "test": min(1000, max(1, size // 5))}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +26,9 @@ hypothesis.settings.load_profile("busy machine")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny tensors only lose by more
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray 2.60 warns about the coming default
+
+os.environ["LION_RAY_CACHE"] = tempfile.mkdtemp(prefix="lion-ray-tests-")  # what is remembered, not below HOME
+atexit.register(shutil.rmtree, os.environ["LION_RAY_CACHE"], ignore_errors=True)
 
 SECRET = "planted/Secret+9f3c1b7a"  # a test looks for it in everything a run leaves behind
 STUDY = """

@@ -21,7 +21,6 @@ from lion_ray.data import catalogue, find
 from lion_ray.data.catalogue import CATALOGUE, Entry
 from lion_ray.data.catalogue.rules import IMAGES, LABELS
 from lion_ray.data.item import BadData
-from lion_ray.data.packages import read_emoji
 from lion_ray.data.pool import ArrayPool, Found, as_labels, frozen
 
 ENTRIES = tuple(CATALOGUE.values())
@@ -147,11 +146,18 @@ def test_a_set_in_an_installed_package_is_what_its_entry_says(entry: Entry) -> N
 
 
 def test_emoji_are_read_by_category_from_the_unpacked_npm_folder(tmp_path: Path) -> None:
-    listed = [("a.png", "Flags"), ("b.png", "Component"), ("c.png", "Symbols")]
+    listed = [("a.png", "Flags"), ("b.png", "Component"), ("c.png", "Symbols"), ("d.png", "Flags")]
     (tmp_path / "emoji.json").write_text(json.dumps([{"image": image, "category": name} for image, name in listed]))
-    found = read_emoji(tmp_path, CATALOGUE["emoji"].classes)
-    assert [found.classes[label] for label in found.pools["pool"].labels] == ["Flags", "Symbols"]
-    assert [item.where for item in found.pools["pool"].items([0, 1])] == ["img/google/64/a.png", "img/google/64/c.png"]
+    for image, _ in listed:
+        (tmp_path / "img/google/64" / image).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "img/google/64" / image)
+    (tmp_path / "sheet.png").write_bytes(b"no emoji")
+    source = find(DatasetConfig(name="emoji", url=str(tmp_path)))
+    assert source.found.sizes == {"pool": 3}
+    assert [source.classes[label] for label in source.found.pools["pool"].labels] == ["Flags", "Symbols", "Flags"]
+    (tmp_path / "img/google/64/c.png").unlink()
+    with pytest.raises(StudyError, match=r"emoji\.json names img/google/64/c.png, which is not there"):
+        find(DatasetConfig(name="emoji", url=str(tmp_path)))
 
 
 def test_data_list_prints_the_catalogue_as_a_table_and_as_json() -> None:

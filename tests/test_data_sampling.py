@@ -24,7 +24,7 @@ CIFAR_10_LT = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
 
 
 def counts(labels: np.ndarray, num_classes: int = 10) -> list[int]:
-    return np.bincount(labels, minlength=num_classes).tolist()
+    return [int(number) for number in np.bincount(labels, minlength=num_classes)]
 
 
 def test_draws_are_pinned() -> None:

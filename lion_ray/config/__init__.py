@@ -11,6 +11,7 @@ from lion_ray.config.resources import ResourcesConfig, WorkersRange
 from lion_ray.config.scheduler import BudgetConfig, SchedulerConfig
 from lion_ray.config.sections import sections_of
 from lion_ray.config.study import (
+    MODIFIERS,
     BackboneConfig,
     DatasetConfig,
     LotteryConfig,
@@ -20,6 +21,7 @@ from lion_ray.config.study import (
 )
 
 __all__ = [
+    "MODIFIERS",
     "BackboneConfig",
     "BudgetConfig",
     "Control",

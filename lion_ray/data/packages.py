@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lion_ray.data.folder import read_url
+from lion_ray.data import folder as image_folder
 from lion_ray.data.item import BadData
+from lion_ray.data.listing import Files
 from lion_ray.data.pool import POOL, ArrayPool, FilePool, Found, as_labels, check_labels, frozen
 from lion_ray.data.unpickling import load_array
+from lion_ray.store import read_url
 
 Reader = Callable[[Path, tuple[str, ...]], Found]
 """The folder inside the package and the class names → the set."""
@@ -67,7 +69,7 @@ def read_animal_pickles(folder: Path, classes: tuple[str, ...]) -> Found:
 
 def read_folder(folder: Path, classes: tuple[str, ...]) -> Found:
     """One folder per class, as one pool."""
-    found = read_url(str(folder))
+    found = image_folder.read_url(str(folder))
     if found.classes != classes:
         raise BadData(f"{folder} has the classes {', '.join(found.classes)}, not {', '.join(classes)}")
     return found
@@ -85,22 +87,27 @@ def read_photos(name: str, folder: Path, classes: tuple[str, ...]) -> Found:
     """foolbox's example images of one set: `imagenet_00_243.jpg` is number 0 and has the label 243."""
     pattern = re.compile(rf"{name}_\d+_(\d+)\.(?:png|jpg)")
     hits = {path.name: hit for path in folder.iterdir() if (hit := pattern.fullmatch(path.name))}
-    return _files(folder, {file: int(hits[file][1]) for file in sorted(hits)}, classes)
+    files = {file: f"file://{folder.resolve()}/{file}" for file in sorted(hits)}
+    return _files(files, {file: int(hits[file][1]) for file in files}, classes)
 
 
-def read_emoji(folder: Path, classes: tuple[str, ...]) -> Found:
-    """npm's emoji-datasource-google: the 64 px image of every emoji, without skin tones, and its category."""
-    listed = json.loads((folder / "emoji.json").read_text(encoding="utf-8"))
+def read_emoji(files: Files, classes: tuple[str, ...]) -> Found:
+    """npm's emoji-datasource-google, unpacked: the 64 px image of every emoji, without skin tones, and its category."""
+    listed = json.loads(read_url(files["emoji.json"]))
     number = {name: label for label, name in enumerate(classes)}
     labels = {f"img/google/64/{one['image']}": number.get(one["category"]) for one in listed}
-    return _files(folder, {file: label for file in sorted(labels) if (label := labels[file]) is not None}, classes)
+    chosen = {file: label for file in sorted(labels) if (label := labels[file]) is not None}
+    missing = next((file for file in chosen if file not in files), None)
+    if missing is not None:
+        raise BadData(f"emoji.json names {missing}, which is not there")
+    return _files(files, chosen, classes)
 
 
-def _files(folder: Path, labels: dict[str, int], classes: tuple[str, ...]) -> Found:
+def _files(files: Files, labels: dict[str, int], classes: tuple[str, ...]) -> Found:
     numbers, paths = as_labels(list(labels.values())), tuple(labels)
     check_labels(numbers, len(classes), paths.__getitem__)
-    urls = tuple(f"file://{(folder / path).resolve()}" for path in paths)
-    return Found(classes=classes, pools={POOL: FilePool(urls=urls, paths=paths, labels=numbers)})
+    pool = FilePool(urls=tuple(map(files.__getitem__, paths)), paths=paths, labels=numbers)
+    return Found(classes=classes, pools={POOL: pool})
 
 
 def _arrays(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Found:

@@ -9,37 +9,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
-from lion_ray.data import folder, parquet
-from lion_ray.data.catalogue import CATALOGUE, Entry, names
+from lion_ray.config import MODIFIERS, DataConfig, DatasetConfig, StudyError
+from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize, decode
+from lion_ray.data.digests import remembered
+from lion_ray.data.fingerprint import Fingerprint
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files, listing
-from lion_ray.data.packages import package_folder, read_package
+from lion_ray.data.lookup import entry_of, place_of, read, read_entry
 from lion_ray.data.pool import Found, Labels, frozen
 from lion_ray.data.sampling import Indices, sampled
 from lion_ray.data.splits import Counts, Part, TooFew, plan, with_val_share
-from lion_ray.store import find_files
 
 NO_ROOT = DataConfig()
+NOT_READING = {"url", "num_train", "num_val", "num_test", "val", "seed", *MODIFIERS}  # they choose from what is read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A set whose labels and splits are known and whose images are not decoded yet. `origin` is the study file.
 
-    `modifiers` are those of train; `drawn` is what they leave of it: indices in its pool, and labels.
+    `url` is where it lies and `reading` how it is read, None in a package. `modifiers` are those of train; `drawn` is
+    what they leave of it: indices in its pool, and labels.
     """
 
     name: str
     origin: str
     found: Found
     parts: Mapping[str, Part]
+    url: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
     modifiers: Mapping[str, Any] = field(default_factory=dict)
     drawn: tuple[Indices, Labels] | None = None
 
@@ -51,19 +55,24 @@ class Source:
     @property
     def encoding(self) -> str:
         """How the source keeps its pixels: `raw`, `png`, `jpeg`, ..., `mixed`. Reads every image once."""
+        return self.fingerprint.encoding
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digest and encoding of all that was found, from memory where the listing of `url` is as it was."""
         with self._blamed():
-            return self.found.fingerprint.encoding
+            if self.url is None:
+                return self.found.fingerprint
+            return remembered(self.url, self.reading, lambda: self.found.fingerprint)
 
     def identity(self) -> dict[str, Any]:
         """What makes this data what it is, for JSON and hashing: never a path, a URL or a time.
 
         The digest covers all that was found (see `fingerprint`); the name enters only where it orders a pool.
         """
-        with self._blamed():
-            fingerprint = self.found.fingerprint
         identity = {
-            "digest": fingerprint.digest,
-            "encoding": fingerprint.encoding,
+            "digest": self.fingerprint.digest,
+            "encoding": self.fingerprint.encoding,
             "classes": list(self.classes),
             "splits": {split: part.identity(self.name) for split, part in self.parts.items()},
         }
@@ -116,71 +125,28 @@ def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "s
             the files are not what they should be, or there are too few images.
     """
     key = f"datasets.{config.name}"
-    entry = None if config.url is not None else _entry(config, source)
+    entry = entry_of(config, source)
     with _blamed(source, key):
-        found = _from_url(config) if entry is None else entry.checked(_from_entry(entry, where))
+        url = place_of(entry, where) if entry else config.url
+        found = read(url, config) if url is not None else read_entry(CATALOGUE[config.name])
+        found = entry.checked(found) if entry else found
+    reading = {**config.model_dump(mode="json", exclude=NOT_READING), **where.model_dump(mode="json", exclude={"root"})}
     try:
-        return _planned(config, found, entry.counts if entry else Counts(), source)
+        parts = _parts(config, found, entry.counts if entry else Counts())
+        whole = Source(name=config.name, origin=source, found=found, parts=parts, url=url, reading=reading)
+        if not config.modifiers:
+            return whole
+        drawn = sampled(config, *whole.chosen("train"), found.classes)
     except TooFew as error:
         raise StudyError(source, f"{key}.{error.key}".rstrip("."), str(error)) from error
+    return replace(whole, modifiers=config.modifiers, drawn=drawn)
 
 
-def _planned(config: DatasetConfig, found: Found, defaults: Counts, origin: str) -> Source:
+def _parts(config: DatasetConfig, found: Found, defaults: Counts) -> Mapping[str, Part]:
     wish = Counts(train=config.num_train, val=config.num_val, test=config.num_test)
     if config.val is not None:
         wish = with_val_share(found.sizes, wish, defaults, config.val)
-    parts = plan(found.sizes, wish, defaults)
-    whole = Source(name=config.name, origin=origin, found=found, parts=parts, modifiers=config.modifiers)
-    if not config.modifiers:
-        return whole
-    return replace(whole, drawn=sampled(config, *whole.chosen("train"), found.classes))
-
-
-def _entry(config: DatasetConfig, source: str) -> Entry:
-    key = f"datasets.{config.name}"
-    if config.name not in CATALOGUE:
-        raise StudyError(source, key, f"is not in the catalogue and has no url; {nearest(config.name, names())}")
-    if config.format is not None:
-        raise StudyError(source, f"{key}.format", "needs a url; a catalogue set knows its own format")
-    return CATALOGUE[config.name]
-
-
-def _from_entry(entry: Entry, where: DataConfig) -> Found:
-    """Out of its package, or as built below the study's `data.root`."""
-    if entry.package is not None and entry.read is not None:
-        place = package_folder(entry.package.name, entry.package.folder)
-        if place is None:
-            raise BadData(f"needs the package {entry.package.name}, which is not installed: {entry.package.install}")
-        return read_package(entry.read, place, entry.classes)
-    if where.root is None:
-        raise BadData(f"is in no package: set data.root to where built sets lie, and {_build(entry, 'ROOT')}")
-    url = f"{where.root.rstrip('/')}/{entry.name}"
-    if not find_files(url):
-        raise BadData(f"{url} holds nothing: {_build(entry, where.root)}")
-    return _from_url(DatasetConfig(name=entry.name, url=url))
-
-
-def _build(entry: Entry, root: str) -> str:
-    command = f"lion-ray data build {entry.name} --from SOURCE --to {root.rstrip('/')}/{entry.name}"
-    return f"build it with `{command}` (SOURCE: {entry.origin})"
-
-
-def _from_url(config: DatasetConfig) -> Found:
-    assert config.url is not None
-    files = listing(config.url)
-    kind = config.format or _format(files)
-    return parquet.read(files) if kind == "parquet" else folder.read(files)
-
-
-def _format(files: Files) -> str:
-    """Parquet or folder, by the endings."""
-    kinds = [
-        kind for kind, test in (("parquet", parquet.is_shard), ("folder", folder.is_image)) if any(map(test, files))
-    ]
-    if len(kinds) != 1:
-        problem = "both Parquet shards and images; give the format" if kinds else "neither Parquet shards nor images"
-        raise BadData(f"the url holds {problem}")
-    return kinds[0]
+    return plan(found.sizes, wish, defaults)
 
 
 @contextmanager

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from lion_ray.data.item import BadData
+from lion_ray.data.listing import Files
 from lion_ray.data.packages import Reader
 from lion_ray.data.pool import Found
 from lion_ray.data.splits import Counts
@@ -44,8 +45,9 @@ class Entry:
 
     `classes` is empty where the names are left to the source. `encoding` is how the pixels were published: a set that
     was published without loss and is found as JPEG has been recoded. `label_rule` and `image_rule` name rules of
-    `rules`; `cut` names, per split, a slice of the TFDS splits, whose sizes are `tfds_sizes`. `read` knows the files
-    as they are published, where no general reader does; `counts` cuts a pool.
+    `rules`; `cut` names, per split, a slice of the TFDS splits, whose sizes are `tfds_sizes`. `counts` cuts a pool.
+    `read` knows the package's files; `read_published` those of a source that no general reader knows, told by its
+    file `published`.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Entry:
     tfds_sizes: Mapping[str, int] = field(default_factory=dict)
     package: Package | None = None
     read: Reader | None = None
+    published: str = ""
+    read_published: Callable[[Files, tuple[str, ...]], Found] | None = None
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:

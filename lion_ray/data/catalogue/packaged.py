@@ -100,7 +100,8 @@ PACKAGED = (
         encoding="png",
         licence="MIT package; the images are Apache-2.0",
         origin=Origin(homepage="the unpacked folder of `npm pack emoji-datasource-google@16.0.0`"),
-        read=packages.read_emoji,
+        published="emoji.json",
+        read_published=packages.read_emoji,
         counts=VTAB_1K,
     ),
     Entry(

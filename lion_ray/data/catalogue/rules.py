@@ -60,7 +60,8 @@ def clevr_count(record: Record) -> int:
 
 def clevr_dist(record: Record) -> int:
     """The bin of the nearest object's distance, the third of its `pixel_coords`."""
-    return _bin(np.min(np.asarray(record["objects"]["pixel_coords"])[:, 2], initial=np.inf), CLEVR_DISTANCES)
+    distances = np.asarray(record["objects"]["pixel_coords"]).reshape(-1, 3)[:, 2]
+    return _bin(np.min(distances, initial=np.inf), CLEVR_DISTANCES)
 
 
 def kitti(record: Record) -> int:
@@ -73,16 +74,21 @@ def kitti(record: Record) -> int:
 
 def dsprites_loc(record: Record) -> int:
     """32 positions along x in 16 classes."""
-    return int(record["label_x_position"]) // 2
+    return _number(record["label_x_position"]) // 2
 
 
 def dsprites_ori(record: Record) -> int:
     """40 orientations in 16 classes of 2.5: of three and two by turns."""
-    return int(record["label_orientation"]) * 2 // 5
+    return _number(record["label_orientation"]) * 2 // 5
 
 
 def _field(name: str) -> Callable[[Record], int]:
-    return lambda record: int(record[name])
+    return lambda record: _number(record[name])
+
+
+def _number(value: Any) -> int:
+    """A scalar, or an array of one, as records hold it."""
+    return int(np.asarray(value).item())
 
 
 def _bin(value: float, thresholds: Sequence[float]) -> int:

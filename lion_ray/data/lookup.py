@@ -1,0 +1,90 @@
+"""Where a set lies and what is there: in a package, built below the study's `data.root`, or at a URL of its own.
+
+`source` calls `place_of` and `read`; what a catalogue's set turns out to be is held against its entry.
+"""
+
+from __future__ import annotations
+
+from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
+from lion_ray.data import folder, parquet
+from lion_ray.data.catalogue import CATALOGUE, Entry, names
+from lion_ray.data.item import BadData
+from lion_ray.data.listing import Files, listing
+from lion_ray.data.packages import package_folder, read_package
+from lion_ray.data.pool import Found
+from lion_ray.store import find_files
+
+
+def entry_of(config: DatasetConfig, source: str) -> Entry | None:
+    """The catalogue's entry; None for a set at a URL of its own, whatever its name.
+
+    Raises:
+        StudyError: there is no URL and the name is not known, or a format is given for a set that knows its own.
+    """
+    key = f"datasets.{config.name}"
+    if config.url is not None:
+        return None
+    if config.name not in CATALOGUE:
+        raise StudyError(source, key, f"is not in the catalogue and has no url; {nearest(config.name, names())}")
+    if config.format is not None:
+        raise StudyError(source, f"{key}.format", "needs a url; a catalogue set knows its own format")
+    return CATALOGUE[config.name]
+
+
+def place_of(entry: Entry, where: DataConfig) -> str | None:
+    """The URL of the built set; None if it ships in a package.
+
+    Raises:
+        BadData: it is not built, with the command that builds it.
+    """
+    if entry.package is not None:
+        return None
+    if where.root is None:
+        raise BadData(f"is in no package: set data.root to where built sets lie, and {_build(entry, 'ROOT')}")
+    url = f"{where.root.rstrip('/')}/{entry.name}"
+    if not find_files(url):
+        raise BadData(f"{url} holds nothing: {_build(entry, where.root)}")
+    return url
+
+
+def read_entry(entry: Entry) -> Found:
+    """The set in its package.
+
+    Raises:
+        BadData: the package is not installed, or its files are at fault.
+    """
+    assert entry.package is not None
+    assert entry.read is not None
+    place = package_folder(entry.package.name, entry.package.folder)
+    if place is None:
+        raise BadData(f"needs the package {entry.package.name}, which is not installed: {entry.package.install}")
+    return read_package(entry.read, place, entry.classes)
+
+
+def read(url: str, config: DatasetConfig) -> Found:
+    """The set at `url`, in the format that `config` names or else the files' names tell.
+
+    Raises:
+        BadData: the URL cannot be read, holds no format or several, or its data is at fault.
+    """
+    files, entry = listing(url), CATALOGUE.get(config.name)
+    if entry is not None and entry.read_published is not None and entry.published in files:
+        return entry.read_published(files, entry.classes)
+    kind = config.format or _format(files)
+    return parquet.read(files) if kind == "parquet" else folder.read(files)
+
+
+def _build(entry: Entry, root: str) -> str:
+    command = f"lion-ray data build {entry.name} --from SOURCE --to {root.rstrip('/')}/{entry.name}"
+    return f"build it with `{command}` (SOURCE: {entry.origin})"
+
+
+def _format(files: Files) -> str:
+    """Parquet or folder, by the endings."""
+    kinds = [
+        kind for kind, test in (("parquet", parquet.is_shard), ("folder", folder.is_image)) if any(map(test, files))
+    ]
+    if len(kinds) != 1:
+        problem = "both Parquet shards and images; give the format" if kinds else "neither Parquet shards nor images"
+        raise BadData(f"the url holds {problem}")
+    return kinds[0]

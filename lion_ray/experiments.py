@@ -19,6 +19,7 @@ from lion_ray import backbones, data
 from lion_ray.config import (
     BackboneConfig,
     Control,
+    DataConfig,
     DatasetConfig,
     LotteryConfig,
     MethodConfig,
@@ -93,7 +94,7 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
     """
     backbone = backbones.load(study.backbone, source=source)
     sections = [_sections(study, index, source) for index in range(len(study.methods))]
-    identities = {config: _identity(config, source) for config in study.datasets}
+    identities = {config: _identity(config, study.data, source) for config in study.datasets}
     entries = list(zip(study.methods, sections, strict=True))
     experiments = []
     for seed, (method, (train, lottery)), dataset in itertools.product(study.seeds, entries, study.datasets):
@@ -153,8 +154,8 @@ def meaning_digest(meaning: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _identity(config: DatasetConfig, source: str) -> Mapping[str, Any]:
-    found = data.find(config, source=source)
+def _identity(config: DatasetConfig, where: DataConfig, source: str) -> Mapping[str, Any]:
+    found = data.find(config, where, source=source)
     if len(found.classes) < 2:
         raise StudyError(source, f"datasets.{config.name}", "has one class only: there is nothing to tell apart")
     return found.identity()

@@ -21,7 +21,7 @@ from ray.tune.execution import class_cache
 
 from lion_ray import backbones, cluster, data
 from lion_ray.board import start_board
-from lion_ray.config import DatasetConfig, Study
+from lion_ray.config import DataConfig, DatasetConfig, Study
 from lion_ray.decisions import Decisions
 from lion_ray.experiments import Experiment
 from lion_ray.groups import Groups
@@ -42,9 +42,9 @@ TUNE_RETRIES, TUNES_OWN = 3, "Caught unexpected exception"  # such as a worker t
 TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfinished round
 
 
-def decode(config: DatasetConfig, transform: backbones.Transform, source: str) -> Any:
+def decode(config: DatasetConfig, where: DataConfig, transform: backbones.Transform, source: str) -> Any:
     """Decode a dataset into the object store, where its arrays are read-only and shared by all trials of a node."""
-    decoded = data.find(config, source=source).decode(
+    decoded = data.find(config, where, source=source).decode(
         size=transform.size, interpolation=transform.interpolation, crop_fraction=transform.crop_fraction
     )
     return ray.put(decoded)
@@ -120,7 +120,7 @@ def _tune(
     trainable = tune.with_parameters(
         run_turn,
         experiments={experiment.name: experiment for experiment in pending},
-        datasets={config: decode(config, transform, source) for config in used},
+        datasets={config: decode(config, study.data, transform, source) for config in used},
         resources=study.resources,
         store=store,
         board=board,

@@ -28,11 +28,13 @@ class BackboneConfig(Frozen):
 
 
 class DatasetConfig(Frozen):
-    """A catalogue name, or a name of your own with the URL of Parquet shards or an image folder."""
+    """A catalogue name, or a name of your own with the URL of your data (`data.readers`)."""
 
     name: str = Field(pattern=SLUG)
     url: str | None = None
-    format: Literal["parquet", "folder"] | None = None
+    format: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
     num_train: Annotated[int, Field(ge=1)] | None = None
     num_val: Annotated[int, Field(ge=1)] | None = None
     num_test: Annotated[int, Field(ge=1)] | None = None

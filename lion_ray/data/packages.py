@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lion_ray.data.folder import read_url
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL, ArrayPool, Found, as_labels, check_labels, frozen
+from lion_ray.data.readers.folder import read_url
 from lion_ray.data.unpickling import load_array
 
 Reader = Callable[[Path, tuple[str, ...]], Found]

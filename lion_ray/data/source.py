@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from lion_ray.config import DatasetConfig, StudyError, nearest
-from lion_ray.data import folder, parquet
+from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
 from lion_ray.data.catalog import CATALOG, Entry, names
 from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files, listing
 from lion_ray.data.packages import package_folder, read_package
 from lion_ray.data.pool import Found, frozen
+from lion_ray.data.readers import Columns, formats, read
+from lion_ray.data.skipping import without_bad
 from lion_ray.data.splits import Counts, Part, TooFew, plan
+
+NO_ROOT = DataConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,8 @@ class Source:
     def identity(self) -> dict[str, Any]:
         """What makes this data what it is, for JSON and hashing: never a path, a URL or a time.
 
-        The digest covers all that was found (see `fingerprint`); the name enters only where it orders a pool.
+        The digest covers all that was found (see `fingerprint`) and not skipped; the name enters only where it orders
+        a pool.
         """
         with self._blamed():
             fingerprint = self.found.fingerprint
@@ -57,6 +60,7 @@ class Source:
             "encoding": fingerprint.encoding,
             "classes": list(self.classes),
             "splits": {split: part.identity(self.name) for split, part in self.parts.items()},
+            **({"skipped": dict(self.found.skipped)} if self.found.skipped else {}),
         }
 
     def decode(
@@ -91,8 +95,10 @@ class Source:
             yield
 
 
-def find(config: DatasetConfig, *, source: str = "study") -> Source:
-    """Look the set up: labels are read and checked, splits planned, no image decoded. `source` is for messages.
+def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "study") -> Source:
+    """Look the set up: labels are read and checked, splits planned, no image decoded unless bad ones are skipped.
+
+    `source` is for messages.
 
     Raises:
         StudyError: the name is not known, its package is not installed, the URL cannot be read, the files are
@@ -100,7 +106,8 @@ def find(config: DatasetConfig, *, source: str = "study") -> Source:
     """
     key = f"datasets.{config.name}"
     with _blamed(source, key):
-        found, defaults = _from_url(config) if config.url is not None else _from_package(_entry(config, source))
+        found, defaults = _from_url(config, source) if config.url is not None else _from_package(_entry(config, source))
+        found = without_bad(found, key) if where.on_bad_image == "skip" else found
     wish = Counts(train=config.num_train, val=config.num_val, test=config.num_test)
     try:
         parts = plan(found.sizes, wish, defaults)
@@ -113,8 +120,9 @@ def _entry(config: DatasetConfig, source: str) -> Entry:
     key = f"datasets.{config.name}"
     if config.name not in CATALOG:
         raise StudyError(source, key, f"is not in the catalogue and has no url; {nearest(config.name, names())}")
-    if config.format is not None:
-        raise StudyError(source, f"{key}.format", "needs a url; a catalogue set knows its own format")
+    for option in ("format", "image_column", "label_column"):
+        if getattr(config, option) is not None:
+            raise StudyError(source, f"{key}.{option}", "needs a url; a catalogue set knows its own format")
     return CATALOG[config.name]
 
 
@@ -125,22 +133,13 @@ def _from_package(entry: Entry) -> tuple[Found, Counts]:
     return read_package(entry.read, place, entry.classes), entry.counts
 
 
-def _from_url(config: DatasetConfig) -> tuple[Found, Counts]:
+def _from_url(config: DatasetConfig, source: str) -> tuple[Found, Counts]:
     assert config.url is not None
-    files = listing(config.url)
-    kind = config.format or _format(files)
-    return (parquet.read(files) if kind == "parquet" else folder.read(files)), Counts()
-
-
-def _format(files: Files) -> str:
-    """Parquet or folder, by the endings."""
-    kinds = [
-        kind for kind, test in (("parquet", parquet.is_shard), ("folder", folder.is_image)) if any(map(test, files))
-    ]
-    if len(kinds) != 1:
-        problem = "both Parquet shards and images; give the format" if kinds else "neither Parquet shards nor images"
-        raise BadData(f"the url holds {problem}")
-    return kinds[0]
+    if config.format is not None and config.format not in formats():
+        problem = f"{config.format!r} is not allowed; {nearest(config.format, formats())}"
+        raise StudyError(source, f"datasets.{config.name}.format", problem)
+    columns = Columns(image=config.image_column, label=config.label_column)
+    return read(config.url, config.format, columns), Counts()
 
 
 @contextmanager

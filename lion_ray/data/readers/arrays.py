@@ -22,7 +22,7 @@ from lion_ray.data.readers.labels import Columns, declared, number
 
 MAX_BYTES = 8 * 2**30
 """What all arrays of a file may unpack to; they are held in memory."""
-BROKEN = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, NotImplementedError)
+BROKEN = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, NotImplementedError, MemoryError)
 
 
 def is_archive(path: str) -> bool:
@@ -72,8 +72,15 @@ def _pairs(names: list[str], path: str) -> dict[str, tuple[str, str]]:
     return pairs
 
 
+def _array(arrays: Any, name: str, path: str) -> npt.NDArray[Any]:
+    value = arrays[name]
+    if not isinstance(value, np.ndarray):  # a member without NumPy's magic comes as its bytes
+        raise BadData(f"{path}: {name} is no array of NumPy")
+    return value
+
+
 def _images(arrays: Any, name: str, path: str) -> npt.NDArray[np.uint8]:
-    images = arrays[name]
+    images = _array(arrays, name, path)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         wanted = "uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
         raise BadData(f"{path}: {name} is {images.dtype} {images.shape}, not {wanted}")
@@ -83,7 +90,7 @@ def _images(arrays: Any, name: str, path: str) -> npt.NDArray[np.uint8]:
 
 
 def _labels(arrays: Any, name: str, path: str) -> Labels:
-    labels = arrays[name]
+    labels = _array(arrays, name, path)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):

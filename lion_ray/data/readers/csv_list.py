@@ -61,7 +61,7 @@ def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[str, Row]
         if table.line_num < 2:
             raise BadData(f"{path}: has no rows")
     except csv.Error as error:
-        raise BadData(f"{path}: line {table.line_num}: is not CSV ({error})") from error
+        raise BadData(f"{path}: line {table.reader.line_num}: is not CSV ({error})") from error
 
 
 def _split(word: str, where: str) -> str:

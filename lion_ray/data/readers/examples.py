@@ -62,9 +62,8 @@ def _only(values: Any, path: str) -> Any:
 
 def _dimensions(shape: Mapping[str, Any]) -> tuple[int, ...]:
     """Of one value: (3,) for a location, () for a class."""
-    inner: Mapping[str, Any] = next(
-        (each["shape"] for each in shape.values() if isinstance(each, dict) and "shape" in each), {}
-    )
+    kinds = [each for each in shape.values() if isinstance(each, dict)]
+    inner: Mapping[str, Any] = next((each["shape"] for each in kinds if "shape" in each), {})
     return tuple(int(size) for size in inner.get("dimensions", ()))
 
 

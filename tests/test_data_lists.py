@@ -176,25 +176,3 @@ def test_repeated_rows_count_twice_and_are_warned_of(tmp_path: Path) -> None:
     put(str(tmp_path), {**CSV, "train.csv": rows})
     with pytest.warns(DataWarning, match=r"^2 rows of train repeat others .*train\.csv: line 4: images/no 3\.png"):
         assert reds(look(str(tmp_path)))["train"] == [3, 0, 3, 3]
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("../secret.png", "images/link.png is a link out of its root; copy what it points to"),
-        ("no such file.png", "images/link.png is a link to a folder or to nothing"),
-        ("../images", "images/link.png is a link to a folder or to nothing"),
-    ],
-)
-def test_a_link_out_of_the_root_is_refused(tmp_path: Path, target: str, message: str) -> None:
-    put(str(tmp_path), {"secret.png": png(0)})
-    root = put(f"{tmp_path}/set", VTAB)
-    (tmp_path / "set/images/link.png").symlink_to(tmp_path / "secret.png" if "secret" in target else target)
-    assert fault(root) == message
-
-
-def test_a_link_within_the_root_is_a_file(tmp_path: Path) -> None:
-    root = put(f"{tmp_path}/set", {**VTAB, "test.txt": "images/link.png 0"})
-    (tmp_path / "set/images/link.png").symlink_to("no 7.png")
-    (tmp_path / "other name").symlink_to(root)
-    assert reds(look(f"{tmp_path}/other name"))["test"] == [7]

@@ -84,7 +84,8 @@ def test_a_list_on_the_web_names_images_beside_it_or_elsewhere_on_the_web() -> N
 
 def test_a_web_server_without_ranges_is_told_and_a_copy_helps() -> None:
     with site(WEB, has_ranges=False) as server:
-        assert "set.zip" in fault(f"{server.url}/set.zip")
+        for name in ("set.zip", "set.tar"):
+            assert "; if the server ignores ranges, give simplecache::URL" in fault(f"{server.url}/{name}")
         copied = look(f"simplecache::{server.url}/set.zip")
         assert len(reds(copied)["train"]) == 2
 

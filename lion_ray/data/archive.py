@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO
 
-from lion_ray.data.files import RangeFile, UrlFile
+from lion_ray.data.files import RangeFile, UrlFile, is_web
 from lion_ray.data.item import BadData
 
 MAX_UNPACKED_BYTES = 2**30
@@ -71,7 +71,8 @@ def members(url: str, inner: str = "") -> dict[str, ZipMember]:
         with UrlFile(url=url).open() as file, zipfile.ZipFile(file) as archive:
             infos, end = archive.infolist(), archive.start_dir
     except BROKEN as error:
-        raise BadData(f"{name}: cannot be read as a zip ({error})") from error
+        advice = "; if the server ignores ranges, give simplecache::URL" if is_web(url) else ""
+        raise BadData(f"{name}: cannot be read as a zip ({error}){advice}") from error
     starts = sorted({info.header_offset for info in infos})
     after = dict(pairwise([*starts, end]))
     below = f"{inner.strip('/')}/" if inner.strip("/") else ""

@@ -14,6 +14,11 @@ from typing import IO, Protocol
 from lion_ray.store import open_url, read_range, read_url
 
 
+def is_web(url: str) -> bool:
+    """Whether a web server has it, which lists no folders and may ignore ranges."""
+    return url.startswith(("http://", "https://"))
+
+
 class Readable(Protocol):
     """Bytes that somebody else keeps; every fault is an `OSError` or a `BadData`."""
 

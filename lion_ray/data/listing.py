@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from urllib.parse import quote
 
 from lion_ray.data.archive import members
-from lion_ray.data.files import File, UrlFile
+from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL
 from lion_ray.store import find_files
@@ -29,7 +30,7 @@ Files = Mapping[str, File]
 def listing(url: str) -> Files:
     """Every file below `url`, or `url` itself if it is one file, without hidden files and folders.
 
-    A zip counts as the folder that it holds; a CSV list on a store that can list, as its folder without other lists.
+    A zip counts as the folder that it holds.
 
     Raises:
         BadData: the URL cannot be read, nothing is there, or a link leads out of the root.
@@ -40,7 +41,8 @@ def listing(url: str) -> Files:
         raise
     except Exception as error:
         raise BadData(f"{url} cannot be read ({type(error).__name__}: {error})") from error
-    files = {path: paths[path] for path in sorted(paths) if not any(part.startswith(".") for part in path.split("/"))}
+    files = {path: paths[path] for path in sorted(paths) if not _is_hidden(path)}
+    _check_links(files, url)
     if not files:
         raise BadData(f"{url} holds no files")
     return files
@@ -83,22 +85,30 @@ def split_error(path: str) -> BadData:
     return BadData(f"{path} belongs to no split while other files do ({', '.join(SPLIT_NAMES)})")
 
 
+def link_error(path: str) -> BadData:
+    """For a local link that would let a set read any file of the machine."""
+    return BadData(f"{path} is a link out of its root; copy what it points to")
+
+
 def check_train(splits: set[str]) -> None:
     """Raise `BadData` when a set has splits but none to train on."""
     if splits and "train" not in splits:
         raise BadData(f"there is {' and '.join(sorted(splits))} but no train split")
 
 
-def beside(file: File, path: str) -> File | None:
-    """The file at `path` from where a list on a web server lies, as such servers do not list; None elsewhere."""
-    if isinstance(file, UrlFile) and is_web(file.url):
-        return UrlFile(url=f"{file.url.rpartition('/')[0]}/{quote(path)}")
-    return None
+def beside(file: File, path: str) -> File:
+    """The file at `path` from where a list at a URL of its own lies. Whether it is there, reading will tell.
 
-
-def is_web(url: str) -> bool:
-    """Whether a web server has it."""
-    return url.startswith(("http://", "https://"))
+    Raises:
+        BadData: the list lies in an archive, or a local link leads out of its folder.
+    """
+    if not isinstance(file, UrlFile):
+        raise BadData("a list alone in an archive names no files of it")
+    folder = file.url.removesuffix(file.url.rpartition("/")[2])
+    found = UrlFile(url=folder + (quote(path) if is_web(folder) else path))
+    if found.local_path and not _is_below(found.local_path, UrlFile(url=folder or ".").local_path):
+        raise link_error(path)
+    return found
 
 
 def relative(found: str, root: str) -> str:
@@ -127,23 +137,13 @@ def _all_files(url: str) -> dict[str, File]:
         return dict(members(archive, inner))
     if url.endswith(".zip"):
         return _without_top(members(url))
-    if url.endswith(".csv") and not is_web(url):
-        folder, _, name = url.rpartition("/")
-        return {path: file for path, file in _found(folder or ".").items() if path == name or not _is_list(path)}
     if url.endswith(SINGLE):
         return {url.rpartition("/")[2]: UrlFile(url=url)}
-    return _found(url)
+    return {relative(found, url): UrlFile(url=found) for found in find_files(url)}
 
 
-def _found(root: str) -> dict[str, File]:
-    paths = {relative(found, root): UrlFile(url=found) for found in find_files(root)}
-    if UrlFile(url=root).local_path:
-        _check_links(paths, root)
-    return dict(paths)
-
-
-def _is_list(path: str) -> bool:
-    return "/" not in path and path.endswith(".csv")
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _without_top(paths: Mapping[str, File]) -> dict[str, File]:
@@ -154,15 +154,19 @@ def _without_top(paths: Mapping[str, File]) -> dict[str, File]:
     return dict(paths)
 
 
-def _check_links(paths: Mapping[str, UrlFile], root: str) -> None:
-    """Raise `BadData` at a symbolic link to a folder, to nothing, or out of `root`."""
-    top = os.path.realpath(os.path.expanduser(root.rpartition("://")[2]))
-    for path, file in paths.items():
-        place = str(file.local_path)
-        if not os.path.islink(place):
+def _check_links(files: Files, root: str) -> None:
+    """Raise `BadData` at a local symbolic link to a folder, to nothing, or out of `root`."""
+    top = UrlFile(url=root).local_path
+    for path, file in files.items():
+        place = file.local_path if isinstance(file, UrlFile) else None
+        if place is None or not os.path.islink(place):
             continue
-        target = os.path.realpath(place)
-        if not f"{target}/".startswith(f"{top}/"):
-            raise BadData(f"{path} is a link out of its root; copy what it points to")
-        if not os.path.isfile(target):
+        if not _is_below(place, top):
+            raise link_error(path)
+        if not os.path.isfile(place):
             raise BadData(f"{path} is a link to a folder or to nothing")
+
+
+def _is_below(place: Path, top: Path | None) -> bool:
+    """Whether `place` is `top` or below it once every link is followed."""
+    return f"{os.path.realpath(place)}/".startswith(f"{os.path.realpath(top or '')}/")

@@ -76,7 +76,7 @@ def read_range(url: str, start: int, end: int) -> bytes:
 
     payload = persist(read, url) if end > start else b""
     if len(payload) != end - start:
-        advice = "; a web server that ignores ranges? Try simplecache::URL" if len(payload) > end - start else ""
+        advice = "; if the server ignores ranges, give simplecache::URL" if len(payload) > end - start else ""
         raise OSError(errno.EIO, f"{len(payload)} bytes came for bytes {start} to {end}{advice}", url)
     return payload
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lion_ray.data.files import File, UrlFile
+from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files, beside, is_web
+from lion_ray.data.listing import Files, beside
 from lion_ray.data.pool import FilePool, Found
 from lion_ray.data.readers.labels import declared, label, warn
 
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 def read_rows(splits: Mapping[str, Sequence[Row]], files: Files, source: File) -> Found:
-    """The set that the rows name; `source` is the list, beside which they lie if the store cannot list.
+    """The set that the rows name; `source` is the list, beside which they lie if it is all that was listed.
 
     Raises:
         BadData: a path leaves the root or is not there, a row contradicts another, or a wrong label (see `labels`).
@@ -54,7 +54,9 @@ def _file(row: Row, files: Files, source: File) -> File:
     path = row.path.removeprefix("./")
     if not path or path.startswith(("/", "~")) or "://" in path or "\\" in path or ".." in path.split("/"):
         raise BadData(f"{row.where}: {row.path!r} leaves the root: give a path below it, or an http(s) URL")
-    file = files.get(path) or beside(source, path)
+    if len(files) == 1:
+        return beside(source, path)
+    file = files.get(path)
     if file is None:
         raise BadData(f"{row.where}: there is no file {row.path}")
     return file

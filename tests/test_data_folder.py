@@ -14,6 +14,7 @@ from PIL import Image
 
 from lion_ray.config import DatasetConfig, StudyError
 from lion_ray.data import Source, find, listing
+from lion_ray.data.files import UrlFile
 from lion_ray.store import write_url
 
 SPLITS = {"train": 6, "validation": 2, "test": 3}
@@ -165,7 +166,7 @@ def test_paths_are_relative_however_a_backend_spells_its_urls(
     monkeypatch: pytest.MonkeyPatch, root: str, found: str
 ) -> None:
     monkeypatch.setattr(listing, "find_files", lambda url: [found])
-    assert listing.listing(root) == {"train/ant/0.png": found}
+    assert listing.listing(root) == {"train/ant/0.png": UrlFile(url=found)}
 
 
 @pytest.mark.parametrize("url", ["/no/such/folder", "memory://no-such", "nosuch://x/y", "/no/such/file.parquet"])

@@ -171,8 +171,8 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
         (["train-0.parquet", "more.parquet"], "more.parquet belongs to no split"),
         (["test-0.parquet"], "there is test but no train split"),
         (["a/train-0.parquet", "b/train-0.parquet"], "several sets lie in a, b"),
-        (["train-0.parquet", "x.png"], "both Parquet shards and images; give the format"),
-        (["readme.md"], "neither Parquet shards nor images"),
+        (["train-0.parquet", "x.png"], "Parquet shards and images; give the format"),
+        (["readme.md"], "nothing that is known: Parquet shards, images, "),
     ],
 )
 def test_an_unclear_tree_is_refused(tmp_path: Path, paths: list[str], message: str) -> None:

@@ -1,7 +1,7 @@
 """What a study file says about data: the `data` section, and the modifiers of a dataset entry.
 
-`data.find` receives the section beside a `DatasetConfig`; nothing in it changes what an experiment is. The modifiers
-do: they are part of the identity.
+`data.find` receives the section beside a `DatasetConfig`; of it only an image that is skipped changes what an
+experiment is. The modifiers do: they are part of the identity.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from lion_ray.config.base import Frozen
 
 
 class DataConfig(Frozen):
-    """`root`: the URL below which `lion-ray data build` has put the catalogue's sets, one folder each."""
+    """`root`: the URL below which `lion-ray data build` has put the catalogue's sets, one folder each.
+
+    `on_bad_image: skip` leaves out images that cannot be decoded, and says how many; by default the first is an error.
+    """
 
     root: str | None = Field(default=None, min_length=1)
+    on_bad_image: Literal["error", "skip"] = "error"
 
 
 class ImbalanceConfig(Frozen):

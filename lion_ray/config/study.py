@@ -36,7 +36,7 @@ class BackboneConfig(Frozen):
 
 
 class DatasetConfig(Frozen):
-    """A catalogue name, or a name of your own with the URL of Parquet shards or an image folder.
+    """A catalogue name, or a name of your own with the URL of your data (`data.readers`).
 
     `num_...` take the first of an order that is the name's; `val` cuts its share from train where the source has no
     val. `shots` (per class), `imbalance`, `subset` and `label_noise` change train alone, drawn by `seed`: see
@@ -45,7 +45,9 @@ class DatasetConfig(Frozen):
 
     name: str = Field(pattern=SLUG)
     url: str | None = None
-    format: Literal["parquet", "folder"] | None = None
+    format: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
     num_train: Annotated[int, Field(ge=1)] | None = None
     num_val: Annotated[int, Field(ge=1)] | None = None
     num_test: Annotated[int, Field(ge=1)] | None = None

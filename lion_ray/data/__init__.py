@@ -1,8 +1,8 @@
 """Datasets: a name or a URL in the study file → labels and splits (`find`) → read-only pixels (`Source.decode`).
 
-`catalogue` knows sets by name, `parquet` and `folder` read any URL, `packages` reads sets inside Python packages;
-`splits` plans, `fingerprint` gives the content digest, `decoding` resizes. Training needs only `Source` from outside,
-prediction `find_images` and `decode`.
+`catalogue` knows sets by name, `readers` read any URL, `packages` reads sets inside Python packages; `splits` plans,
+`sampling` draws, `fingerprint` gives the content digest, `decoding` resizes, `skipping` leaves out bad images. Training
+needs only `Source` from outside, prediction `find_images` and `decode`.
 """
 
 from lion_ray.data.catalogue import names

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import Fingerprint
 from lion_ray.store import Listed, Store, write_url
 
@@ -41,6 +42,8 @@ def remembered(url: str, reading: Mapping[str, Any], make: Callable[[], Fingerpr
 
 def _key(url: str, reading: Mapping[str, Any]) -> str | None:
     """What names the memory; None if the listing cannot tell whether something was written."""
+    if is_web(url):  # lists nothing
+        return None
     try:
         files = Store(url).listing()
     except (OSError, ValueError, NotImplementedError):

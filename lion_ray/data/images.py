@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lion_ray.data.folder import is_image
 from lion_ray.data.item import BadData, Item
 from lion_ray.data.listing import bare, relative
+from lion_ray.data.readers.folder import is_image
 from lion_ray.store import find_files, read_url
 
 Image: TypeAlias = "str | os.PathLike[str] | np.ndarray"

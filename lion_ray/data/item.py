@@ -27,6 +27,10 @@ class BadData(ValueError):
     """A fault in the data, in one line that names file and row."""
 
 
+class Unreadable(BadData):
+    """A file that is not there or does not answer: nothing is known of the image itself, so it is never skipped."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """`load` reads the encoded file (bytes) or the stored pixels (array); `where` is for messages."""
@@ -39,12 +43,12 @@ class Item:
         """`load`, with its failure told by name.
 
         Raises:
-            BadData: the bytes cannot be read.
+            BadData: the bytes cannot be read (`Unreadable`), or are not there to be read.
         """
         try:
             return self.load()
         except OSError as error:
-            raise BadData(f"{self.where}: cannot be read ({error.strerror or error})") from error
+            raise Unreadable(f"{self.where}: cannot be read ({error.strerror or error})") from error
 
 
 def default_threads() -> int:

@@ -1,37 +1,83 @@
-"""The files below a dataset's URL by relative path, and the split that a path names.
+"""The files below a dataset's URL by relative path, and the split that a path names. Every reader starts here.
 
-The two readers of URLs, `parquet` and `folder`, and the choice between them in `source` start here.
+A listing is one request per thousand files and no other: nothing is opened, and on object stores nothing is asked
+about a single file.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote
 
+from lion_ray.data.archive import members
+from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
+from lion_ray.data.pool import POOL
 from lion_ray.store import find_files
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """A file or folder of this name holds this split."""
 
-Files = dict[str, str]
-"""Relative path → URL, sorted by path."""
+SINGLE = (".parquet", ".tar", ".npz", ".csv")
+"""A URL that ends so is one file and is not listed: web servers cannot."""
+
+Files = Mapping[str, File]
+"""Relative path → file, sorted by path."""
 
 
 def listing(url: str) -> Files:
     """Every file below `url`, or `url` itself if it is one file, without hidden files and folders.
 
+    A zip counts as the folder that it holds.
+
     Raises:
-        BadData: the URL cannot be read, or nothing is there.
+        BadData: the URL cannot be read, nothing is there, or a link leads out of the root.
     """
     try:
-        found = [url] if url.endswith(".parquet") else find_files(url)
+        paths = _all_files(url)
+    except BadData:
+        raise
     except Exception as error:
         raise BadData(f"{url} cannot be read ({type(error).__name__}: {error})") from error
-    paths = {relative(one, url): one for one in found}
-    files = {path: paths[path] for path in sorted(paths) if not any(part.startswith(".") for part in path.split("/"))}
+    files = {path: paths[path] for path in sorted(paths) if not _is_hidden(path)}
+    _check_links(files, url)
     if not files:
         raise BadData(f"{url} holds no files")
     return files
+
+
+def by_split(paths: Iterable[str], kind: str) -> dict[str, list[str]]:
+    """The paths of shards for each split that they name; the only key is `pool` when no path names one.
+
+    Raises:
+        BadData: none, several sets, splits without train, or a shard of no split beside others. `kind` is for messages.
+    """
+    splits: dict[str, list[str]] = {}
+    sets = set()
+    for path in paths:
+        split, folder = split_of(path)
+        splits.setdefault(split, []).append(path)
+        sets.add(folder)
+    if not splits:
+        raise BadData(f"there are no {kind}")
+    if POOL in splits and len(splits) > 1:
+        raise split_error(splits[POOL][0])
+    if len(sets) > 1:
+        raise BadData(f"shards of several sets lie in {', '.join(sorted(sets))}; give the URL of one of them")
+    check_train(set(splits) - {POOL})
+    return splits
+
+
+def split_of(path: str) -> tuple[str, str]:
+    """The split that `path` names (`train-0.tar`, `data/val/0.tar`, `partial-train/0.tar`) and the folder above."""
+    parts = path.split("/")
+    for depth, part in enumerate(parts):
+        word = part.removeprefix("partial-").replace("_", "-").partition("-")[0].partition(".")[0]
+        if word in SPLIT_NAMES:
+            return SPLIT_NAMES[word], "/".join(parts[:depth]) or "."
+    return POOL, "/".join(parts[:-1]) or "."
 
 
 def split_error(path: str) -> BadData:
@@ -39,10 +85,30 @@ def split_error(path: str) -> BadData:
     return BadData(f"{path} belongs to no split while other files do ({', '.join(SPLIT_NAMES)})")
 
 
+def link_error(path: str) -> BadData:
+    """For a local link that would let a set read any file of the machine."""
+    return BadData(f"{path} is a link out of its root; copy what it points to")
+
+
 def check_train(splits: set[str]) -> None:
     """Raise `BadData` when a set has splits but none to train on."""
     if splits and "train" not in splits:
         raise BadData(f"there is {' and '.join(sorted(splits))} but no train split")
+
+
+def beside(file: File, path: str) -> File:
+    """The file at `path` from where a list at a URL of its own lies. Whether it is there, reading will tell.
+
+    Raises:
+        BadData: the list lies in an archive, or a local link leads out of its folder.
+    """
+    if not isinstance(file, UrlFile):
+        raise BadData("a list alone in an archive names no files of it")
+    folder = file.url.removesuffix(file.url.rpartition("/")[2])
+    found = UrlFile(url=folder + (quote(path) if is_web(folder) else path))
+    if found.local_path and not _is_below(found.local_path, UrlFile(url=folder or ".").local_path):
+        raise link_error(path)
+    return found
 
 
 def relative(found: str, root: str) -> str:
@@ -63,3 +129,44 @@ def bare(url: str) -> str:
     if not mark or protocol in ("file", "local"):
         path = os.path.abspath(os.path.expanduser(path if mark else url))
     return path.strip("/")
+
+
+def _all_files(url: str) -> dict[str, File]:
+    if url.startswith("zip://"):
+        inner, _, archive = url.removeprefix("zip://").partition("::")
+        return dict(members(archive, inner))
+    if url.endswith(".zip"):
+        return _without_top(members(url))
+    if url.endswith(SINGLE):
+        return {url.rpartition("/")[2]: UrlFile(url=url)}
+    return {relative(found, url): UrlFile(url=found) for found in find_files(url)}
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _without_top(paths: Mapping[str, File]) -> dict[str, File]:
+    """Many a zip holds one folder of its own name; a split's folder is none of these."""
+    tops = {path.partition("/")[0] for path in paths}
+    if len(tops) == 1 and not tops & {*SPLIT_NAMES, *paths}:
+        return {path.partition("/")[2]: file for path, file in paths.items()}
+    return dict(paths)
+
+
+def _check_links(files: Files, root: str) -> None:
+    """Raise `BadData` at a local symbolic link to a folder, to nothing, or out of `root`."""
+    top = UrlFile(url=root).local_path
+    for path, file in files.items():
+        place = file.local_path if isinstance(file, UrlFile) else None
+        if place is None or not os.path.islink(place):
+            continue
+        if not _is_below(place, top):
+            raise link_error(path)
+        if not os.path.isfile(place):
+            raise BadData(f"{path} is a link to a folder or to nothing")
+
+
+def _is_below(place: Path, top: Path | None) -> bool:
+    """Whether `place` is `top` or below it once every link is followed."""
+    return f"{os.path.realpath(place)}/".startswith(f"{os.path.realpath(top or '')}/")

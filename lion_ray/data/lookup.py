@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
-from lion_ray.data import folder, parquet
+from lion_ray.data import readers
 from lion_ray.data.catalogue import CATALOGUE, Entry, names
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files, listing
+from lion_ray.data.listing import listing
 from lion_ray.data.packages import package_folder, read_package
 from lion_ray.data.pool import Found
 from lion_ray.store import find_files
@@ -26,8 +26,9 @@ def entry_of(config: DatasetConfig, source: str) -> Entry | None:
         return None
     if config.name not in CATALOGUE:
         raise StudyError(source, key, f"is not in the catalogue and has no url; {nearest(config.name, names())}")
-    if config.format is not None:
-        raise StudyError(source, f"{key}.format", "needs a url; a catalogue set knows its own format")
+    for option in ("format", "image_column", "label_column"):
+        if getattr(config, option) is not None:
+            raise StudyError(source, f"{key}.{option}", "needs a url; a catalogue set knows its own format")
     return CATALOGUE[config.name]
 
 
@@ -61,30 +62,24 @@ def read_entry(entry: Entry) -> Found:
     return read_package(entry.read, place, entry.classes)
 
 
-def read(url: str, config: DatasetConfig) -> Found:
+def read(url: str, config: DatasetConfig, source: str) -> Found:
     """The set at `url`, in the format that `config` names or else the files' names tell.
 
     Raises:
+        StudyError: there is no such format.
         BadData: the URL cannot be read, holds no format or several, or its data is at fault.
     """
-    files, entry = listing(url), CATALOGUE.get(config.name)
-    if entry is not None and entry.read_published is not None and entry.published in files:
-        return entry.read_published(files, entry.classes)
-    kind = config.format or _format(files)
-    return parquet.read(files) if kind == "parquet" else folder.read(files)
+    if config.format is not None and config.format not in readers.formats():
+        problem = f"{config.format!r} is not allowed; {nearest(config.format, readers.formats())}"
+        raise StudyError(source, f"datasets.{config.name}.format", problem)
+    entry = CATALOGUE.get(config.name)
+    if entry is not None and entry.read_published is not None:
+        files = listing(url)
+        if entry.published in files:
+            return entry.read_published(files, entry.classes)
+    return readers.read(url, config.format, readers.Columns(image=config.image_column, label=config.label_column))
 
 
 def _build(entry: Entry, root: str) -> str:
     command = f"lion-ray data build {entry.name} --from SOURCE --to {root.rstrip('/')}/{entry.name}"
     return f"build it with `{command}` (SOURCE: {entry.origin})"
-
-
-def _format(files: Files) -> str:
-    """Parquet or folder, by the endings."""
-    kinds = [
-        kind for kind, test in (("parquet", parquet.is_shard), ("folder", folder.is_image)) if any(map(test, files))
-    ]
-    if len(kinds) != 1:
-        problem = "both Parquet shards and images; give the format" if kinds else "neither Parquet shards nor images"
-        raise BadData(f"the url holds {problem}")
-    return kinds[0]

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lion_ray.data import folder as image_folder
+from lion_ray.data.files import UrlFile
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
 from lion_ray.data.pool import POOL, ArrayPool, FilePool, Found, as_labels, check_labels, frozen
+from lion_ray.data.readers import folder as image_folder
 from lion_ray.data.unpickling import load_array
-from lion_ray.store import read_url
 
 Reader = Callable[[Path, tuple[str, ...]], Found]
 """The folder inside the package and the class names → the set."""
@@ -87,13 +87,13 @@ def read_photos(name: str, folder: Path, classes: tuple[str, ...]) -> Found:
     """foolbox's example images of one set: `imagenet_00_243.jpg` is number 0 and has the label 243."""
     pattern = re.compile(rf"{name}_\d+_(\d+)\.(?:png|jpg)")
     hits = {path.name: hit for path in folder.iterdir() if (hit := pattern.fullmatch(path.name))}
-    files = {file: f"file://{folder.resolve()}/{file}" for file in sorted(hits)}
+    files = {file: UrlFile(url=str(folder / file)) for file in sorted(hits)}
     return _files(files, {file: int(hits[file][1]) for file in files}, classes)
 
 
 def read_emoji(files: Files, classes: tuple[str, ...]) -> Found:
     """npm's emoji-datasource-google, unpacked: the 64 px image of every emoji, without skin tones, and its category."""
-    listed = json.loads(read_url(files["emoji.json"]))
+    listed = json.loads(files["emoji.json"].read())
     number = {name: label for label, name in enumerate(classes)}
     labels = {f"img/google/64/{one['image']}": number.get(one["category"]) for one in listed}
     chosen = {file: label for file in sorted(labels) if (label := labels[file]) is not None}
@@ -106,7 +106,7 @@ def read_emoji(files: Files, classes: tuple[str, ...]) -> Found:
 def _files(files: Files, labels: dict[str, int], classes: tuple[str, ...]) -> Found:
     numbers, paths = as_labels(list(labels.values())), tuple(labels)
     check_labels(numbers, len(classes), paths.__getitem__)
-    pool = FilePool(urls=tuple(map(files.__getitem__, paths)), paths=paths, labels=numbers)
+    pool = FilePool(files=tuple(map(files.__getitem__, paths)), names=paths, labels=numbers)
     return Found(classes=classes, pools={POOL: pool})
 
 

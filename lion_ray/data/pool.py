@@ -1,24 +1,23 @@
 """What a reader finds: labels in memory, images still encoded and read one by one.
 
-Every reader (`parquet`, `folder`, `packages`) gives a `Found`; `source` plans the splits over its pools and
-`decoding` turns the chosen items into pixels. `BadData` is a fault in the data itself; `source` adds the study
-file and the dataset to its message.
+Every reader (`readers`, `packages`) gives a `Found`; `source` plans the splits over its pools and `decoding` turns
+the chosen items into pixels. `BadData` is a fault in the data itself; `source` adds the study file and the dataset
+to its message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from lion_ray.data.files import Readable
 from lion_ray.data.fingerprint import Fingerprint, fingerprint
-from lion_ray.data.item import BadData, Encoded, Item
-from lion_ray.store import open_url
+from lion_ray.data.item import BadData, Item
 
 Labels = npt.NDArray[np.int64]
 
@@ -39,10 +38,14 @@ class Pool(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`."""
+    """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`.
+
+    `skipped` counts the images that were left out of a pool because they are bad (see `skipping`).
+    """
 
     classes: tuple[str, ...]
     pools: Mapping[str, Pool]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -58,29 +61,31 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayPool:
-    """Images that the source stores as pixels: (N, H, W) or (N, H, W, 3) uint8."""
+    """Images that the source stores as pixels: (N, H, W) or (N, H, W, 3) uint8. `name` is for messages."""
 
     images: npt.NDArray[np.uint8]
     labels: Labels
+    name: str = ""
 
     def items(self, indices: Sequence[int]) -> Iterator[Item]:
         """See `Pool.items`."""
         for index in indices:
-            yield Item(index=index, where=f"row {index}", load=partial(self.images.__getitem__, index))
+            where = f"{self.name}: row {index}" if self.name else f"row {index}"
+            yield Item(index=index, where=where, load=partial(self.images.__getitem__, index))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilePool:
-    """One file per image. `paths` are relative to the root, for messages; `urls` open."""
+    """One file per image. `names` are for messages: the path below the root, and the list and line that name it."""
 
-    urls: tuple[str, ...]
-    paths: tuple[str, ...]
+    files: tuple[Readable, ...]
+    names: tuple[str, ...]
     labels: Labels
 
     def items(self, indices: Sequence[int]) -> Iterator[Item]:
         """See `Pool.items`; a file is read by whoever loads the item, so reading runs on many threads."""
         for index in indices:
-            yield Item(index=index, where=self.paths[index], load=partial(_read, self.urls[index]))
+            yield Item(index=index, where=self.names[index], load=self.files[index].read)
 
 
 def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -100,10 +105,3 @@ def check_labels(labels: Labels, num_classes: int, where: Callable[[int], str]) 
     if len(bad):
         index = int(bad[0])
         raise BadData(f"{where(index)}: label {labels[index]} is outside 0..{num_classes - 1}")
-
-
-def _read(url: str) -> Encoded:
-    if url.startswith("file://"):  # opening a small local file through fsspec costs four times as much
-        return Path(url.removeprefix("file://")).read_bytes()
-    with open_url(url) as file:
-        return bytes(file.read())

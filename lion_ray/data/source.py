@@ -24,6 +24,7 @@ from lion_ray.data.item import BadData
 from lion_ray.data.lookup import entry_of, place_of, read, read_entry
 from lion_ray.data.pool import Found, Labels, frozen
 from lion_ray.data.sampling import Indices, sampled
+from lion_ray.data.skipping import without_bad
 from lion_ray.data.splits import Counts, Part, TooFew, plan, with_val_share
 
 NO_ROOT = DataConfig()
@@ -68,13 +69,15 @@ class Source:
     def identity(self) -> dict[str, Any]:
         """What makes this data what it is, for JSON and hashing: never a path, a URL or a time.
 
-        The digest covers all that was found (see `fingerprint`); the name enters only where it orders a pool.
+        The digest covers all that was found (see `fingerprint`) and not skipped; the name enters only where it orders
+        a pool.
         """
         identity = {
             "digest": self.fingerprint.digest,
             "encoding": self.fingerprint.encoding,
             "classes": list(self.classes),
             "splits": {split: part.identity(self.name) for split, part in self.parts.items()},
+            **({"skipped": dict(self.found.skipped)} if self.found.skipped else {}),
         }
         return {**identity, "modifiers": dict(self.modifiers)} if self.modifiers else identity
 
@@ -118,7 +121,9 @@ class Source:
 
 
 def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "study") -> Source:
-    """Look the set up: labels are read and checked, splits planned, no image decoded. `source` is for messages.
+    """Look the set up: labels are read and checked, splits planned, no image decoded unless bad ones are skipped.
+
+    `source` is for messages.
 
     Raises:
         StudyError: the name is not known, its package is not installed, it has not been built, the URL cannot be read,
@@ -128,8 +133,9 @@ def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "s
     entry = entry_of(config, source)
     with _blamed(source, key):
         url = place_of(entry, where) if entry else config.url
-        found = read(url, config) if url is not None else read_entry(CATALOGUE[config.name])
+        found = read(url, config, source) if url is not None else read_entry(CATALOGUE[config.name])
         found = entry.checked(found) if entry else found
+        found = without_bad(found, key) if where.on_bad_image == "skip" else found
     reading = {**config.model_dump(mode="json", exclude=NOT_READING), **where.model_dump(mode="json", exclude={"root"})}
     try:
         parts = _parts(config, found, entry.counts if entry else Counts())

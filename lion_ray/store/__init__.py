@@ -10,7 +10,7 @@ from lion_ray.store.behind import Behind
 from lion_ray.store.faults import StorageError, has_credentials, redacted
 from lion_ray.store.lease import Lease
 from lion_ray.store.patience import OnOutage, Outage, Patience
-from lion_ray.store.urls import find_files, open_url, read_url, write_url
+from lion_ray.store.urls import find_files, open_url, read_range, read_url, write_url
 
 __all__ = [
     "DONE",
@@ -27,6 +27,7 @@ __all__ = [
     "find_files",
     "has_credentials",
     "open_url",
+    "read_range",
     "read_url",
     "redacted",
     "side_by_side",

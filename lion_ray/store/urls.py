@@ -62,6 +62,25 @@ def read_url(url: str) -> bytes:
     return persist(read, url)
 
 
+def read_range(url: str, start: int, end: int) -> bytes:
+    """The bytes `start` to `end` (exclusive) at any fsspec URL, in one request.
+
+    Raises:
+        OSError: they cannot be read, the file ends before `end`, or a web server sends something else than the range.
+    """
+
+    def read() -> bytes:
+        filesystem, path = filesystem_of(url)
+        payload: bytes = filesystem.cat_file(path, start=start, end=end)
+        return payload
+
+    payload = persist(read, url) if end > start else b""
+    if len(payload) != end - start:
+        advice = "; if the server ignores ranges, give simplecache::URL" if len(payload) > end - start else ""
+        raise OSError(errno.EIO, f"{len(payload)} bytes came for bytes {start} to {end}{advice}", url)
+    return payload
+
+
 def write_url(url: str, payload: bytes) -> None:
     """Put `payload` at any fsspec URL or local path in one piece; what was there is replaced.
 

@@ -1,7 +1,7 @@
 """HuggingFace-style Parquet at any URL: `image: struct<bytes, path>` (or plain binary) and `label: int`.
 
-Shards name their split as `train-*.parquet`, `data/validation-*.parquet` or `test/*.parquet`; without such names
-they are one pool. Labels are read at once, images by row group, so a set may be larger than memory.
+Shards name their split as `train-*.parquet`, `data/validation-*.parquet` or `default/test/0000.parquet`; without such
+names they are one pool. Labels are read at once, images by row group, so a set may be larger than memory.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lion_ray.data.files import File
 from lion_ray.data.item import BadData, Item
-from lion_ray.data.listing import SPLIT_NAMES, Files, check_train, split_error
-from lion_ray.data.pool import POOL, Found, Labels, as_labels, check_labels
-from lion_ray.store import open_url
+from lion_ray.data.listing import Files, by_split
+from lion_ray.data.pool import Found, Labels, as_labels, check_labels
+from lion_ray.data.readers.labels import Columns, check_gaps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One file: its URL, its path for messages, the image column as Parquet calls it, its labels."""
+    """One file, its path for messages, the image column and whether its bytes are a field of it, its labels."""
 
-    url: str
+    file: File
     path: str
     column: str
+    is_struct: bool
     labels: Labels
     names: tuple[str, ...] | None
 
@@ -59,13 +61,14 @@ def is_shard(path: str) -> bool:
     return path.endswith(".parquet")
 
 
-def read(files: Files) -> Found:
+def read(files: Files, columns: Columns) -> Found:
     """The set in `files` (a listing); files that are not Parquet are left alone.
 
     Raises:
         BadData: a column is missing or of a wrong type, a label is null or out of range, a split has no rows.
     """
-    pools = {split: [_shard(files[path], path) for path in paths] for split, paths in _by_split(files).items()}
+    splits = by_split(filter(is_shard, files), "Parquet shards")
+    pools = {split: [_shard(files[path], path, columns) for path in paths] for split, paths in splits.items()}
     shards = [shard for pool in pools.values() for shard in pool]
     for split, pool in pools.items():
         if not sum(len(shard.labels) for shard in pool):
@@ -80,68 +83,43 @@ def _pool(shards: list[Shard]) -> ParquetPool:
     return ParquetPool(shards=tuple(shards), labels=as_labels(np.concatenate([shard.labels for shard in shards])))
 
 
-def _by_split(files: Files) -> dict[str, list[str]]:
-    """The shard paths of each split; the only key is `pool` when no path names a split."""
-    splits: dict[str, list[str]] = {}
-    configurations = set()
-    for path in filter(is_shard, files):
-        split, configuration = _split_of(path)
-        splits.setdefault(split, []).append(path)
-        configurations.add(configuration)
-    if not splits:
-        raise BadData("there are no Parquet shards")
-    if POOL in splits and len(splits) > 1:
-        raise split_error(splits[POOL][0])
-    if len(configurations) > 1:
-        raise BadData(f"shards of several sets lie in {', '.join(sorted(configurations))}; give the URL of one of them")
-    check_train(set(splits) - {POOL})
-    return splits
-
-
-def _split_of(path: str) -> tuple[str, str]:
-    """The split that `path` names and the folder above that name."""
-    parts = path.split("/")
-    for depth, part in enumerate(parts):
-        word = part.replace("_", "-").partition("-")[0].partition(".")[0]
-        if word in SPLIT_NAMES:
-            return SPLIT_NAMES[word], "/".join(parts[:depth]) or "."
-    return POOL, "/".join(parts[:-1]) or "."
-
-
-def _shard(url: str, path: str) -> Shard:
-    with _opened(url, path) as file:
-        column = _image_column(file.schema_arrow, path)
-        labels = file.read(columns=["label"], use_threads=False).column("label")
-        names = _names(file.schema_arrow.metadata or {}, path)
+def _shard(file: File, path: str, columns: Columns) -> Shard:
+    image, label = columns.image or "image", columns.label or "label"
+    with _opened(file, path) as table:
+        is_struct = _is_struct(table.schema_arrow, path, image, label)
+        labels = table.read(columns=[label], use_threads=False).column(label)
+        names = _names(table.schema_arrow.metadata or {}, path, label)
     if labels.null_count:
-        raise BadData(f"{path}: row {pc.index(pc.is_null(labels), True).as_py()}: label is null")
-    return Shard(url=url, path=path, column=column, labels=as_labels(labels.to_numpy()), names=names)
+        raise BadData(f"{path}: row {pc.index(pc.is_null(labels), True).as_py()}: {label} is null")
+    return Shard(
+        file=file, path=path, column=image, is_struct=is_struct, labels=as_labels(labels.to_numpy()), names=names
+    )
 
 
-def _image_column(schema: Any, path: str) -> str:
-    """The Parquet name of the image bytes."""
-    for name in ("image", "label"):
+def _is_struct(schema: Any, path: str, image: str, label: str) -> bool:
+    """Whether the image column is a struct; raises if the columns are not what they should be."""
+    for key, name in (("image_column", image), ("label_column", label)):
         if name not in schema.names:
-            raise BadData(f"{path}: has no column '{name}' (its columns: {', '.join(schema.names)})")
-    if not pa.types.is_integer(schema.field("label").type):
-        raise BadData(f"{path}: column 'label' is {schema.field('label').type}, not an integer")
-    kind = schema.field("image").type
+            raise BadData(f"{path}: has no column '{name}' (its columns: {', '.join(schema.names)}); give {key}")
+    if not pa.types.is_integer(schema.field(label).type):
+        raise BadData(f"{path}: column '{label}' is {schema.field(label).type}, not an integer")
+    kind = schema.field(image).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type):
-        return "image.bytes"
+        return True
     if _is_bytes(kind):
-        return "image"
-    raise BadData(f"{path}: column 'image' is {kind}, not binary or a struct with binary 'bytes'")
+        return False
+    raise BadData(f"{path}: column '{image}' is {kind}, not binary or a struct with binary 'bytes'")
 
 
 def _is_bytes(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _names(metadata: dict[bytes, bytes], path: str) -> tuple[str, ...] | None:
+def _names(metadata: dict[bytes, bytes], path: str, label: str) -> tuple[str, ...] | None:
     """The class names that the datasets library leaves in the schema, if any."""
     try:
-        label = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get("label", {})
-        names = label.get("names")
+        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        names = features.get(label, {}).get("names")
     except (ValueError, AttributeError) as error:
         raise BadData(f"{path}: the 'huggingface' metadata cannot be read ({error})") from error
     return tuple(str(name) for name in names) if names else None
@@ -154,32 +132,33 @@ def _classes(shards: list[Shard]) -> tuple[str, ...]:
         raise BadData(f"{odd.path}: its class names differ from those of {shards[0].path}")
     if shards[0].names is not None:
         return shards[0].names
-    return tuple(str(label) for label in range(1 + max(int(shard.labels.max(initial=0)) for shard in shards)))
+    return check_gaps(np.concatenate([shard.labels for shard in shards]))
 
 
 def _images(shard: Shard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
     """The encoded images at `rows` (ascending), from the row groups that hold any of them."""
     if not len(rows):
         return
-    with _opened(shard.url, shard.path) as file:
+    with _opened(shard.file, shard.path) as file:
         first = 0
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
             here = rows[(rows >= first) & (rows < first + size)]
             if len(here):
-                table = file.read_row_group(group, columns=[shard.column], use_threads=False)  # as report.read_table
-                column = table.column("image").combine_chunks()
-                column = pc.struct_field(column, "bytes") if "." in shard.column else column
+                wanted = f"{shard.column}.bytes" if shard.is_struct else shard.column
+                table = file.read_row_group(group, columns=[wanted], use_threads=False)  # as report.read_table
+                column = table.column(shard.column).combine_chunks()
+                column = pc.struct_field(column, "bytes") if shard.is_struct else column
                 for row in here.tolist():
                     yield row, column[row - first].as_py()
             first += size
 
 
 @contextmanager
-def _opened(url: str, path: str) -> Iterator[Any]:
+def _opened(file: File, path: str) -> Iterator[Any]:
     try:
-        with open_url(url) as raw, pq.ParquetFile(raw) as file:
-            yield file
+        with file.open() as raw, pq.ParquetFile(raw) as table:
+            yield table
     except (OSError, pa.ArrowException) as error:
         raise BadData(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from error
 

@@ -1,6 +1,6 @@
 """Image folders at any URL: `train/<class>/img.png`, `val/...`, `test/...`, or `<class>/img.png` as one pool.
 
-A class is a folder; classes and images count in sorted order. `source` and the catalogue's textile set call `read`.
+A class is a folder; classes and images count in sorted order. The catalogue's textile set is read by `read_url`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _check_classes(split: str, paths: Iterable[str], train: Iterable[str]) -> No
 def _pool(files: Files, paths: list[str], classes: tuple[str, ...]) -> FilePool:
     number = {name: label for label, name in enumerate(classes)}
     return FilePool(
-        urls=tuple(files[path] for path in paths),
-        paths=tuple(paths),
+        files=tuple(files[path] for path in paths),
+        names=tuple(paths),
         labels=as_labels([number[path.split("/")[-2]] for path in paths]),
     )

@@ -1,0 +1,124 @@
+"""The files inside a zip at any URL: its directory is read once, then each member by its range; nothing is extracted.
+
+`listing` calls `members` for `….zip` and `zip://inner::URL`. A member is bounded before it is unpacked, and checked by
+its CRC after.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import IO
+
+from lion_ray.data.files import RangeFile, UrlFile, is_web
+from lion_ray.data.item import BadData
+
+MAX_UNPACKED_BYTES = 2**30
+MAX_RATIO = 1000
+"""Deflate cannot do more than 1032; images, Parquet and lists do not come near."""
+FREE_BYTES = 2**20
+"""Below this any ratio is harmless."""
+_HEADER = struct.Struct("<4s22sHH")
+BROKEN = (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, struct.error)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZipMember:
+    """One packed file; `raw` begins at its local header, `path` is for messages."""
+
+    path: str
+    raw: RangeFile
+    packed: int
+    size: int
+    crc: int
+    is_deflated: bool
+
+    def read(self) -> bytes:
+        """Unpacked, never to more than `size` bytes.
+
+        Raises:
+            BadData: damaged, or not what the zip's directory says.
+        """
+        raw = self.raw.read()
+        magic, _, name, extra = _HEADER.unpack_from(raw.ljust(_HEADER.size, b"\0"))
+        start = _HEADER.size + name + extra
+        try:
+            payload = _unpacked(raw[start : start + self.packed], self.size, self.is_deflated)
+        except zlib.error as error:
+            raise BadData(f"{self.path}: cannot be unpacked ({error})") from error
+        if magic != b"PK\3\4" or len(payload) != self.size or zlib.crc32(payload) != self.crc:
+            raise BadData(f"{self.path}: is not what the zip's directory says (size or checksum): damaged")
+        return payload
+
+    def open(self) -> IO[bytes]:
+        """See `File.open`; unpacked in memory."""
+        return io.BytesIO(self.read())
+
+
+def members(url: str, inner: str = "") -> dict[str, ZipMember]:
+    """Path below `inner` → file; without `inner`, a single top folder that holds everything is left out.
+
+    Raises:
+        BadData: no zip, or a member that is encrypted, a link, packed otherwise, there twice, out of its root, a bomb.
+    """
+    name = url.rpartition("/")[2]
+    try:
+        with UrlFile(url=url).open() as file, zipfile.ZipFile(file) as archive:
+            infos, end = archive.infolist(), archive.start_dir
+    except BROKEN as error:
+        advice = "; if the server ignores ranges, give simplecache::URL" if is_web(url) else ""
+        raise BadData(f"{name}: cannot be read as a zip ({error}){advice}") from error
+    starts = sorted({info.header_offset for info in infos})
+    after = dict(pairwise([*starts, end]))
+    below = f"{inner.strip('/')}/" if inner.strip("/") else ""
+    found: dict[str, ZipMember] = {}
+    for info in infos:
+        if info.is_dir() or info.filename.startswith("__MACOSX/") or not info.filename.startswith(below):
+            continue
+        path = info.filename[len(below) :]
+        if path in found:
+            raise BadData(f"{name}: holds {info.filename} twice")
+        found[path] = _member(url, name, info, after[info.header_offset])
+    return found
+
+
+def _member(url: str, name: str, info: zipfile.ZipInfo, end: int) -> ZipMember:
+    wrong = _refusal(info)
+    if wrong:
+        raise BadData(f"{name}: {info.filename} {wrong}")
+    return ZipMember(
+        path=f"{name}: {info.filename}",
+        raw=RangeFile(url=url, start=info.header_offset, size=end - info.header_offset),
+        packed=info.compress_size,
+        size=info.file_size,
+        crc=info.CRC,
+        is_deflated=info.compress_type == zipfile.ZIP_DEFLATED,
+    )
+
+
+def _refusal(info: zipfile.ZipInfo) -> str | None:
+    """Why a member is not read, if it is not."""
+    if info.flag_bits & 1:
+        return "is encrypted"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"is packed by method {info.compress_type}; only stored and deflated members are read"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "is a symbolic link"
+    if info.filename.startswith("/") or ".." in info.filename.split("/"):
+        return "leaves its root"
+    if info.compress_type == zipfile.ZIP_STORED:
+        return None  # as large as it is
+    if info.file_size > MAX_UNPACKED_BYTES:
+        return f"unpacks to {info.file_size} bytes, a zip bomb? The limit is {MAX_UNPACKED_BYTES}"
+    if info.file_size > max(FREE_BYTES, MAX_RATIO * info.compress_size):
+        return f"unpacks {info.compress_size} bytes to {info.file_size}, a zip bomb?"
+    return None
+
+
+def _unpacked(packed: bytes, size: int, is_deflated: bool) -> bytes:
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1) if is_deflated else packed

@@ -1,0 +1,115 @@
+"""One NumPy `.npz` with `x_train, y_train, ...`, `train_images, train_labels, ...`, or `images, labels` as one pool.
+
+Images are uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3) and stay in memory. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lion_ray.data.item import BadData
+from lion_ray.data.listing import SPLIT_NAMES, Files, check_train
+from lion_ray.data.pool import POOL, ArrayPool, Found, Labels, as_labels, frozen
+from lion_ray.data.readers.labels import Columns, declared, number
+
+MAX_BYTES = 8 * 2**30
+"""What all arrays of a file may unpack to; they are held in memory."""
+BROKEN = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, NotImplementedError, MemoryError)
+
+
+def is_archive(path: str) -> bool:
+    """Whether the name is an archive of arrays."""
+    return path.endswith(".npz")
+
+
+def read(files: Files, _: Columns) -> Found:
+    """The set in the one `.npz` of `files` (a listing).
+
+    Raises:
+        BadData: there are several, it is damaged or too large, arrays are missing, of other types, or do not match.
+    """
+    path, *others = filter(is_archive, files) or [""]
+    if others:
+        raise BadData(f"there are several archives ({path}, {others[0]}); give the URL of one of them")
+    with _opened(files, path) as arrays:
+        pairs = _pairs(arrays.files, path)
+        images = {split: _images(arrays, keys[0], path) for split, keys in pairs.items()}
+        labels = {split: _labels(arrays, keys[1], path) for split, keys in pairs.items()}
+    for split, (image, label) in pairs.items():
+        if len(images[split]) != len(labels[split]):
+            counts = f"{len(images[split])} images do not go with {len(labels[split])} labels"
+            raise BadData(f"{path}: {image} and {label}: {counts}")
+    wheres = {split: partial("{}: {}: row {}".format, path, keys[1]) for split, keys in pairs.items()}
+    labelled = number(labels, wheres, declared(files))
+    pools = {
+        split: ArrayPool(images=images[split], labels=labels[split], name=f"{path}: {keys[0]}")
+        for split, keys in pairs.items()
+    }
+    return Found(classes=labelled.classes, pools=pools)
+
+
+def _pairs(names: list[str], path: str) -> dict[str, tuple[str, str]]:
+    """The names of the images and labels of each split."""
+    pairs: dict[str, tuple[str, str]] = {}
+    for word, split in SPLIT_NAMES.items():
+        for image, label in ((f"x_{word}", f"y_{word}"), (f"{word}_images", f"{word}_labels")):
+            if image in names or label in names:
+                pairs[split] = (image, label)
+    check_train(set(pairs))
+    pairs = pairs or {POOL: ("images", "labels")}
+    for pair in pairs.values():
+        for name in pair:
+            if name not in names:
+                raise BadData(f"{path}: has no array '{name}' (its arrays: {', '.join(sorted(names))})")
+    return pairs
+
+
+def _array(arrays: Any, name: str, path: str) -> npt.NDArray[Any]:
+    value = arrays[name]
+    if not isinstance(value, np.ndarray):  # a member without NumPy's magic comes as its bytes
+        raise BadData(f"{path}: {name} is no array of NumPy")
+    return value
+
+
+def _images(arrays: Any, name: str, path: str) -> npt.NDArray[np.uint8]:
+    images = _array(arrays, name, path)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        wanted = "uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
+        raise BadData(f"{path}: {name} is {images.dtype} {images.shape}, not {wanted}")
+    if images.shape[-1] == 1 and images.ndim == 4:
+        images = images[..., 0]
+    return frozen(np.ascontiguousarray(images))
+
+
+def _labels(arrays: Any, name: str, path: str) -> Labels:
+    labels = _array(arrays, name, path)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise BadData(f"{path}: {name} is {labels.dtype} {labels.shape}, not integers (N,)")
+    return as_labels(labels)
+
+
+@contextmanager
+def _opened(files: Files, path: str) -> Iterator[Any]:
+    """The archive, every fault of it a `BadData`."""
+    if not path:
+        raise BadData("there is no .npz")
+    try:
+        with files[path].open() as raw, np.load(raw, allow_pickle=False) as arrays:
+            size = sum(info.file_size for info in arrays.zip.infolist())
+            if size > MAX_BYTES:
+                raise BadData(f"{path}: unpacks to {size} bytes, and the limit is {MAX_BYTES}; store it as Parquet")
+            yield arrays
+    except BadData:
+        raise
+    except BROKEN as error:
+        raise BadData(f"{path}: cannot be read as .npz ({' '.join(str(error).split())})") from error

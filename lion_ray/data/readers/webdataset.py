@@ -1,0 +1,140 @@
+"""WebDataset shards: `train-000000.tar` with `key.jpg` and `key.cls` (an integer) or `key.json` beside one another.
+
+Each tar is walked once for the places of its members and the labels; an image is then read by its range. Nothing is
+extracted or unpickled. The key of a member is its path up to the first dot of its name, as WebDataset has it; members
+that are neither image nor label (captions, masks as `key.seg.png`) are no part of the set.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from typing import IO, NamedTuple, TypeVar
+
+from lion_ray.data.files import File, RangeFile, UrlFile
+from lion_ray.data.item import BadData
+from lion_ray.data.listing import Files, by_split
+from lion_ray.data.pool import FilePool, Found
+from lion_ray.data.readers.folder import is_image
+from lion_ray.data.readers.labels import Columns, declared, label
+
+PICKLES = ("pyd", "pkl", "pickle", "pth", "pt")
+MAX_LABEL_BYTES = 2**20
+BLOCK = 512
+LABELS = ("cls", "json")
+Value = TypeVar("Value")
+
+
+class Sample(NamedTuple):
+    """One key: the image's name for messages, its place, and the label as written."""
+
+    name: str
+    image: RangeFile
+    label: str
+
+
+def is_shard(path: str) -> bool:
+    """Whether the name is a tar's."""
+    return path.endswith(".tar")
+
+
+def read(files: Files, columns: Columns) -> Found:
+    """The set in the tars of `files` (a listing).
+
+    Raises:
+        BadData: a tar is damaged or cut, holds pickles or links, or a sample lacks image or label, or has two.
+    """
+    shards = by_split(filter(is_shard, files), "tar shards")
+    splits = {
+        split: [sample for path in paths for sample in _samples(files[path], path, columns.label or "label")]
+        for split, paths in shards.items()
+    }
+    names = {split: [sample.name for sample in samples] for split, samples in splits.items()}
+    words = {split: [sample.label for sample in samples] for split, samples in splits.items()}
+    labelled = label(words, {split: names[split].__getitem__ for split in splits}, declared(files))
+    pools = {
+        split: FilePool(
+            files=tuple(sample.image for sample in samples),
+            names=tuple(names[split]),
+            labels=labelled.labels[split],
+        )
+        for split, samples in splits.items()
+    }
+    return Found(classes=labelled.classes, pools=pools)
+
+
+def _samples(shard: File, path: str, key: str) -> list[Sample]:
+    """The samples of one tar, in the order in which they begin."""
+    if not isinstance(shard, UrlFile):
+        raise BadData(f"{path}: a tar inside another archive is not read; put it at a URL of its own")
+    images: dict[str, tuple[str, RangeFile]] = {}
+    labels: dict[str, str] = {}
+    try:
+        with shard.open() as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
+            for member, stem, ending in _members(tar, path):
+                where = f"{path}: {member.name}"
+                if ending not in LABELS:
+                    place = RangeFile(url=shard.url, start=member.offset_data, size=member.size)
+                    _put(images, stem, (where, place), f"{where}: {stem} has another image")
+                elif (word := _label(_payload(tar, member, where), ending, key, where)) is not None:
+                    _put(labels, stem, word, f"{where}: {stem} has another label")
+            _check_end(raw, tar.offset, path)
+    except (tarfile.TarError, OSError) as error:
+        raise BadData(f"{path}: cannot be read as a tar ({error})") from error
+    lonely = next(iter(images.keys() ^ labels.keys()), None)
+    if lonely is not None:
+        raise BadData(f"{path}: {lonely} has no {'label (.cls or .json)' if lonely in images else 'image'}")
+    return [Sample(name, image, labels[stem]) for stem, (name, image) in images.items()]
+
+
+def _put(known: dict[str, Value], key: str, value: Value, problem: str) -> None:
+    if known.setdefault(key, value) != value:
+        raise BadData(problem)
+
+
+def _members(tar: tarfile.TarFile, path: str) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
+    """The images, `cls` and `json` with their keys and endings."""
+    for member in tar:
+        folder, _, name = member.name.rpartition("/")
+        first, _, ending = name.partition(".")
+        if member.isdir() or name.startswith("."):
+            continue
+        if not member.isreg() or member.issparse():
+            raise BadData(f"{path}: {member.name} is a link, a sparse or a special file")
+        if ending.rpartition(".")[2].lower() in PICKLES:
+            raise BadData(f"{path}: {member.name} is a pickle, which is never read: it could run code")
+        if ending in LABELS or ("." not in ending and is_image(name)):
+            yield member, f"{folder}/{first}" if folder else first, ending
+
+
+def _label(payload: str, ending: str, key: str, where: str) -> str | None:
+    """The word of a `cls`, or the value in a JSON object; None if it has no such key, as a `cls` may hold it."""
+    if ending == "cls":
+        return payload.strip()
+    try:
+        values = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{where}: is not JSON ({error})") from error
+    value = values.get(key) if isinstance(values, dict) else values
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, str))):
+        raise BadData(f"{where}: {key} is {value!r}, not an integer or a class name")
+    return None if value is None else str(value)
+
+
+def _payload(tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> str:
+    if member.size > MAX_LABEL_BYTES:
+        raise BadData(f"{where}: has {member.size} bytes, too many for a label")
+    file = tar.extractfile(member)
+    assert file is not None
+    try:
+        return file.read().decode()
+    except UnicodeDecodeError as error:
+        raise BadData(f"{where}: is not UTF-8 text") from error
+
+
+def _check_end(raw: IO[bytes], end: int, path: str) -> None:
+    """A tar ends with a block of zeros; without it, it was cut between two members."""
+    raw.seek(end)
+    if raw.read(BLOCK) != bytes(BLOCK):
+        raise BadData(f"{path}: has no end mark: it was cut")

@@ -1,0 +1,75 @@
+"""`data.on_bad_image: skip`: a set without the images that cannot be decoded, as if they had never been in it.
+
+`source` calls `without_bad` before it plans splits, so that counts hold, and the digest is that of the images that
+are left: the same set with these removed by hand has the same. Every image is decoded once for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from lion_ray.data.decoding import rgb
+from lion_ray.data.item import BadData, Item, Unreadable, ordered
+from lion_ray.data.pool import Found, Labels, Pool, frozen
+from lion_ray.data.readers.labels import warn
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPool:
+    """The images of `pool` at `kept` (ascending), numbered anew."""
+
+    pool: Pool
+    kept: npt.NDArray[np.int64]
+    labels: Labels
+
+    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+        """See `Pool.items`."""
+        items = self.pool.items(self.kept[np.asarray(indices, dtype=np.int64)].tolist())
+        for index, item in zip(indices, items, strict=True):
+            yield replace(item, index=index)
+
+
+def without_bad(found: Found, key: str) -> Found:
+    """`found` without bad images, of which it warns under the name `key`.
+
+    Raises:
+        BadData: a file cannot be read at all (an outage must not change the data), or a pool has nothing left.
+    """
+    faults = {name: _faults(pool) for name, pool in found.pools.items()}
+    skipped = {name: len(problems) for name, problems in faults.items() if problems}
+    if not skipped:
+        return found
+    for name, num in skipped.items():
+        size, first = len(found.pools[name].labels), next(iter(faults[name].values()))
+        if num == size:
+            raise BadData(f"none of the {size} images of {name} can be decoded; first {first}")
+        warn(f"{key}: skipped {num} of {size} images of {name} that cannot be decoded; first {first}")
+    pools = {name: _kept(pool, faults[name]) for name, pool in found.pools.items()}
+    return Found(classes=found.classes, pools=pools, skipped=skipped)
+
+
+def _faults(pool: Pool) -> dict[int, str]:
+    """Index → what is wrong with it, of every image that is bad."""
+    items = pool.items(range(len(pool.labels)))
+    return {item.index: fault for item, fault in ordered(items, _fault) if fault is not None}
+
+
+def _fault(item: Item) -> str | None:
+    try:
+        rgb(item.read(), item.where)
+    except Unreadable:
+        raise
+    except BadData as error:
+        return str(error)
+    return None
+
+
+def _kept(pool: Pool, faults: Mapping[int, str]) -> Pool:
+    if not faults:
+        return pool
+    kept = np.delete(np.arange(len(pool.labels), dtype=np.int64), list(faults))
+    return KeptPool(pool=pool, kept=frozen(kept), labels=frozen(pool.labels[kept]))

@@ -7,7 +7,6 @@ worker 0 alone touches the store and reports. Train's own state is a convenience
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from lion_ray.config import ResourcesConfig
 from lion_ray.experiments import Experiment
 from lion_ray.groups import Group
 from lion_ray.lottery import Round
+from lion_ray.scratch import scratch
 from lion_ray.store import StorageError, Store
 from lion_ray.team import Team, Value
 from lion_ray.training import TrainingDiverged
@@ -147,7 +147,7 @@ def run_distributed(
 
 def _fit(work: Callable[[], None], name: str, resources: ResourcesConfig) -> None:
     """One Train run. Its own files are on this node, where its controller is: no outage of the storage can end it."""
-    with tempfile.TemporaryDirectory(prefix="lion_ray-train-", ignore_cleanup_errors=True) as folder:
+    with scratch("train") as folder:
         run_config = ray.train.RunConfig(
             name=f"{name}-{uuid.uuid4().hex[:8]}",  # a fresh run: what is done is in our store
             storage_path=folder,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -32,6 +31,7 @@ from lion_ray.progress import Progress, stop_event
 from lion_ray.results import renew
 from lion_ray.schedule import Turns
 from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
+from lion_ray.scratch import scratch
 from lion_ray.store import Behind, Lease, StorageError, Store
 from lion_ray.turn import run_turn
 from lion_ray.watching import watch
@@ -138,7 +138,7 @@ def _tune(
         if turns.is_over_for(name):  # a driver that is killed leaves little to be read again
             indexing.do(partial(renew, store, name))
 
-    with tempfile.TemporaryDirectory(prefix="lion_ray-tune-") as scratch:
+    with scratch("tune") as folder:
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(
@@ -150,7 +150,7 @@ def _tune(
             ),
             run_config=tune.RunConfig(
                 name=study.study,
-                storage_path=scratch,
+                storage_path=folder,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=TRIAL_RETRIES),
             ),

@@ -22,10 +22,9 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lion_ray import groups, trial
+from lion_ray import trial
 from lion_ray.config import ResourcesConfig
 from lion_ray.experiments import Experiment
-from lion_ray.groups import Group
 from lion_ray.lottery import Round
 from lion_ray.scratch import scratch
 from lion_ray.store import StorageError, Store
@@ -102,7 +101,6 @@ def run_distributed(
     on_round: Callable[[Round], Mapping[str, Any]],
     on_diverged: Callable[[TrainingDiverged], None],
     on_storage: Callable[[StorageError], None],
-    on_group: Callable[[Group], None],
 ) -> None:
     """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
 
@@ -112,7 +110,6 @@ def run_distributed(
         on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
             run in the ordinary way; Train retries whatever is raised.
         on_storage: called on worker 0 when the store refuses; all workers end, as above.
-        on_group: called on worker 0 of every group that Train starts, before it trains.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
 
@@ -121,8 +118,6 @@ def run_distributed(
         device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
         team = ProcessGroup(device)
-        if team.leads:
-            on_group(groups.here())
         decoded = ray.get(dataset)
         rounds = trial.run_experiment(experiment, decoded, store, team=team, device=device, on_epoch=on_epoch)
         try:

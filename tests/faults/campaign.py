@@ -79,10 +79,10 @@ class Play:
         began = time.time()
         self._start()
         while not self._ended():
-            if len(self.kills) < len(self.deck):
-                self._strike(self.deck[len(self.kills)])
-            elif self.drivers[-1].silent_for > HANG_SECONDS:
+            if self.drivers[-1].silent_for > HANG_SECONDS:
                 self._hang()
+            elif len(self.kills) < len(self.deck):
+                self._strike(self.deck[len(self.kills)])
         return self._record(began)
 
     def _start(self) -> None:

@@ -59,10 +59,8 @@ def test_kills_of_trial_driver_raylet_and_proxy_change_no_bit_and_train_no_finis
 def nodes_of(stage: Stage, store: Store, keys: list[str]) -> set[str]:
     """The nodes whose processes have trained these rounds: each node logs in a folder of its own."""
     pids = [json.loads((store.load(key) or {})["clock.json"])["pid"] for key in keys]
-    names = ("head", "worker")
-    return {
-        name for name in names for pid in pids if list(stage.folder.glob(f"{name}/session_2*/logs/worker-*-{pid}.err"))
-    }
+    logs = {name: str(list(stage.folder.glob(f"{name}/session_2*/logs/worker-*.err"))) for name in ("head", "worker")}
+    return {name for name, files in logs.items() for pid in pids if f"-{pid}.err" in files}
 
 
 @pytest.mark.slow

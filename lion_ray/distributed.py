@@ -31,7 +31,8 @@ from lion_ray.store import StorageError, Store
 from lion_ray.team import Team, Value
 from lion_ray.training import TrainingDiverged
 
-REFITS, PAUSE_SECONDS = 2, 5.0  # of a Train run whose controller died; a worker's death is Train's to mend
+REFITS, PAUSE_SECONDS = 2, 5.0  # of a Train run whose controller failed; a worker's death is Train's to mend
+WAITED = "WorkerGroupStartupTimeoutError"  # a minute for resources that are not there: no failure
 
 
 class ProcessGroup(Team):
@@ -130,28 +131,36 @@ def run_distributed(
             if team.leads:
                 on_storage(error)
 
-    for refits in range(REFITS + 1):
-        try:
-            _fit(work, experiment.name, resources)
-            return
-        except ControllerError:
-            if refits == REFITS:
-                raise
-            time.sleep(PAUSE_SECONDS * 2**refits)  # what is done is in our store: the next run goes on from there
+    refits = 0
+    while (failure := _fit(work, experiment.name, resources)) is not None:
+        if type(failure.controller_failure).__name__ == WAITED:  # for nodes that are lost, or to come
+            continue
+        if refits == REFITS:
+            raise failure
+        time.sleep(PAUSE_SECONDS * 2**refits)  # what is done is in our store: the next run goes on from there
+        refits += 1
 
 
-def _fit(work: Callable[[], None], name: str, resources: ResourcesConfig) -> None:
-    """One Train run. Its own files are on this node, where its controller is: no outage of the storage can end it."""
+def _fit(work: Callable[[], None], name: str, resources: ResourcesConfig) -> ControllerError | None:
+    """One Train run; returns what its controller died of. Its own files are on this node, where the controller is: no
+    outage of the storage can end it. A controller repeats nothing: one whose group dies while it starts keeps what it
+    has reserved and waits for as much again, for ever (Ray 2.60).
+    """
     with scratch("train") as folder:
         run_config = ray.train.RunConfig(
             name=f"{name}-{uuid.uuid4().hex[:8]}",  # a fresh run: what is done is in our store
             storage_path=folder,
-            failure_config=ray.train.FailureConfig(max_failures=2),
+            failure_config=ray.train.FailureConfig(max_failures=2, controller_failure_limit=0),
             callbacks=[TuneReportCallback()],
         )
-        TorchTrainer(
+        trainer = TorchTrainer(
             work,
             scaling_config=scaling(resources),
             torch_config=TorchConfig(backend=backend(resources)),
             run_config=run_config,
-        ).fit()
+        )
+        try:
+            trainer.fit()
+        except ControllerError as failure:
+            return failure.with_traceback(None)  # its frames hold the controller, which has to go
+        return None

@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -192,6 +193,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/lion-faults"), help="short: it holds sockets")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave nothing running
     options.folder.mkdir(parents=True, exist_ok=True)
     kept = options.folder / "records.jsonl"
     records = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []

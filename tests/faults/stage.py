@@ -49,7 +49,9 @@ class Stage:
         self.start_cluster()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, interrupted: object, *_: object) -> None:
+        for pid in self.processes() if interrupted else ():
+            kill(pid)
         self.stop_cluster()
         for server in [*self._servers, self.proxy]:
             server.kill()

@@ -52,22 +52,30 @@ def main() -> int:
 @contextlib.contextmanager
 def two_nodes(folder: Path, cpus: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Both `ray start --block` processes; they and all that they have started are gone at the end."""
-    gcs, dashboard, client, *others = free_ports(3 + 2 * len(PORTS_OF_A_NODE))
+    gcs, dashboard, client = free_ports(3)
     environment = write_environment(folder, dashboard)
-    common = ["--block", "--node-ip-address", HOST, "--num-cpus", str(cpus), "--object-store-memory", str(200 * 2**20)]
-    common += ["--disable-usage-stats"]
-    head = ["--head", "--port", str(gcs), "--dashboard-host", HOST, "--dashboard-port", str(dashboard)]
-    head += ["--ray-client-server-port", str(client)]
     nodes: list[subprocess.Popen[bytes]] = []
     try:
-        for name, own in (("head", head), ("worker", ["--address", f"{HOST}:{gcs}"])):
-            rest = [part for each in PORTS_OF_A_NODE for part in (f"--{each}-port", str(others.pop()))]
-            rest += ["--temp-dir", str(folder / name)]  # nodes that share one spoil each other's job folders
-            nodes.append(start(["ray", "start", *own, *common, *rest], folder / f"{name}.log", environment))
+        for name, own in (("head", head_options(gcs, dashboard, client)), ("worker", ["--address", f"{HOST}:{gcs}"])):
+            nodes.append(start(node_command(folder, name, cpus, own), folder / f"{name}.log", environment))
         yield nodes
     finally:
         for node in reversed(nodes):
             stop(node)
+
+
+def head_options(gcs: int, dashboard: int, client: int) -> list[str]:
+    """What `ray start` needs to be told of these ports on the first node; the other joins it with `--address`."""
+    head = ["--head", "--port", str(gcs), "--dashboard-host", HOST, "--dashboard-port", str(dashboard)]
+    return [*head, "--ray-client-server-port", str(client)]
+
+
+def node_command(folder: Path, name: str, cpus: int, own: list[str]) -> list[str]:
+    """`ray start` in the foreground, on ports and in a folder of its own (nodes that share one spoil job folders)."""
+    common = ["--block", "--node-ip-address", HOST, "--num-cpus", str(cpus), "--object-store-memory", str(200 * 2**20)]
+    common += ["--disable-usage-stats", "--temp-dir", str(folder / name)]
+    ports = zip(PORTS_OF_A_NODE, free_ports(len(PORTS_OF_A_NODE)), strict=True)
+    return ["ray", "start", *own, *common, *(part for name, port in ports for part in (f"--{name}-port", str(port)))]
 
 
 def write_environment(folder: Path, dashboard: int) -> dict[str, str]:

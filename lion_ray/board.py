@@ -1,4 +1,4 @@
-"""Where trials, wherever they run, leave events and their worker groups for the driver.
+"""Where trials, wherever they run, leave events for the driver.
 
 Nothing heavy is imported: its process starts fast.
 """
@@ -16,7 +16,6 @@ class EventList:
 
     def __init__(self) -> None:
         self._events: list[dict[str, Any]] = []
-        self._groups: dict[str, list[Any]] = {}
 
     def put(self, event: dict[str, Any]) -> None:
         """Leave one event."""
@@ -26,14 +25,6 @@ class EventList:
         """All events since the last call."""
         events, self._events = self._events, []
         return events
-
-    def put_group(self, experiment: str, group: Any) -> None:
-        """Leave one worker group of an experiment."""
-        self._groups.setdefault(experiment, []).append(group)
-
-    def take_groups(self, experiment: str) -> list[Any]:
-        """All its groups since the last call."""
-        return self._groups.pop(experiment, [])
 
 
 def start_board() -> Any:

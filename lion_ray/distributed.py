@@ -7,7 +7,6 @@ worker 0 alone touches the store and reports. Train's own state is a convenience
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -23,16 +22,17 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lion_ray import groups, trial
+from lion_ray import trial
 from lion_ray.config import ResourcesConfig
 from lion_ray.experiments import Experiment
-from lion_ray.groups import Group
 from lion_ray.lottery import Round
+from lion_ray.scratch import scratch
 from lion_ray.store import StorageError, Store
 from lion_ray.team import Team, Value
 from lion_ray.training import TrainingDiverged
 
-REFITS, PAUSE_SECONDS = 2, 5.0  # of a Train run whose controller died; a worker's death is Train's to mend
+REFITS, PAUSE_SECONDS = 2, 5.0  # of a Train run whose controller failed; a worker's death is Train's to mend
+WAITED = "WorkerGroupStartupTimeoutError"  # a minute for resources that are not there: no failure
 
 
 class ProcessGroup(Team):
@@ -102,7 +102,6 @@ def run_distributed(
     on_round: Callable[[Round], Mapping[str, Any]],
     on_diverged: Callable[[TrainingDiverged], None],
     on_storage: Callable[[StorageError], None],
-    on_group: Callable[[Group], None],
 ) -> None:
     """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
 
@@ -112,7 +111,6 @@ def run_distributed(
         on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
             run in the ordinary way; Train retries whatever is raised.
         on_storage: called on worker 0 when the store refuses; all workers end, as above.
-        on_group: called on worker 0 of every group that Train starts, before it trains.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
 
@@ -121,8 +119,6 @@ def run_distributed(
         device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
         team = ProcessGroup(device)
-        if team.leads:
-            on_group(groups.here())
         decoded = ray.get(dataset)
         rounds = trial.run_experiment(experiment, decoded, store, team=team, device=device, on_epoch=on_epoch)
         try:
@@ -135,28 +131,36 @@ def run_distributed(
             if team.leads:
                 on_storage(error)
 
-    for refits in range(REFITS + 1):
-        try:
-            _fit(work, experiment.name, resources)
-            return
-        except ControllerError:
-            if refits == REFITS:
-                raise
-            time.sleep(PAUSE_SECONDS * 2**refits)  # what is done is in our store: the next run goes on from there
+    refits = 0
+    while (failure := _fit(work, experiment.name, resources)) is not None:
+        if type(failure.controller_failure).__name__ == WAITED:  # for nodes that are lost, or to come
+            continue
+        if refits == REFITS:
+            raise failure
+        time.sleep(PAUSE_SECONDS * 2**refits)  # what is done is in our store: the next run goes on from there
+        refits += 1
 
 
-def _fit(work: Callable[[], None], name: str, resources: ResourcesConfig) -> None:
-    """One Train run. Its own files are on this node, where its controller is: no outage of the storage can end it."""
-    with tempfile.TemporaryDirectory(prefix="lion_ray-train-", ignore_cleanup_errors=True) as folder:
+def _fit(work: Callable[[], None], name: str, resources: ResourcesConfig) -> ControllerError | None:
+    """One Train run; returns what its controller died of. Its own files are on this node, where the controller is: no
+    outage of the storage can end it. A controller repeats nothing: one whose group dies while it starts keeps what it
+    has reserved and waits for as much again, for ever (Ray 2.60).
+    """
+    with scratch("train") as folder:
         run_config = ray.train.RunConfig(
             name=f"{name}-{uuid.uuid4().hex[:8]}",  # a fresh run: what is done is in our store
             storage_path=folder,
-            failure_config=ray.train.FailureConfig(max_failures=2),
+            failure_config=ray.train.FailureConfig(max_failures=2, controller_failure_limit=0),
             callbacks=[TuneReportCallback()],
         )
-        TorchTrainer(
+        trainer = TorchTrainer(
             work,
             scaling_config=scaling(resources),
             torch_config=TorchConfig(backend=backend(resources)),
             run_config=run_config,
-        ).fit()
+        )
+        try:
+            trainer.fit()
+        except ControllerError as failure:
+            return failure.with_traceback(None)  # its frames hold the controller, which has to go
+        return None

@@ -1,71 +1,58 @@
-"""The worker groups that Ray Train starts for trials, and what remains of them when a trial is stopped from outside.
+"""The placement groups that Ray Train makes for worker groups, and what remains of them when their controller dies.
 
-A stopped trial takes Train's controller and workers with it, but their placement group holds its CPUs and GPUs until
-Train's own cleaner notices; that one asks the state API, which fails where two Rays share a machine (Ray 2.60,
-measured). So the first worker of a group makes itself known (`here`), and `sweep` lets go of what is left (`Groups`).
+A trial that is stopped or killed takes Train's controller and workers with it, but Ray keeps what the controller has
+reserved until the whole job ends: the trial's next attempt would wait for its own CPUs. Train's cleaner asks the state
+API, which fails where two Rays share a machine (Ray 2.60, measured). So `sweep` lets go of what has no creator left.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
+from ray._private.state import state
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-PATIENCE_SECONDS = 20.0
+BEAT_SECONDS, PATIENCE_SECONDS = 1.0, 20.0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Group:
-    """One worker group: the actor of its first worker, and the placement group that it stands in."""
-
-    worker: Any
-    placement: PlacementGroup
-
-
-def here() -> Group:
-    """The group of the Train worker that calls this."""
-    context = ray.get_runtime_context()
-    placement_id = ray.PlacementGroupID.from_hex(context.get_placement_group_id())
-    return Group(worker=context.current_actor, placement=PlacementGroup(placement_id))
-
-
-class Groups:
-    """Groups of trials that have ended. Nothing is touched while a worker lives: Train would only start it again."""
-
-    def __init__(self) -> None:
-        self._ended: list[tuple[Group, Any]] = []
-
-    def end(self, groups: Sequence[Group]) -> None:
-        """From now on these groups' placement groups go as soon as their workers are gone."""
-        self._ended += [(group, group.worker.__ray_ready__.remote()) for group in groups]
-
-    def release(self) -> bool:
-        """Let go of all groups whose workers are gone; whether none is left."""
-        waiting = []
-        for group, answer in self._ended:
-            if not ray.wait([answer], timeout=0)[0]:
-                waiting.append((group, answer))
-            elif _is_error(answer):
-                remove_placement_group(group.placement)
-            else:
-                waiting.append((group, group.worker.__ray_ready__.remote()))
-        self._ended = waiting
-        return not waiting
-
-    def release_all(self) -> None:
-        """Wait for the last worker to go, within reason."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not self.release() and time.monotonic() < deadline:
-            time.sleep(0.1)
-
-
-def _is_error(answer: Any) -> bool:
+@contextmanager
+def released_when_abandoned() -> Iterator[None]:
+    """While the block runs, abandoned groups go within seconds; its end waits for the last of them, within reason."""
+    over = threading.Event()
+    thread = threading.Thread(target=_tend, args=(over,), daemon=True)
+    thread.start()
     try:
-        ray.get(answer)
-    except ray.exceptions.RayActorError:
-        return True
-    return False
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def release_abandoned() -> bool:
+    """Remove this job's placement groups whose creator, an actor, is dead; whether no actor's group is left."""
+    left = [group for group in _of_actors() if group.state != PlacementGroupTableData.REMOVED]
+    for group in left:
+        if group.creator_actor_dead:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
+    return not left
+
+
+def _tend(over: threading.Event) -> None:
+    while not over.wait(BEAT_SECONDS):
+        release_abandoned()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not release_abandoned() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _of_actors() -> list[PlacementGroupTableData]:
+    """Ray's records of all placement groups that actors of this job have made; Tune's own are made by the driver."""
+    job = ray.get_runtime_context().get_job_id()
+    table = map(PlacementGroupTableData.FromString, state._connect_and_get_accessor().get_placement_group_table())
+    nobody = ray.ActorID.nil().binary()
+    return [group for group in table if group.creator_job_id.hex() == job and group.creator_actor_id != nobody]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +23,7 @@ from lion_ray.board import start_board
 from lion_ray.config import DataConfig, DatasetConfig, Study
 from lion_ray.decisions import Decisions
 from lion_ray.experiments import Experiment
-from lion_ray.groups import Groups
+from lion_ray.groups import released_when_abandoned
 from lion_ray.memory import visible_to_workers
 from lion_ray.notes import remove_leftovers
 from lion_ray.planning import Plan, make_plan
@@ -32,6 +31,7 @@ from lion_ray.progress import Progress, stop_event
 from lion_ray.results import renew
 from lion_ray.schedule import Turns
 from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
+from lion_ray.scratch import scratch
 from lion_ray.store import Behind, Lease, StorageError, Store
 from lion_ray.turn import run_turn
 from lion_ray.watching import watch
@@ -129,16 +129,14 @@ def _tune(
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever `verbose` says
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the report, in one line each
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
-    groups, indexing = Groups(), Behind()
+    indexing = Behind()
 
     def ended(name: str) -> None:
-        """A trial's end: groups of other trials may have lost their last worker by now, and it may be indexed."""
-        groups.end(ray.get(board.take_groups.remote(name)))
-        groups.release()
-        if turns.is_over_for(name):  # a driver that is killed leaves little to be read again
+        """What is over may be indexed: a driver that is killed leaves little to be read again."""
+        if turns.is_over_for(name):
             indexing.do(partial(renew, store, name))
 
-    with tempfile.TemporaryDirectory(prefix="lion_ray-tune-") as scratch:
+    with scratch("tune") as folder, released_when_abandoned():
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(
@@ -150,12 +148,11 @@ def _tune(
             ),
             run_config=tune.RunConfig(
                 name=study.study,
-                storage_path=scratch,
+                storage_path=folder,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=TRIAL_RETRIES),
             ),
         ).fit()
-    groups.release_all()
     indexing.flush()
     return {result.config["experiment"]: _reason(result.error) for result in results if result.error}
 

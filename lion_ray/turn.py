@@ -54,7 +54,6 @@ def run_turn(
             on_round=tune_metrics,
             on_diverged=on_diverged,
             on_storage=on_storage,
-            on_group=lambda group: ray.get(board.put_group.remote(experiment.name, group)),
         )
         return
     device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)

@@ -25,8 +25,8 @@ class FaultyProxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, target: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, target: str, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.target = urlsplit(target).netloc
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.requests: list[str] = []
@@ -46,6 +46,9 @@ class FaultyProxy(ThreadingHTTPServer):
             return ""
         self.times -= 1
         return self.fault
+
+    def answered(self, request: str, status: int, body: bytes) -> None:
+        """The server behind has answered `request` (method and path); called before the client hears of it."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that has left is no news."""
@@ -69,6 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.request(self.command, self.path, body, dict(self.headers))
             response = upstream.getresponse()
             payload = response.read()
+            self.server.answered(f"{self.command} {self.path}", response.status, body)
             self._send(response.status, dict(response.getheaders()), payload, cut=fault == "cut")
             upstream.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "lion_ray"
 RANKS = {
-    "config": 0, "store": 0, "implicit": 0, "team": 0, "board": 0, "groups": 0, "job": 0,
+    "config": 0, "store": 0, "implicit": 0, "team": 0, "board": 0, "groups": 0, "job": 0, "scratch": 0,
     "backbones": 1, "data": 1, "memory": 1,
     "methods": 2, "lottery": 2,
     "experiments": 3, "results": 3, "decisions": 3, "protocol": 3, "solves": 3, "ticket": 3, "optimizer": 3,

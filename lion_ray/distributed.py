@@ -1,7 +1,7 @@
 """One experiment on several workers under Ray Train: the same rounds, all of them in one worker group.
 
 Called by a Tune trial (`sweep`) when a study asks for two workers or more. Every worker runs `trial.run_experiment`;
-worker 0 alone touches the store and reports. Train's own state is a convenience: the store is the truth.
+worker 0 alone writes to the store and reports. Train's own state is a convenience: the store is the truth.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lion_ray import trial
+from lion_ray import backbones, trial
 from lion_ray.config import ResourcesConfig
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
@@ -54,6 +54,19 @@ class ProcessGroup(Team):
         if outcome[1] is not None:
             raise outcome[1]
         result: Value = outcome[0]
+        return result
+
+    def all(self, act: Callable[[], Value]) -> Value:
+        """Every worker acts; what one of them raises is raised on all, so that none waits for it."""
+        result, error = None, None
+        try:
+            result = act()
+        except StorageError as raised:
+            error = raised
+        raised_by = [each for each in self.gather(error) if each is not None]
+        if raised_by:
+            raise raised_by[0]
+        assert result is not None
         return result
 
     def sum(self, values: Tensor) -> Tensor:
@@ -97,6 +110,7 @@ def run_distributed(
     dataset: Any,
     store: Store,
     *,
+    backbone: backbones.Resolved,
     resources: ResourcesConfig,
     on_epoch: trial.OnEpoch,
     on_round: Callable[[Round], Mapping[str, Any]],
@@ -107,6 +121,7 @@ def run_distributed(
 
     Args:
         dataset: object reference to the decoded `Dataset`.
+        backbone: staged in `store`; every worker loads it.
         on_round: turns a finished round into the metrics that Tune sees.
         on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
             run in the ordinary way; Train retries whatever is raised.
@@ -120,9 +135,11 @@ def run_distributed(
         device = get_device() if device.type == "cuda" else device
         team = ProcessGroup(device)
         decoded = ray.get(dataset)
-        rounds = trial.run_experiment(experiment, decoded, store, team=team, device=device, on_epoch=on_epoch)
         try:
-            for finished in rounds:
+            loaded = team.all(lambda: backbones.load_staged(backbone, store))
+            for finished in trial.run_experiment(
+                experiment, decoded, store, backbone=loaded, team=team, device=device, on_epoch=on_epoch
+            ):
                 ray.train.report(dict(on_round(finished)))
         except TrainingDiverged as error:
             if team.leads:

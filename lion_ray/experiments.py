@@ -86,19 +86,23 @@ class Experiment:
         return told
 
 
-def expand(study: Study, *, source: str = "study") -> list[Experiment]:
+def expand(study: Study, backbone: backbones.Resolved | None = None, *, source: str = "study") -> list[Experiment]:
     """All experiments of a study, in the order in which they start: seed by seed, method by method.
 
     Raises:
         StudyError: an unknown dataset, method or backbone, a wrong option, or the same experiment twice.
     """
-    backbone = backbones.load(study.backbone, source=source)
+    known = backbone or backbones.load(study.backbone, source=source)
     sections = [_sections(study, index, source) for index in range(len(study.methods))]
     identities = {config: _identity(config, study.data, source) for config in study.datasets}
     entries = list(zip(study.methods, sections, strict=True))
+    runs = [
+        (method, train, lottery, dataset, _meaning(method, train, lottery, identities[dataset], known))
+        for (method, (train, lottery)), dataset in itertools.product(entries, study.datasets)
+    ]
     experiments = []
-    for seed, (method, (train, lottery)), dataset in itertools.product(study.seeds, entries, study.datasets):
-        meaning = _meaning(method, train, lottery, identities[dataset], backbone, seed)
+    for seed, (method, train, lottery, dataset, shared) in itertools.product(study.seeds, runs):
+        meaning = {**shared, "seed": seed}
         digest = meaning_digest(meaning)
         experiment = Experiment(
             name=f"{dataset.name}-{study.backbone.name}-{method.name}-s{seed}-{digest[:8]}",
@@ -181,9 +185,9 @@ def _meaning(
     train: TrainConfig,
     lottery: LotteryConfig,
     dataset: Mapping[str, Any],
-    backbone: backbones.Backbone,
-    seed: int,
+    backbone: backbones.Resolved | backbones.Backbone,
 ) -> dict[str, Any]:
+    """All of it but the seed."""
     options = options_of(method).model_dump(mode="json", exclude_defaults=True)
     meaning = {
         "dataset": dict(dataset),
@@ -191,7 +195,6 @@ def _meaning(
         "backbone": {"name": backbone.name, "weights": backbone.weights_digest},
         "method": {"name": method.name, **options},
         "train": train.model_dump(mode="json", exclude_defaults=True),
-        "seed": seed,
     }
     if METHODS[method.name].is_prunable:
         meaning["lottery"] = lottery.model_dump(mode="json", exclude_defaults=True, exclude=NOT_MEANING)

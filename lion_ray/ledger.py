@@ -35,8 +35,17 @@ from lion_ray.team import Team, Value
 class StoreLedger:
     """Keeps rounds of one experiment in the study's store (`lottery.Ledger`); only worker 0 touches the store."""
 
-    def __init__(self, experiment: Experiment, store: Store, *, team: Team, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        store: Store,
+        *,
+        backbone: backbones.Backbone,
+        team: Team,
+        classes: tuple[str, ...],
+    ) -> None:
         self._experiment, self._store, self._team, self._classes = experiment, store, team, classes
+        self._backbone = backbone
         self._since = time.time()
         self._behind = Behind()
 
@@ -122,12 +131,11 @@ class StoreLedger:
     def _ticket(self, finished: Round) -> bytes:
         """The shipped file, with the logits of the model that opening it gives."""
         made = ticket.Ticket(header=self._header(finished), weights=finished.weights, mask=finished.mask)
-        logits = ticket.measure(ticket.model_of(ticket.unpack(ticket.pack(made))))
+        logits = ticket.measure(ticket.model_of(ticket.unpack(ticket.pack(made)), backbone=self._backbone))
         return ticket.pack(dataclasses.replace(made, fingerprint=logits))
 
     def _header(self, finished: Round) -> ticket.Header:
-        experiment = self._experiment
-        backbone = backbones.load(experiment.backbone)
+        experiment, backbone = self._experiment, self._backbone
         return ticket.Header(
             experiment=experiment.name,
             round=finished.number,

@@ -5,7 +5,7 @@ For notebooks and throw-away runs on one machine: what is in memory ends with th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,14 @@ class HostedStore(Store):
         """As `Store.listing`."""
         found: dict[str, Listed] = ray.get(self._host.listing.remote(folder))
         return found
+
+    def remove(self, path: str) -> None:
+        """As `Store.remove`."""
+        ray.get(self._host.remove.remote(path))
+
+    def remove_files(self, paths: Iterable[str]) -> None:
+        """As `Store.remove_files`."""
+        ray.get(self._host.remove_files.remote(list(paths)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return HostedStore, (self.url, self._host)

@@ -50,8 +50,10 @@ def decode(config: DatasetConfig, where: DataConfig, transform: backbones.Transf
     return ray.put(decoded)
 
 
-def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: str = "study") -> dict[str, str]:
-    """Run what is pending; returns the reason of each experiment that failed, by name.
+def run_sweep(
+    plan: Plan, study: Study, store: Store, backbone: backbones.Resolved, *, lease: Lease, source: str = "study"
+) -> dict[str, str]:
+    """Run what is pending, on a backbone that is staged in `store`; returns the reason of each failure, by experiment.
 
     Raises:
         StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
@@ -87,8 +89,9 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: s
                     is_halted=lambda: bool(storage) or lease.is_lost,
                 )
                 try:
-                    found = _tune(turns, plan.pending, study, shared, board, fit.concurrency, source, storage.append)
-                    failures |= found
+                    failures |= _tune(
+                        turns, plan.pending, study, shared, backbone, board, fit.concurrency, source, storage.append
+                    )
                     break
                 except RuntimeError as error:
                     if attempt == TUNE_RETRIES or not str(error).startswith(TUNES_OWN):
@@ -110,17 +113,18 @@ def _tune(
     pending: Sequence[Experiment],
     study: Study,
     store: Store,
+    backbone: backbones.Resolved,
     board: Any,
     concurrency: int,
     source: str,
     on_storage: OnStorage,
 ) -> dict[str, str]:
-    transform = backbones.load(study.backbone).transform
     used = dict.fromkeys(experiment.dataset for experiment in pending)
     trainable = tune.with_parameters(
         run_turn,
         experiments={experiment.name: experiment for experiment in pending},
-        datasets={config: decode(config, study.data, transform, source) for config in used},
+        datasets={config: decode(config, study.data, backbone.transform, source) for config in used},
+        backbone=backbone,
         resources=study.resources,
         store=store,
         board=board,

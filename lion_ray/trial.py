@@ -34,6 +34,7 @@ def run_experiment(
     dataset: Dataset,
     store: Store,
     *,
+    backbone: backbones.Backbone,
     team: Team,
     device: torch.device,
     on_epoch: OnEpoch,
@@ -41,10 +42,11 @@ def run_experiment(
     """Yield the experiment's rounds, trained now or found in the store.
 
     Args:
+        backbone: the experiment's; it is not changed.
         on_epoch: called on the leading worker with (experiment, round number, density, the epoch's record).
     """
-    trainer = RoundTrainer(experiment, dataset, team=team, device=device, on_epoch=on_epoch)
-    ledger = StoreLedger(experiment, store, team=team, classes=dataset.classes)
+    trainer = RoundTrainer(experiment, dataset, backbone, team=team, device=device, on_epoch=on_epoch)
+    ledger = StoreLedger(experiment, store, backbone=backbone, team=team, classes=dataset.classes)
     yield from run_rounds(experiment.lottery, trainer, ledger)
 
 
@@ -76,10 +78,16 @@ class RoundTrainer:
     """Trains rounds of one experiment (`lottery.Trainer`)."""
 
     def __init__(
-        self, experiment: Experiment, dataset: Dataset, *, team: Team, device: torch.device, on_epoch: OnEpoch
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        backbone: backbones.Backbone,
+        *,
+        team: Team,
+        device: torch.device,
+        on_epoch: OnEpoch,
     ) -> None:
-        self._experiment, self._team, self._on_epoch = experiment, team, on_epoch
-        self._backbone = backbones.load(experiment.backbone)
+        self._experiment, self._backbone, self._team, self._on_epoch = experiment, backbone, team, on_epoch
         self._num_classes = len(dataset.classes)
         self.model = self._build("start").to(device)
         splits = protocol.training_splits(dataset)

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from lion_ray import trial
+from lion_ray import backbones, trial
 from lion_ray.config import DatasetConfig, ResourcesConfig
 from lion_ray.distributed import run_distributed
 from lion_ray.experiments import Experiment
@@ -24,6 +24,7 @@ def run_turn(
     *,
     experiments: Mapping[str, Experiment],
     datasets: Mapping[DatasetConfig, Any],
+    backbone: backbones.Resolved,
     resources: ResourcesConfig,
     store: Store,
     board: Any,
@@ -49,6 +50,7 @@ def run_turn(
             experiment,
             dataset,
             store,
+            backbone=backbone,
             resources=resources,
             on_epoch=on_epoch,
             on_round=tune_metrics,
@@ -57,9 +59,12 @@ def run_turn(
         )
         return
     device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
-    rounds = trial.run_experiment(experiment, ray.get(dataset), store, team=Solo(), device=device, on_epoch=on_epoch)
     try:
-        for finished in rounds:
+        loaded = backbones.load_staged(backbone, store)
+        decoded = ray.get(dataset)
+        for finished in trial.run_experiment(
+            experiment, decoded, store, backbone=loaded, team=Solo(), device=device, on_epoch=on_epoch
+        ):
             tune.report(tune_metrics(finished))
     except TrainingDiverged as error:
         on_diverged(error)

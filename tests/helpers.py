@@ -34,7 +34,13 @@ def _decoded(dataset: config.DatasetConfig, transform: backbones.Transform) -> D
 def run(experiment: Experiment, store: Store, on_epoch: trial.OnEpoch = lambda *_: None) -> list[Round]:
     """All its rounds in this process."""
     rounds = trial.run_experiment(
-        experiment, decoded(experiment), store, team=Solo(), device=torch.device("cpu"), on_epoch=on_epoch
+        experiment,
+        decoded(experiment),
+        store,
+        backbone=backbones.load(experiment.backbone),
+        team=Solo(),
+        device=torch.device("cpu"),
+        on_epoch=on_epoch,
     )
     return list(rounds)
 

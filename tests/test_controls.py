@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lion_ray import pipeline
+from lion_ray import backbones, pipeline
 from lion_ray.config import LotteryConfig
 from lion_ray.experiments import Experiment
 from lion_ray.ledger import StoreLedger
@@ -24,7 +24,8 @@ CONTROLS = "lottery.controls=[random_ticket, reinit]"
 
 
 def kept(chosen: Experiment, store: Store, number: int, ticket: str = "winning") -> Round:
-    found = StoreLedger(chosen, store, team=Solo(), classes=()).load(number, ticket)
+    backbone = backbones.load(chosen.backbone)
+    found = StoreLedger(chosen, store, backbone=backbone, team=Solo(), classes=()).load(number, ticket)
     assert found is not None
     return found
 

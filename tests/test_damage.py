@@ -117,13 +117,13 @@ def test_the_index_is_derived_and_made_again(
     if sharded:
         monkeypatch.setattr(index, "LOOSE_ENTRIES", 0)
         plan(study_file, finished, verify=True)
-    assert len(finished.listing("shards")) == sharded
+    assert (len(finished.listing("shards")), len(finished.listing("index"))) == (sharded, not sharded)
     for folder in ("index", "shards"):
         for path in finished.listing(folder):
             DAMAGES[damage](Path(finished.path(path)))
             assert plan(study_file, finished) == whole
             assert plan(study_file, finished) == whole
-    assert len(finished.listing("index")) == 1
+    assert (len(finished.listing("shards")), len(finished.listing("index"))) == (sharded, not sharded)
 
 
 def test_a_finished_study_is_planned_without_reading_its_artifacts(
@@ -170,3 +170,23 @@ def test_an_experiment_that_goes_on_is_read_again(study_file: Path, tmp_path: Pa
         assert [row["round"] for row in found.items[0].rounds] == list(range(rounds))
     (path,) = store.listing("index")
     assert len(json.loads((store.read(path) or b"").partition(b"\n")[2])["rounds"]) == 3
+
+
+def test_what_a_killed_compaction_leaves_is_overruled_by_newer_entries(
+    study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    shorter, longer = (experiment(study_file, f"lottery.rounds={rounds}") for rounds in (1, 2))
+    monkeypatch.setattr(index, "LOOSE_ENTRIES", 0)
+    run(shorter, store)
+    make_plan([shorter], store)
+    (old,) = store.listing("shards")
+    run(longer, store)
+    with monkeypatch.context() as killed:
+        killed.setattr(Store, "remove_files", lambda *_: None)
+        make_plan([longer], store)
+    assert old in store.listing("shards")
+    assert len(store.listing("index")) == 1
+    monkeypatch.setattr(index, "LISTED_FILES", 0)
+    assert [len(item.rounds) for item in make_plan([longer], store).items] == [2]
+    assert old not in store.listing("shards")

@@ -9,7 +9,7 @@ import pytest
 import ray
 import torch
 
-from lion_ray import distributed, pipeline, trial
+from lion_ray import backbones, distributed, pipeline, trial
 from lion_ray.config import ResourcesConfig, WorkersRange
 from lion_ray.lottery import Mask
 from lion_ray.store import Store
@@ -30,7 +30,8 @@ def first_step_and_evaluation(study_file: Path, team: Team) -> Found:
 
     torch.set_num_threads(1)
     chosen = experiment(study_file)
-    subject = trial.RoundTrainer(chosen, decoded(chosen), team=team, device=CPU, on_epoch=lambda *_: None)
+    backbone = backbones.load(chosen.backbone)
+    subject = trial.RoundTrainer(chosen, decoded(chosen), backbone, team=team, device=CPU, on_epoch=lambda *_: None)
     weights = {name: weight.clone() for name, weight in subject.start().items()}
     for name in ("body.prompt.V", "head.prompt.V"):
         weights[name].normal_(0, 0.01, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import s3fs
 
-from lion_ray import config, pipeline
+from lion_ray import backbones, config, pipeline
 from lion_ray.experiments import expand
 from lion_ray.store import Store
 from tests.helpers import artifacts
@@ -66,7 +66,9 @@ def test_a_study_runs_and_resumes_on_s3(study_file: Path, s3_url: str, capsys: p
     overrides = [f"storage={s3_url}/prefix", "methods=[linear]", "train.epochs=1"]
     arguments = [str(study_file), *(part for each in overrides for part in ("--set", each))]
     assert pipeline.main(arguments) == 0
-    assert len(Store(f"{s3_url}/prefix/tiny").committed()) == 2
+    assert (
+        len(Store(f"{s3_url}/prefix/tiny").committed()) == 4
+    )  # a start, a round, the backbone's weights and what they are
     capsys.readouterr()
     assert pipeline.main(arguments) == 0
     assert "nothing to do" in capsys.readouterr().out
@@ -111,7 +113,7 @@ def test_results_in_memory_come_back_to_the_process_that_started_the_sweep(study
     arguments = [str(study_file), "--set", f"storage=memory://{tmp_path.name}", "--set", "lottery.rounds=1"]
     assert pipeline.main(arguments) == 0
     store = Store(f"memory://{tmp_path.name}/tiny")
-    assert len(store.committed()) == 4  # a start and a round of each method
+    assert len(store.committed()) == 4 + 2  # a start and a round of each method, and the backbone's
     assert store.read("results.parquet")
 
 
@@ -219,6 +221,14 @@ def test_every_shipped_study_loads_and_says_how_to_run_it(file: Path) -> None:
     assert study.study == file.stem
 
 
-def test_planning_does_not_import_ray() -> None:
-    code = "import sys, lion_ray.pipeline; sys.exit('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_planning_a_study_that_has_run_imports_neither_ray_nor_timm(study_file: Path) -> None:
+    study = config.load(study_file)
+    store = pipeline.open_store(study, source="tiny")
+    backbones.stage(backbones.resolve(study.backbone, store), store)
+    code = """if True:
+        import sys
+        from lion_ray import pipeline
+        status = pipeline.main([sys.argv[1], "--dry-run"])
+        sys.exit(status or bool({"ray", "timm"} & sys.modules.keys()))
+    """
+    assert subprocess.run([sys.executable, "-c", code, str(study_file)], check=False).returncode == 0

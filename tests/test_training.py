@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lion_ray import optimizer, training, trial
+from lion_ray import backbones, optimizer, training, trial
 from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
 from lion_ray.lottery import Mask, Point, Round
@@ -25,7 +25,8 @@ def trainer(study_file: Path, *overrides: str, seeds_of: Sequence[str] | None = 
     chosen = experiment(study_file, *overrides)
     if seeds_of is not None:
         chosen = dataclasses.replace(chosen, digest=experiment(study_file, *seeds_of).digest)
-    return trial.RoundTrainer(chosen, decoded(chosen), team=Solo(), device=CPU, on_epoch=lambda *_: None)
+    backbone = backbones.load(chosen.backbone)
+    return trial.RoundTrainer(chosen, decoded(chosen), backbone, team=Solo(), device=CPU, on_epoch=lambda *_: None)
 
 
 def half_mask(subject: trial.RoundTrainer) -> Mask:

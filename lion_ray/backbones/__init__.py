@@ -2,7 +2,19 @@
 
 from lion_ray.backbones.folding import fold_batch_norm
 from lion_ray.backbones.frozen import Backbone, load
+from lion_ray.backbones.staging import Resolved, load_staged, resolve, stage
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import read_state, state_digest
 
-__all__ = ["Backbone", "Transform", "fold_batch_norm", "load", "read_state", "state_digest"]
+__all__ = [
+    "Backbone",
+    "Resolved",
+    "Transform",
+    "fold_batch_norm",
+    "load",
+    "load_staged",
+    "read_state",
+    "resolve",
+    "stage",
+    "state_digest",
+]

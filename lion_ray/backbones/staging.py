@@ -1,0 +1,128 @@
+"""A study's backbone, resolved once and kept in its store: no later run and no node asks the hub, package or URL again.
+
+    backbone/<hash of the study's section>/resolved.json   which weights the section stood for, and their transform
+    weights/<digest>/weights.safetensors                    the state dict in timm's names
+
+each with a `DONE`. The driver calls `resolve` and, before anything is trained, `stage`; every process that trains calls
+`load_staged`. Another `backbone` section is another record; deleting `backbone/` resolves anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+
+from safetensors.torch import save as save_safetensors
+
+from lion_ray.backbones.frozen import Backbone, assemble, blank, original, transform_of
+from lion_ray.backbones.node import on_this_node
+from lion_ray.backbones.transform import Transform
+from lion_ray.backbones.weights import State, state_digest
+from lion_ray.config import BackboneConfig, StudyError
+from lion_ray.store import StorageError, Store, digest, redacted
+
+FILE, RECORD = "weights.safetensors", "resolved.json"
+_loaded: dict[Resolved, Backbone] = {}  # at most one: trials that reuse a process share it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What a study's section stands for. `state` holds the weights where they have just been read from their origin."""
+
+    config: BackboneConfig
+    weights_digest: str
+    transform: Transform
+    state: State | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """timm's."""
+        return self.config.name
+
+    @property
+    def key(self) -> str:
+        """Where the weights lie in the study's store."""
+        return f"weights/{self.weights_digest}"
+
+
+def resolve(config: BackboneConfig, store: Store, *, source: str = "study") -> Resolved:
+    """What the store says that the section stands for; where it says nothing, what its origin has now.
+
+    Raises:
+        StudyError: unknown timm name, or weights that are not there or do not fit.
+    """
+    kept = store.load(_record_key(config))
+    if kept is None:
+        return _from_origin(config, source)
+    record = json.loads(kept[RECORD])
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record["transform"].items()}
+    transform = Transform(**fields)  # type: ignore[arg-type]
+    return Resolved(config=config, weights_digest=record["weights"], transform=transform)
+
+
+def stage(resolved: Resolved, store: Store, *, source: str = "study") -> Resolved:
+    """Make sure that the store holds the weights unharmed; returns `resolved` without them.
+
+    Raises:
+        StudyError: they were damaged, and their origin has others by now.
+    """
+    if store.load(resolved.key) is None:  # it warns of damage
+        state = resolved.state or _same_from_origin(resolved, store, source)
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        store.commit(resolved.key, {FILE: save_safetensors(tensors)})
+    if resolved.state is not None:
+        section = {"weights": redacted(resolved.config.weights)}
+        record = {
+            "section": {**resolved.config.model_dump(mode="json"), **section},
+            "weights": resolved.weights_digest,
+            "transform": dataclasses.asdict(resolved.transform),
+        }
+        store.commit(_record_key(resolved.config), {RECORD: json.dumps(record, sort_keys=True, indent=1).encode()})
+    return dataclasses.replace(resolved, state=None)
+
+
+def load_staged(resolved: Resolved, store: Store) -> Backbone:
+    """The frozen backbone from the store, by way of this node's copy; the same bits as `load` of its origin.
+
+    Raises:
+        StorageError: the weights in the store are gone or damaged; the driver's next start makes them again.
+    """
+    if resolved not in _loaded:
+        where = f"{store.url}/{resolved.key}"
+
+        def fetch() -> bytes:
+            files = store.load(resolved.key)
+            if files is None:
+                raise StorageError(errno.EIO, "the staged weights are damaged, run the same command again", where)
+            return files[FILE]
+
+        state = on_this_node(resolved.weights_digest, fetch)
+        model = blank(resolved.config)
+        model.load_state_dict(state, strict=True)
+        _loaded.clear()
+        _loaded[resolved] = assemble(model, resolved.name, resolved.transform, resolved.weights_digest)
+    return _loaded[resolved]
+
+
+def _from_origin(config: BackboneConfig, source: str) -> Resolved:
+    model = original(config, source=source)
+    state = model.state_dict()
+    return Resolved(
+        config=config, weights_digest=state_digest(state), transform=transform_of(model, config), state=state
+    )
+
+
+def _same_from_origin(resolved: Resolved, store: Store, source: str) -> State:
+    found = _from_origin(resolved.config, source)
+    if found.weights_digest != resolved.weights_digest or found.state is None:
+        has, had = found.weights_digest[:8], resolved.weights_digest[:8]
+        reason = f"now holds other weights ({has}) than those that the study began with ({had}), and their copy is lost"
+        remedy = f"delete {store.url}/backbone to begin anew with these"
+        raise StudyError(source, "backbone.weights", f"'{redacted(resolved.config.weights)}' {reason}; {remedy}")
+    return found.state
+
+
+def _record_key(config: BackboneConfig) -> str:
+    section = {**config.model_dump(mode="json"), "weights": redacted(config.weights)}
+    return f"backbone/{digest(json.dumps(section, sort_keys=True).encode())[:16]}"

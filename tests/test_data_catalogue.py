@@ -123,6 +123,13 @@ def test_what_was_not_built_gives_the_command_that_builds_it(tmp_path: Path, roo
     assert "TFDS cifar100:3.0.2" in str(caught.value)
 
 
+def test_a_root_that_is_no_url_is_one_line() -> None:
+    with pytest.raises(
+        StudyError, match=r"datasets\.cifar: s3x://b/cifar, by data.root, cannot be read \(Protocol not"
+    ):
+        find(DatasetConfig(name="cifar"), DataConfig(root="s3x://b"))
+
+
 def test_a_built_set_is_found_below_the_root_and_held_against_the_catalogue(tmp_path: Path) -> None:
     for split, number in (("train", 3), ("val", 2), ("test", 2)):
         for index in range(number):

@@ -36,14 +36,18 @@ def place_of(entry: Entry, where: DataConfig) -> str | None:
     """The URL of the built set; None if it ships in a package.
 
     Raises:
-        BadData: it is not built, with the command that builds it.
+        BadData: it is not built, with the command that builds it; or the root is no URL that can be read.
     """
     if entry.package is not None:
         return None
     if where.root is None:
         raise BadData(f"is in no package: set data.root to where built sets lie, and {_build(entry, 'ROOT')}")
     url = f"{where.root.rstrip('/')}/{entry.name}"
-    if not find_files(url):
+    try:
+        is_there = bool(find_files(url))
+    except (ValueError, ImportError) as error:
+        raise BadData(f"{url}, by data.root, cannot be read ({error})") from error
+    if not is_there:
         raise BadData(f"{url} holds nothing: {_build(entry, where.root)}")
     return url
 

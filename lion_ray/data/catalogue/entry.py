@@ -14,7 +14,7 @@ from lion_ray.data.packages import Reader
 from lion_ray.data.pool import Found
 from lion_ray.data.splits import Counts
 
-LOSSY = {"jpeg", "webp", "mixed"}
+LOSSLESS = {"raw", "png"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Entry:
     @property
     def is_lossless(self) -> bool:
         """Whether the pixels were published as they were taken."""
-        return self.encoding not in LOSSY
+        return self.encoding in LOSSLESS
 
     def checked(self, found: Found) -> Found:
         """`found` under this entry's class names.

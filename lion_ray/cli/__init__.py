@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lion_ray import __version__, pipeline
+from lion_ray.cli.data import data
 from lion_ray.cli.errors import one_line_errors
 from lion_ray.cli.tickets import COMMANDS
 
@@ -50,9 +51,9 @@ def evidence(study_url: str, folder: Path) -> None:
 @main.command()
 def datasets() -> None:
     """List the datasets that a study can name."""
-    from lion_ray import data
+    from lion_ray.data import names
 
-    click.echo("\n".join(data.names()))
+    click.echo("\n".join(names()))
 
 
 @main.command()
@@ -66,5 +67,5 @@ def methods() -> None:
             click.echo(f"  {option}: {value}")
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, data):
     main.add_command(command)

@@ -82,11 +82,20 @@ def decode(
 
 
 def _pixels(item: Item, *, resize: Resize) -> npt.NDArray[np.uint8]:
-    encoded = item.read()
+    return rgb(item.read(), item.where, resize)
+
+
+def rgb(encoded: Encoded, where: str, resize: Resize | None = None) -> npt.NDArray[np.uint8]:
+    """One image upright as (H, W, 3), as large as it is without `resize`.
+
+    Raises:
+        BadData: it cannot be decoded; `where` is for the message.
+    """
     try:
-        return np.asarray(resize(to_rgb(_opened(encoded))))
+        image = to_rgb(_opened(encoded))
+        return np.asarray(image if resize is None else resize(image))
     except BROKEN as error:
-        raise BadData(f"{item.where}: the image cannot be decoded ({' '.join(str(error).split())})") from error
+        raise BadData(f"{where}: the image cannot be decoded ({' '.join(str(error).split())})") from error
 
 
 def _opened(encoded: Encoded) -> Image.Image:

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, Item
 from lion_ray.data.listing import SPLIT_NAMES, Files, check_train, split_error
-from lion_ray.data.pool import POOL, Found, Labels, as_labels, check_labels
+from lion_ray.data.pool import POOL, Found, as_labels, check_labels
 from lion_ray.store import open_url
 
 

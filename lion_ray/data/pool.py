@@ -16,11 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lion_ray.data.fingerprint import Fingerprint, fingerprint
+from lion_ray.data.fingerprint import Fingerprint, Labels, fingerprint
 from lion_ray.data.item import BadData, Encoded, Item
 from lion_ray.store import open_url
-
-Labels = npt.NDArray[np.int64]
 
 POOL = "pool"
 """The one pool of a set whose source names no splits."""
@@ -39,10 +37,14 @@ class Pool(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`."""
+    """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`.
+
+    `known` is the fingerprint of a built set, which its manifest holds: then nothing is read for it.
+    """
 
     classes: tuple[str, ...]
     pools: Mapping[str, Pool]
+    known: Fingerprint | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -51,7 +53,9 @@ class Found:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Digest and encoding of all that was found: reads every image once."""
+        """Digest and encoding of all that was found: reads every image once, unless it is `known`."""
+        if self.known is not None:
+            return self.known
         parts = {name: (pool.items(range(len(pool.labels))), pool.labels) for name, pool in self.pools.items()}
         return fingerprint(parts)
 

@@ -20,6 +20,7 @@ from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files, listing
+from lion_ray.data.manifest import trusted
 from lion_ray.data.packages import package_folder, read_package
 from lion_ray.data.pool import Found, frozen
 from lion_ray.data.splits import Counts, Part, TooFew, plan
@@ -129,7 +130,7 @@ def _from_url(config: DatasetConfig) -> tuple[Found, Counts]:
     assert config.url is not None
     files = listing(config.url)
     kind = config.format or _format(files)
-    return (parquet.read(files) if kind == "parquet" else folder.read(files)), Counts()
+    return (trusted(config.url, files, parquet.read) if kind == "parquet" else folder.read(files)), Counts()
 
 
 def _format(files: Files) -> str:

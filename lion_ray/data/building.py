@@ -67,7 +67,6 @@ def build(
     *,
     name: str,
     source: str,
-    split_rule: str | None = None,
     force: bool = False,
     shard_bytes: int = SHARD_BYTES,
     on_shard: OnShard = lambda _: None,
@@ -91,7 +90,7 @@ def build(
         return Built(manifest=done, num_made=0)
     clear(store, Plan(key=key, files=tuple(shard.path for shard in planned)), content, force)
     notes, num_made = _write_shards(store, found, planned, key, on_shard)
-    manifest = _manifest(found, planned, notes, name=name, source=source, split_rule=split_rule, content=content)
+    manifest = _manifest(found, planned, notes, name=name, source=source, content=content)
     store.write(MANIFEST, manifest.to_json())
     store.remove(UNFINISHED)
     return Built(manifest=manifest, num_made=num_made)
@@ -149,7 +148,6 @@ def _manifest(
     *,
     name: str,
     source: str,
-    split_rule: str | None,
     content: str,
 ) -> Manifest:
     def digests(pool: str) -> Iterator[bytes]:
@@ -162,7 +160,7 @@ def _manifest(
         encoding=common({encoding for note in notes.values() for encoding in note.encodings}),
         classes=found.classes,
         splits={pool: labels_of(members.labels, len(found.classes)) for pool, members in found.pools.items()},
-        split_rule=split_rule or rule,
+        split_rule=rule,
         source=redacted(source),
         content=content,
         pixels=_extremes([note.pixels for note in notes.values()]),

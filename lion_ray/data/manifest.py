@@ -82,7 +82,8 @@ def parse(payload: bytes) -> Manifest:
         return Manifest.model_validate_json(payload)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadData(f"{MANIFEST}: {'.'.join(map(str, first['loc']))}: {first['msg']}".replace(": :", ":")) from error
+        where = ": ".join(filter(None, [MANIFEST, ".".join(map(str, first["loc"]))]))
+        raise BadData(f"{where}: {first['msg']}") from error
 
 
 def trusted(url: str, files: Files, read: Callable[[Files], Found]) -> Found:
@@ -145,7 +146,7 @@ def damage(manifest: Manifest, url: str) -> list[str]:
 def check_labels_of(manifest: Manifest, found: Found) -> None:
     """Raise `BadData` when classes, counts or labels differ from the manifest's."""
     if found.classes != manifest.classes:
-        raise BadData(f"{MANIFEST}: classes are not those of the shards")
+        raise BadData(f"{MANIFEST}: its classes are not those of the shards")
     if set(found.pools) != set(manifest.splits):
         raise BadData(f"{MANIFEST}: splits {', '.join(manifest.splits)} are not the shards' ({', '.join(found.pools)})")
     for name, pool in found.pools.items():

@@ -136,11 +136,11 @@ def _digest(manifest: Manifest, census: Census) -> Check:
 def _twins(census: Census) -> Iterator[Check]:
     """Images of equal pixels: in train and test they make every figure wrong, elsewhere they are told."""
     shared = census.twins.pop(("train", "test"), Named())
-    detail = f"{shared.count} images of test are in train: {shared}" if shared.count else "no image is in both"
+    detail = f"{shared.count} of test in train: {shared}" if shared.count else "no image is in both"
     yield Check(name="train and test", status="wrong" if shared.count else "ok", detail=detail)
     for (first, second), named in sorted(census.twins.items()):
         where = f"{first} and {second}" if first != second else f"twice in {first}"
-        yield Check(name=where, status="warning", detail=f"{named.count} images: {named}")
+        yield Check(name=where, status="warning", detail=f"{named.count}: {named}")
 
 
 def _encoding(census: Census, entry: Entry | None) -> Check:

@@ -21,7 +21,8 @@ from lion_ray.data.building import Built, build, build_named
 from lion_ray.data.item import BadData
 from lion_ray.data.manifest import MANIFEST
 from lion_ray.store import StorageError, Store, find_files, read_url
-from tests.datasets import CLASSES, SIZES, encoded, look, write_folder
+from tests.benchmarks import building
+from tests.image_sets import CLASSES, SIZES, encoded, look, write_folder
 
 SMALL = 4000
 """Bytes of a shard, so that train has several."""
@@ -30,7 +31,8 @@ ROOT = Path(__file__).parent.parent
 BUILD = f"""
 import sys
 from lion_ray.data.building import build
-from tests.datasets import look
+from tests.benchmarks import building
+from tests.image_sets import look
 def say(line):
     print(line, flush=True)
 source, url = sys.argv[1:]
@@ -302,3 +304,15 @@ def test_a_source_with_credentials_is_not_told_in_the_manifest(folder: str) -> N
     found = look(folder).found
     built = build(found, "memory://build-secret", name="mine", source="memory://key:planted@place/x?token=planted")
     assert b"planted" not in built.manifest.to_json()
+
+
+def test_memory_does_not_grow_with_the_set() -> None:
+    small, large = (float(building.in_a_new_process("memory", num_mb, 10**6, 64)) for num_mb in (10, 70))
+    assert large - small < 30
+
+
+@pytest.mark.slow
+def test_two_gigabytes_are_built_and_verified_in_what_two_hundred_megabytes_take() -> None:
+    small, large = (float(building.in_a_new_process("memory", num_mb)) for num_mb in (200, 2000))
+    print(f"peak {small:.0f} MB for 200 MB, {large:.0f} MB for 2 GB")
+    assert large - small < 100

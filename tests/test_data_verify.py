@@ -16,7 +16,7 @@ from lion_ray.data.building import build, build_named
 from lion_ray.data.manifest import MANIFEST
 from lion_ray.data.verifying import Check, verify
 from lion_ray.store import StorageError, Store, write_url
-from tests.datasets import encoded, look, write_folder
+from tests.image_sets import encoded, look, write_folder
 
 
 @pytest.fixture

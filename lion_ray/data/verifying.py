@@ -25,7 +25,7 @@ from lion_ray.data.splits import TooFew
 from lion_ray.store import StorageError
 
 Status = Literal["ok", "warning", "wrong"]
-RECODED = "JPEG, but the source is lossless: about 10 points less accuracy on CIFAR-100 (NOAH issue #28)"
+RECODED = "JPEG, but published without loss; reported cost: 10 points on CIFAR-100 (adapter_plus issue 3, NOAH 28)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lion_ray import __version__, pipeline
-from lion_ray.cli.catalogue import list_
+from lion_ray.cli.data import data
 from lion_ray.cli.errors import one_line_errors
 from lion_ray.cli.tickets import COMMANDS
 
@@ -48,14 +48,6 @@ def evidence(study_url: str, folder: Path) -> None:
         click.echo("\n".join(map(str, lottery.write(study_url, folder))))
 
 
-@main.group()
-def data() -> None:
-    """Datasets: what the catalogue knows."""
-
-
-data.add_command(list_)
-
-
 @main.command()
 def methods() -> None:
     """List the methods and their options with defaults."""
@@ -67,5 +59,5 @@ def methods() -> None:
             click.echo(f"  {option}: {value}")
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, data):
     main.add_command(command)

@@ -42,7 +42,7 @@ def remembered(url: str, reading: Mapping[str, Any], make: Callable[[], Fingerpr
 
 def _key(url: str, reading: Mapping[str, Any]) -> str | None:
     """What names the memory; None if the listing cannot tell whether something was written."""
-    if is_web(url):  # lists nothing
+    if is_web(url) or "::" in url or url.endswith(".csv"):  # lists nothing, a copy's origin, or not what it names
         return None
     try:
         files = Store(url).listing()

@@ -7,13 +7,17 @@ rows as an image folder or as Parquet, in one shard or many, here or on a bucket
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from lion_ray.data.item import Encoded, Item, ordered
+
+Labels = npt.NDArray[np.int64]
+Mark = tuple[bytes, str]
+"""What enters the digest of one image: 32 bytes, and its encoding."""
 
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "png",
@@ -33,20 +37,41 @@ class Fingerprint:
     encoding: str
 
 
-def fingerprint(pools: Mapping[str, tuple[Iterable[Item], npt.NDArray[np.int64]]]) -> Fingerprint:
+def fingerprint(pools: Mapping[str, tuple[Iterable[Item], Labels]]) -> Fingerprint:
     """Read every item of every pool once."""
-    whole, encodings = hashlib.sha256(), set[str]()
-    for name in sorted(pools):
-        items, labels = pools[name]
-        whole.update(f"{name}:{len(labels)}\n".encode())
-        for item, (digest, encoding) in ordered(items, _item):
-            whole.update(digest + int(labels[item.index]).to_bytes(8, "little"))
+    encodings = set[str]()
+
+    def digests(items: Iterable[Item]) -> Iterator[bytes]:
+        for _, (digest, encoding) in ordered(items, _read_mark):
             encodings.add(encoding)
-    return Fingerprint(digest=whole.hexdigest(), encoding=encodings.pop() if len(encodings) == 1 else "mixed")
+            yield digest
+
+    digest = fold({name: (digests(items), labels) for name, (items, labels) in pools.items()})
+    return Fingerprint(digest=digest, encoding=common(encodings))
 
 
-def _item(item: Item) -> tuple[bytes, str]:
-    encoded = item.read()
+def fold(pools: Mapping[str, tuple[Iterable[bytes], Labels]]) -> str:
+    """The content digest from the digests of every pool's images, in the pool's order."""
+    whole = hashlib.sha256()
+    for name in sorted(pools):
+        digests, labels = pools[name]
+        whole.update(f"{name}:{len(labels)}\n".encode())
+        for label, digest in zip(labels.tolist(), digests, strict=True):
+            whole.update(digest + label.to_bytes(8, "little"))
+    return whole.hexdigest()
+
+
+def common(encodings: Set[str]) -> str:
+    """The one encoding, or `mixed`."""
+    return next(iter(encodings)) if len(encodings) == 1 else "mixed"
+
+
+def _read_mark(item: Item) -> Mark:
+    return mark(item.read())
+
+
+def mark(encoded: Encoded) -> Mark:
+    """SHA-256 of the stored bytes, or of shape and pixels, and the encoding."""
     if isinstance(encoded, bytes):
         return hashlib.sha256(encoded).digest(), encoding_of(encoded)
     pixels = np.ascontiguousarray(encoded)

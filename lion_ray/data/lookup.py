@@ -8,10 +8,13 @@ from __future__ import annotations
 from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
 from lion_ray.data import readers
 from lion_ray.data.catalogue import CATALOGUE, Entry, names
+from lion_ray.data.cutting import read_cut
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import listing
+from lion_ray.data.manifest import trusted
 from lion_ray.data.packages import package_folder, read_package
 from lion_ray.data.pool import Found
+from lion_ray.data.readers import tfds
 from lion_ray.store import find_files
 
 
@@ -76,12 +79,13 @@ def read(url: str, config: DatasetConfig, source: str) -> Found:
     if config.format is not None and config.format not in readers.formats():
         problem = f"{config.format!r} is not allowed; {nearest(config.format, readers.formats())}"
         raise StudyError(source, f"datasets.{config.name}.format", problem)
-    entry = CATALOGUE.get(config.name)
-    if entry is not None and entry.read_published is not None:
-        files = listing(url)
-        if entry.published in files:
-            return entry.read_published(files, entry.classes)
-    return readers.read(url, config.format, readers.Columns(image=config.image_column, label=config.label_column))
+    files, entry = listing(url), CATALOGUE.get(config.name)
+    if entry is not None and entry.read_published is not None and entry.published in files:
+        return entry.read_published(files, entry.classes)
+    if entry is not None and entry.cut and any(map(tfds.is_shard, files)):
+        return read_cut(files, entry)
+    columns = readers.Columns(image=config.image_column, label=config.label_column)
+    return trusted(url, files, lambda chosen: readers.read(chosen, config.format, columns))
 
 
 def _build(entry: Entry, root: str) -> str:

@@ -16,10 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lion_ray.data.files import Readable
-from lion_ray.data.fingerprint import Fingerprint, fingerprint
+from lion_ray.data.fingerprint import Fingerprint, Labels, fingerprint
 from lion_ray.data.item import BadData, Item
-
-Labels = npt.NDArray[np.int64]
 
 POOL = "pool"
 """The one pool of a set whose source names no splits."""
@@ -40,12 +38,14 @@ class Pool(Protocol):
 class Found:
     """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`.
 
-    `skipped` counts the images that were left out of a pool because they are bad (see `skipping`).
+    `skipped` counts the images that were left out of a pool because they are bad (see `skipping`); `known` is the
+    fingerprint of a built set, which its manifest holds: then nothing is read for it.
     """
 
     classes: tuple[str, ...]
     pools: Mapping[str, Pool]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    known: Fingerprint | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -54,7 +54,9 @@ class Found:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Digest and encoding of all that was found: reads every image once."""
+        """Digest and encoding of all that was found: reads every image once, unless it is `known`."""
+        if self.known is not None:
+            return self.known
         parts = {name: (pool.items(range(len(pool.labels))), pool.labels) for name, pool in self.pools.items()}
         return fingerprint(parts)
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lion_ray.data.decoding import rgb
+from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, Item, Unreadable, ordered
-from lion_ray.data.pool import Found, Labels, Pool, frozen
+from lion_ray.data.pool import Found, Pool, frozen
 from lion_ray.data.readers.labels import warn
 
 

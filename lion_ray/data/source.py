@@ -19,10 +19,10 @@ from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.digests import remembered
-from lion_ray.data.fingerprint import Fingerprint
+from lion_ray.data.fingerprint import Fingerprint, Labels
 from lion_ray.data.item import BadData
 from lion_ray.data.lookup import entry_of, place_of, read, read_entry
-from lion_ray.data.pool import Found, Labels, frozen
+from lion_ray.data.pool import Found, frozen
 from lion_ray.data.sampling import Indices, sampled
 from lion_ray.data.skipping import without_bad
 from lion_ray.data.splits import Counts, Part, TooFew, plan, with_val_share
@@ -62,7 +62,7 @@ class Source:
     def fingerprint(self) -> Fingerprint:
         """Digest and encoding of all that was found, from memory where the listing of `url` is as it was."""
         with self._blamed():
-            if self.url is None:
+            if self.url is None or self.found.known is not None:
                 return self.found.fingerprint
             return remembered(self.url, self.reading, lambda: self.found.fingerprint)
 

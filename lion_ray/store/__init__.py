@@ -5,12 +5,12 @@ carries a readable `DONE` whose digests hold exists; everything else is to be do
 out (`patience`), the others end the run as one `StorageError`. `data` and `backbones` read users' URLs with `open_url`.
 """
 
-from lion_ray.store.artifacts import DONE, DamagedArtifactWarning, Listed, Store, digest, side_by_side
+from lion_ray.store.artifacts import DONE, DamagedArtifactWarning, Store, digest, side_by_side
 from lion_ray.store.behind import Behind
 from lion_ray.store.faults import StorageError, has_credentials, redacted
 from lion_ray.store.lease import Lease
 from lion_ray.store.patience import OnOutage, Outage, Patience
-from lion_ray.store.urls import find_files, open_url, read_range, read_url, write_url
+from lion_ray.store.urls import Listed, digest_url, find_files, find_listed, open_url, read_range, read_url, write_url
 
 __all__ = [
     "DONE",
@@ -24,7 +24,9 @@ __all__ = [
     "StorageError",
     "Store",
     "digest",
+    "digest_url",
     "find_files",
+    "find_listed",
     "has_credentials",
     "open_url",
     "read_range",

@@ -8,28 +8,20 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from lion_ray.store.faults import has_credentials
 from lion_ray.store.patience import OnOutage, Patience, persist, say
-from lion_ray.store.urls import filesystem_of, protocols, read_file, write_file
+from lion_ray.store.urls import Listed, as_listed, filesystem_of, protocols, read_file, write_file
 
 DONE = "DONE"
 NUM_READERS = 32  # small reads that an object store answers side by side
-STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
 
 class DamagedArtifactWarning(UserWarning):
     """A committed artifact no longer matches its digest; it counts as absent and is made again."""
-
-
-class Listed(NamedTuple):
-    """What a listing says of a file: its bytes, and a stamp that changes when it is written with other bytes."""
-
-    size: int
-    stamp: str
 
 
 class Store:
@@ -83,7 +75,7 @@ class Store:
         where = f"{self._root}/{folder}".rstrip("/")
         found = self._persist(lambda: self.filesystem.find(where, detail=True), folder)
         entries = ((path[len(self._root) :].strip("/"), entry) for path, entry in found.items())
-        return {path: Listed(int(entry["size"] or 0), _stamp(entry)) for path, entry in entries}
+        return {path: as_listed(entry) for path, entry in entries}
 
     def paths(self) -> list[str]:
         """Every file below the root, relative to it."""
@@ -156,7 +148,3 @@ def digest(payload: bytes) -> str:
 
 def _restored(url: str, patience: Patience, on_outage: OnOutage) -> Store:
     return Store(url, patience=patience, on_outage=on_outage)
-
-
-def _stamp(entry: Mapping[str, Any]) -> str:
-    return next((str(entry[name]) for name in STAMPS if entry.get(name)), "")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from fsspec.core import url_to_fs
 
@@ -15,8 +17,16 @@ from lion_ray.store.patience import persist
 
 PART_BYTES = 16 * 2**20  # S3 takes what is twice as long or longer in parts of this size
 READ_AHEAD_BYTES = 2**20
+STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
 S3_CONFIG = {"retries": {"total_max_attempts": 1}, "max_pool_connections": 64, "connect_timeout": 5, "read_timeout": 15}
+
+
+class Listed(NamedTuple):
+    """What a listing says of a file: its bytes, and a stamp that changes when it is written with other bytes."""
+
+    size: int
+    stamp: str
 
 
 def filesystem_of(url: str) -> tuple[Any, str]:
@@ -81,6 +91,19 @@ def read_range(url: str, start: int, end: int) -> bytes:
     return payload
 
 
+def digest_url(url: str) -> str:
+    """SHA-256, in hex, of the bytes at a URL; a block of them is in memory.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    whole = hashlib.sha256()
+    with open_url(url) as file:
+        while block := file.read(READ_AHEAD_BYTES):
+            whole.update(block)
+    return whole.hexdigest()
+
+
 def write_url(url: str, payload: bytes) -> None:
     """Put `payload` at any fsspec URL or local path in one piece; what was there is replaced.
 
@@ -103,6 +126,22 @@ def find_files(url: str) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(filesystem.unstrip_protocol(each) for each in found)
+
+
+def find_listed(url: str) -> dict[str, Listed]:
+    """What a listing says of each file below `url`, by its URL, as another process may just have left it."""
+    filesystem, path = filesystem_of(url)
+    filesystem.invalidate_cache()
+    try:
+        found = persist(lambda: filesystem.find(path, detail=True), url)
+    except FileNotFoundError:
+        return {}
+    return {filesystem.unstrip_protocol(each): as_listed(found[each]) for each in sorted(found)}
+
+
+def as_listed(entry: Mapping[str, Any]) -> Listed:
+    """One entry of a filesystem's listing."""
+    return Listed(int(entry["size"] or 0), next((str(entry[name]) for name in STAMPS if entry.get(name)), ""))
 
 
 def read_file(filesystem: Any, path: str) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files, listing
+from lion_ray.data.listing import Files
 from lion_ray.data.pool import Found
 from lion_ray.data.readers import arrays, csv_list, folder, parquet, tfds, vtab, webdataset
 from lion_ray.data.readers.labels import Columns, DataWarning
@@ -57,13 +57,12 @@ def formats() -> tuple[str, ...]:
     return tuple(READERS)
 
 
-def read(url: str, kind: str | None, columns: Columns) -> Found:
-    """The set at `url`, of the given format or of the one that its files' names tell.
+def read(files: Files, kind: str | None, columns: Columns) -> Found:
+    """The set in `files` (a listing), of the given format or of the one that its files' names tell.
 
     Raises:
-        BadData: the URL cannot be read, holds no format or several, or its data is at fault.
+        BadData: it holds no format or several, or its data is at fault.
     """
-    files = listing(url)
     reader = READERS[kind or _kind(files)]
     for key, value in (("image_column", columns.image), ("label_column", columns.label)):
         if value is not None and key not in reader.columns:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import SPLIT_NAMES, Files, check_train
-from lion_ray.data.pool import POOL, ArrayPool, Found, Labels, as_labels, frozen
+from lion_ray.data.pool import POOL, ArrayPool, Found, as_labels, frozen
 from lion_ray.data.readers.labels import Columns, declared, number
 
 MAX_BYTES = 8 * 2**30

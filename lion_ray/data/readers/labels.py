@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
-from lion_ray.data.pool import POOL, Labels, as_labels, check_labels
+from lion_ray.data.pool import POOL, as_labels, check_labels
 
 CLASS_FILE = "classes.txt"
 """Declares the classes: one name per line, in the order of the labels."""

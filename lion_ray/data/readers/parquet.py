@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lion_ray.data.files import File
+from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, Item
 from lion_ray.data.listing import Files, by_split
-from lion_ray.data.pool import Found, Labels, as_labels, check_labels
+from lion_ray.data.pool import Found, as_labels, check_labels
 from lion_ray.data.readers.labels import Columns, check_gaps
 
 

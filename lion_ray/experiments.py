@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from lion_ray import backbones, data
+from lion_ray import backbones, data, methods
 from lion_ray.config import (
     BackboneConfig,
     Control,
@@ -89,11 +89,13 @@ def expand(study: Study, *, source: str = "study") -> list[Experiment]:
     """All experiments of a study, in the order in which they start: seed by seed, method by method.
 
     Raises:
-        StudyError: an unknown dataset, method or backbone, a wrong option, or the same experiment twice.
+        StudyError: an unknown dataset, method or backbone, a wrong option, a method that does not fit the backbone, or
+            the same experiment twice.
     """
     backbone = backbones.load(study.backbone, source=source)
     sections = [_sections(study, index, source) for index in range(len(study.methods))]
     identities = {config: _identity(config, source) for config in study.datasets}
+    methods.check(study.methods, backbone, source=source)
     entries = list(zip(study.methods, sections, strict=True))
     experiments = []
     for seed, (method, (train, lottery)), dataset in itertools.product(study.seeds, entries, study.datasets):

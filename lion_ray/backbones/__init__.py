@@ -1,8 +1,18 @@
 """Frozen timm models, their weights, and the two seams between which every method works."""
 
+from lion_ray.backbones.anatomy import classifier_parameters, parameters_by_block
 from lion_ray.backbones.folding import fold_batch_norm
 from lion_ray.backbones.frozen import Backbone, load
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import read_state, state_digest
 
-__all__ = ["Backbone", "Transform", "fold_batch_norm", "load", "read_state", "state_digest"]
+__all__ = [
+    "Backbone",
+    "Transform",
+    "classifier_parameters",
+    "fold_batch_norm",
+    "load",
+    "parameters_by_block",
+    "read_state",
+    "state_digest",
+]

@@ -22,9 +22,10 @@ class Build(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to adapt a frozen backbone."""
+    """One way to adapt a frozen backbone. `may_not_apply`: `check` has to ask of each backbone whether it does."""
 
     name: str
     options: type[Frozen]
     build: Build
     is_prunable: bool
+    may_not_apply: bool = False

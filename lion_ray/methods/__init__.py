@@ -15,7 +15,7 @@ from lion_ray.methods.linear import LINEAR
 from lion_ray.methods.lion import LION
 from lion_ray.methods.lora import LORA
 from lion_ray.methods.merging import merge_
-from lion_ray.methods.model import AdaptedModel
+from lion_ray.methods.model import AdaptedModel, contiguous_copy
 from lion_ray.methods.partial import PARTIAL
 from lion_ray.methods.registry import Method
 from lion_ray.methods.ssf import SSF
@@ -27,7 +27,17 @@ from lion_ray.methods.vpt_shallow import VPT_SHALLOW
 _ALL = (LINEAR, LION, FULL, PARTIAL, BIAS, VPT_SHALLOW, VPT_DEEP, VPT_PAD, ADAPTER, LORA, SSF)
 METHODS = {method.name: method for method in _ALL}
 
-__all__ = ["METHODS", "AdaptedModel", "Method", "NotApplicable", "build", "check", "merge_", "options_of"]
+__all__ = [
+    "METHODS",
+    "AdaptedModel",
+    "Method",
+    "NotApplicable",
+    "build",
+    "check",
+    "contiguous_copy",
+    "merge_",
+    "options_of",
+]
 
 
 def options_of(config: MethodConfig, *, source: str = "study", key: str = "methods") -> Frozen:

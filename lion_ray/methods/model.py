@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from lion_ray.backbones import Backbone
 
 
+def contiguous_copy(tensor: Tensor) -> Tensor:
+    """On the CPU."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
 class Prompt(nn.Module):
     """The plainest prompt, `x -> x`; methods derive theirs. `lr_multiplier` scales the study's learning rate."""
 
@@ -129,6 +134,10 @@ class AdaptedModel(nn.Module):
     def health(self) -> dict[str, float]:
         """Every prompt's health since the last call, as `body.prompt.residual_max` and so on."""
         return {f"{place}.{key}": value for place, prompt in self._prompts() for key, value in prompt.health().items()}
+
+    def copy_trained(self) -> dict[str, Tensor]:
+        """The trained tensors as files hold them: copies on the CPU, contiguous whatever their layout here."""
+        return {name: contiguous_copy(parameter) for name, parameter in self.trained().items()}
 
     @torch.no_grad()
     def load_trained(self, weights: Mapping[str, Tensor]) -> None:

@@ -7,6 +7,7 @@ its class token and patches afterwards stays as it is. They are gone again befor
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
 from lion_ray.methods.tuning import NotApplicable, replace, tuned, uniform
 from lion_ray.methods.windows import PromptedStages, has_windows
+
+POSITION = re.compile("rel(ative)?_pos")
 
 
 class VptOptions(Frozen):
@@ -65,7 +68,7 @@ def _widths(model: nn.Module) -> list[int]:
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     if not blocks or not all(hasattr(block, "attn") for block in blocks) or not isinstance(patch, tuple):
         raise NotApplicable("it has no sequence of tokens that attention reads (ViT, Swin); use vpt_pad")
-    if getattr(model, "rope", None) or any("relative_position" in name for name, _ in model.named_parameters()):
+    if getattr(model, "rope", None) or any(POSITION.search(name) for name, _ in model.named_parameters()):
         raise NotApplicable("its attention wants a position of every token, and learned ones have none; use adapter")
     return [int(model.embed_dim)] * len(blocks)  # type: ignore[arg-type]
 

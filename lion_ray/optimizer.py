@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lion_ray.config import TrainConfig
 from lion_ray.lottery import Mask, Point, RobustSteps, Sensitivity
-from lion_ray.methods import AdaptedModel
+from lion_ray.methods import AdaptedModel, contiguous_copy
 
 
 def make_optimizer(model: AdaptedModel, config: TrainConfig) -> torch.optim.Optimizer:
@@ -39,7 +39,7 @@ def learning_rate_factor(step: int, num_steps: int, config: TrainConfig) -> floa
 def state_of(optimizer: torch.optim.Optimizer, model: AdaptedModel) -> dict[str, Tensor]:
     """A copy of the optimizer's tensors on the CPU, as `<weight>/<state>`: moments and step counts."""
     return {
-        f"{name}/{key}": value.detach().cpu().clone()
+        f"{name}/{key}": contiguous_copy(value)
         for name, parameter in model.trained().items()
         for key, value in optimizer.state.get(parameter, {}).items()
         if isinstance(value, Tensor)
@@ -52,8 +52,9 @@ def restore(optimizer: torch.optim.Optimizer, model: AdaptedModel, state: Mappin
     for name, tensor in state.items():
         weight, _, key = name.rpartition("/")
         parameter = trained[weight]
-        device = parameter.device if tensor.shape == parameter.shape else tensor.device  # step counts stay on the CPU
-        optimizer.state[parameter][key] = tensor.to(device, copy=True)
+        is_count = tensor.shape != parameter.shape  # of steps: stays on the CPU
+        kept = tensor.clone() if is_count else torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+        optimizer.state[parameter][key] = kept  # in the weight's layout, as a fresh one: the bits depend on it
 
 
 class Steps:
@@ -99,8 +100,7 @@ class Steps:
 
     def point(self, epoch: int) -> Point:
         """The state after `epoch` epochs, as a later round may start from it."""
-        weights = {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}
-        return Point(weights=weights, optimizer=state_of(self._optimizer, self._model), epoch=epoch)
+        return Point(weights=self._model.copy_trained(), optimizer=state_of(self._optimizer, self._model), epoch=epoch)
 
     def scores(self) -> dict[str, Tensor]:
         """What the last epoch summed up, if it was measured."""

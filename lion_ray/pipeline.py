@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lion_ray import backbones, config, job, report
+from lion_ray import backbones, config, job, methods, report
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
 from lion_ray.planning import describe, make_plan
@@ -72,6 +72,8 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
     with _no_collection():
         experiments = expand(study, backbone, source=str(file))
         plan = make_plan(experiments, store, study.scheduler, verify=verify, keep=not dry_run)
+    if plan.pending:
+        methods.check(study.methods, lambda: backbones.sketch(study.backbone), source=str(file))
     print(describe(plan, study))
     if job.is_submitted() and "://" not in study.storage and not Path(study.storage).is_absolute():
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")

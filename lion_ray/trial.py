@@ -94,7 +94,7 @@ class RoundTrainer:
         self._train, self._val = (self._prepared(name, getattr(splits, name), device) for name in ("train", "val"))
         self._test = self._prepared("test", protocol.final_split(dataset), device)
         self._step_module = team.wrap(self.model.trained_part)
-        self._start = _trained(self.model)
+        self._start = self.model.copy_trained()
 
     def _prepared(self, name: str, split: Split, device: torch.device) -> training.Examples:
         """A split as the trained part reads it; fixed features are those of data, transform and weights alone."""
@@ -110,7 +110,7 @@ class RoundTrainer:
 
     def start(self, purpose: str = "start") -> Mapping[str, Tensor]:
         """The weights at initialisation, drawn anew for another purpose."""
-        return self._start if purpose == "start" else _trained(self._build(purpose))
+        return self._start if purpose == "start" else self._build(purpose).copy_trained()
 
     def prunable(self) -> tuple[str, ...]:
         """The method's prunable weights."""
@@ -133,7 +133,7 @@ class RoundTrainer:
         )
         test_accuracy, health = training.evaluate(self.model, self._test, self._experiment.train, self._team)
         healths = [record[kind] for record in fitted.history for kind in ("health", "evaluation_health")]
-        trained = _trained(self.model)
+        trained = self.model.copy_trained()
         if not all(bool(weight.isfinite().all()) for weight in trained.values()):
             raise training.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
         metrics = {
@@ -171,10 +171,6 @@ class RoundTrainer:
     def _epoch_done(self, number: int, ticket: str, mask: Mask, record: dict[str, Any]) -> None:
         if self._team.leads:
             self._on_epoch(self._experiment, number, mask.density, {**record, "ticket": ticket})
-
-
-def _trained(model: methods.AdaptedModel) -> dict[str, Tensor]:
-    return {name: weight.detach().cpu().clone() for name, weight in model.trained().items()}
 
 
 def _num_params(trained: Mapping[str, Tensor], mask: Mask) -> dict[str, int]:

@@ -42,6 +42,8 @@ train: {{epochs: 2, batch_size: 16}}
 lottery: {{rounds: 3, prune: 0.5}}
 """
 
+SMALL_VIT = "{name: test_vit, weights: random, image_size: 32}"
+
 
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
@@ -53,7 +55,10 @@ def study_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def every_method(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Store]:
-    """For each method a store with two rounds of it and, where it prunes, a control; read only."""
+    """For each method a store with two rounds of it and, where it prunes, a control; read only.
+
+    What does not apply to the study's ConvNet runs on a small ViT.
+    """
     from lion_ray.methods import METHODS
     from tests.helpers import experiment, run
 
@@ -63,7 +68,8 @@ def every_method(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Store
         file = folder / "tiny.yaml"
         file.write_text(STUDY.format(storage=folder / "results"))
         stores[method] = Store(str(folder / "store"))
-        run(experiment(file, f"methods=[{method}]", *settings), stores[method])
+        on = [f"backbone={SMALL_VIT}"] if method in ("vpt_shallow", "vpt_deep", "adapter", "lora") else []
+        run(experiment(file, f"methods=[{method}]", *settings, *on), stores[method])
     return stores
 
 

@@ -1,7 +1,8 @@
 """Frozen timm models, their weights, and the two seams between which every method works."""
 
+from lion_ray.backbones.anatomy import classifier_parameters, parameters_by_block
 from lion_ray.backbones.folding import fold_batch_norm
-from lion_ray.backbones.frozen import Backbone, load
+from lion_ray.backbones.frozen import Backbone, load, sketch
 from lion_ray.backbones.staging import Resolved, load_staged, resolve, stage
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import read_state, state_digest
@@ -10,11 +11,14 @@ __all__ = [
     "Backbone",
     "Resolved",
     "Transform",
+    "classifier_parameters",
     "fold_batch_norm",
     "load",
     "load_staged",
+    "parameters_by_block",
     "read_state",
     "resolve",
+    "sketch",
     "stage",
     "state_digest",
 ]

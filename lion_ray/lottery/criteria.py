@@ -49,4 +49,4 @@ class Sensitivity:
 
     def scores(self) -> dict[str, Tensor]:
         """The sums so far, float32 on the CPU, as a store keeps them."""
-        return {name: total.float().cpu() for name, total in self._sums.items()}
+        return {name: total.float().cpu().contiguous() for name, total in self._sums.items()}

@@ -6,13 +6,18 @@ they are computed once and only the head is run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lion_ray.backbones import Backbone
+
+
+def contiguous_copy(tensor: Tensor) -> Tensor:
+    """On the CPU."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 class Prompt(nn.Module):
@@ -37,15 +42,25 @@ class Prompt(nn.Module):
 
 
 class Body(nn.Module):
-    """`h = F(prompt(x))`: normalised images (B, 3, S, S) to pooled features (B, D)."""
+    """`h = F(prompt(x))`: normalised images (B, 3, S, S) to pooled features (B, D).
 
-    def __init__(self, backbone: Backbone, prompt: Prompt) -> None:
+    Args:
+        backbone: the shared one, or one of the method's own with trained tensors in it.
+        prunable: which of those lottery rounds may prune, by their names in `backbone.model`.
+    """
+
+    def __init__(self, backbone: Backbone, prompt: Prompt, *, prunable: Iterable[str] = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.prompt = prompt
+        self._prunable = tuple(f"backbone.model.{name}" for name in prunable)
+
+    def prunable(self) -> tuple[str, ...]:
+        """Names, among this module's parameters, of the weights that lottery rounds may prune."""
+        return *(f"prompt.{name}" for name in self.prompt.prunable()), *self._prunable
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features; gradients reach the prompt through the frozen backbone."""
+        """Features; gradients reach the prompt through the backbone."""
         features: Tensor = self.backbone(self.prompt(images))
         return features
 
@@ -96,17 +111,19 @@ class AdaptedModel(nn.Module):
         return self.head if self.features_are_fixed else self
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """All trained tensors by name: `body.prompt...`, `head.prompt...`, `head.classifier...`."""
+        """All trained tensors by name: `body.backbone...`, `body.prompt...`, `head.prompt...`, `head.classifier...`."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def prunable(self) -> tuple[str, ...]:
         """Names, among `trained()`, of the weights that lottery rounds may prune."""
-        return tuple(f"{place}.{name}" for place, prompt in self._prompts() for name in prompt.prunable())
+        body, head = self.body.prunable(), self.head.prompt.prunable()
+        return *(f"body.{name}" for name in body), *(f"head.prompt.{name}" for name in head)
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """One optimizer group per prompt and one for the classifier, each with its own learning rate."""
+        """Optimizer groups with their learning rates: the prompts, the backbone's trained part, the classifier."""
         prompts = [(list(prompt.parameters()), lr * prompt.lr_multiplier) for _, prompt in self._prompts()]
-        groups = [*prompts, (list(self.head.classifier.parameters()), lr)]
+        backbone = [parameter for parameter in self.body.backbone.parameters() if parameter.requires_grad]
+        groups = [*prompts, (backbone, lr), (list(self.head.classifier.parameters()), lr)]
         return [{"params": parameters, "lr": rate} for parameters, rate in groups if parameters]
 
     def project_(self) -> None:
@@ -117,6 +134,10 @@ class AdaptedModel(nn.Module):
     def health(self) -> dict[str, float]:
         """Every prompt's health since the last call, as `body.prompt.residual_max` and so on."""
         return {f"{place}.{key}": value for place, prompt in self._prompts() for key, value in prompt.health().items()}
+
+    def copy_trained(self) -> dict[str, Tensor]:
+        """The trained tensors as files hold them: copies on the CPU, contiguous whatever their layout here."""
+        return {name: contiguous_copy(parameter) for name, parameter in self.trained().items()}
 
     @torch.no_grad()
     def load_trained(self, weights: Mapping[str, Tensor]) -> None:

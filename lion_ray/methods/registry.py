@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +11,16 @@ import torch
 from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
+
+
+def never(options: Any) -> bool:
+    """With any options the method applies to every backbone."""
+    return False
+
+
+def always(options: Any) -> bool:
+    """Whatever the options, it depends on the backbone."""
+    return True
 
 
 class Build(Protocol):
@@ -22,9 +33,10 @@ class Build(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to adapt a frozen backbone."""
+    """One way to adapt a frozen backbone. `may_not_apply`: whether `check` has to ask of a backbone if it does."""
 
     name: str
     options: type[Frozen]
     build: Build
     is_prunable: bool
+    may_not_apply: Callable[[Any], bool] = never

@@ -1,7 +1,8 @@
 """A ticket as one file for serving: pixels in, logits out, in `torch.export`'s format (.pt2), any batch size.
 
 The graph takes the decoded and resized pixels themselves, uint8 (B, S, S, 3): normalisation, prompts, backbone and
-classifier are inside. Equilibria are a fixed number of Picard steps, so nothing in it depends on the data.
+classifier are inside. Equilibria are a fixed number of Picard steps, so nothing in it depends on the data. What `lora`
+and `ssf` trained is merged into the backbone's weights.
 The file's extra entry `lion_ray.json` says how to resize, what the logits are called and which ticket it is.
 """
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lion_ray.implicit import FixedSteps, ImplicitLayer, steps_needed
-from lion_ray.methods import AdaptedModel
+from lion_ray.methods import AdaptedModel, merge_
 from lion_ray.store import read_url, write_url
 from lion_ray.ticket.fingerprint import fixed_images, measure
 from lion_ray.ticket.format import Ticket
@@ -75,6 +76,7 @@ def export(ticket: Ticket, url: str, *, steps: int | None = None, weights: str |
     model = model_of(ticket, weights=weights)
     expected, size = measure(model), model.body.backbone.transform.size
     taken = _fix_steps(model, steps)
+    merge_(model)
     write_url(url, _exported(model, _description(ticket, taken)))
     payload = read_url(url)
     program = torch.export.load(io.BytesIO(payload)).module()  # our own file, written a moment ago

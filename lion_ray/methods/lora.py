@@ -1,0 +1,83 @@
+"""LoRA: a low-rank change of every linear layer in attention and MLPs (Hu et al., ICLR 2022).
+
+    W x + (alpha / r) B A x
+
+`B` starts at zero, `A` uniform in ±1/√D (Kaiming's, as theirs). Rank 8 is peft's default, alpha = r theirs. Fused
+queries, keys and values are one layer. All of A and B is prunable. Not `peft`: it draws from torch's global generator,
+and takes no backbone whose attention reads `qkv.weight` itself (BEiT, Swin V2).
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lion_ray.backbones import Backbone
+from lion_ray.config import Frozen
+from lion_ray.methods.model import AdaptedModel
+from lion_ray.methods.registry import Method, always
+from lion_ray.methods.tuning import (
+    NotApplicable,
+    Pointwise,
+    pointwise_layers,
+    replace,
+    sizes,
+    tuned,
+    uniform,
+    used_modules,
+)
+
+
+class LoraOptions(Frozen):
+    """The rank of every change, and `alpha`: the change is scaled by alpha / rank."""
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=8.0, gt=0)
+
+
+class LowRank(nn.Module):
+    """A linear layer or 1x1 convolution with a low-rank change: `A` (r, in), `B` (out, r)."""
+
+    def __init__(self, layer: Pointwise, options: LoraOptions, generator: torch.Generator) -> None:
+        super().__init__()
+        num_in, num_out = sizes(layer)
+        self.layer, self.scale = layer, options.alpha / options.rank
+        self.A = uniform((options.rank, num_in), num_in**-0.5, generator)
+        self.B = nn.Parameter(torch.zeros(num_out, options.rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output and the change."""
+        if isinstance(self.layer, nn.Linear):
+            change = nn.functional.linear(nn.functional.linear(x, self.A), self.B)
+        else:
+            at_a_pixel = nn.functional.conv2d(x, self.A[:, :, None, None], stride=self.layer.stride)
+            change = nn.functional.conv2d(at_a_pixel, self.B[:, :, None, None])
+        out: Tensor = self.layer(x) + self.scale * change
+        return out
+
+    @property
+    def weight(self) -> Tensor:
+        """The changed weight, for backbones that use it themselves."""
+        return self.layer.weight + (self.scale * self.B @ self.A).view_as(self.layer.weight)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's."""
+        return self.layer.bias
+
+
+def build(options: LoraOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
+    """A low-rank change in every linear layer of attention and MLPs."""
+    own, prunable = backbone.own(), list[str]()
+    pointwise = pointwise_layers(own.model)
+    for name, _ in used_modules(own.model):
+        if name in pointwise and {"attn", "mlp"} & set(name.split(".")):
+            replace(own.model, name, LowRank(pointwise[name], options, generator))
+            prunable += [f"{name}.A", f"{name}.B"]
+    if not prunable:
+        raise NotApplicable("lora changes linear layers of attention and MLPs, and it has none; use ssf or partial")
+    return tuned(own, num_classes, generator, prunable=prunable)
+
+
+LORA = Method(name="lora", options=LoraOptions, build=build, is_prunable=True, may_not_apply=always)

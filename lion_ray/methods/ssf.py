@@ -1,0 +1,68 @@
+"""SSF: every channel of every layer and norm is scaled and shifted (Lian et al., NeurIPS 2022).
+
+    y ← (1 + scale) ⊙ y + shift
+
+They are parametrizations of the layer's own weight and bias, so the model that trains is the merged one, and a merged
+export gives its bits. Both start at zero, so step 0 is exact (theirs: normal, 0.02, around 1 and 0), and pruning one to
+zero removes it. A convolution with its batch norm folded in is one layer: two scales in a row would be one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
+
+from lion_ray.backbones import Backbone
+from lion_ray.config import Frozen
+from lion_ray.methods.model import AdaptedModel
+from lion_ray.methods.registry import Method, always
+from lion_ray.methods.tuning import NORMS, tuned, used_modules
+
+
+class SsfOptions(Frozen):
+    """None."""
+
+
+class Scaled(nn.Module):
+    """`(1 + scale) ⊙ weight` by output channel."""
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(num_channels))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The scaled weight."""
+        return weight * (1 + self.scale).view(-1, *[1] * (weight.dim() - 1))
+
+
+class ScaledAndShifted(nn.Module):
+    """`(1 + scale) ⊙ bias + shift`, its scale the weight's."""
+
+    def __init__(self, scaled: Scaled) -> None:
+        super().__init__()
+        self.scaled = scaled
+        self.shift = nn.Parameter(torch.zeros_like(scaled.scale))
+
+    def forward(self, bias: Tensor) -> Tensor:
+        """The scaled and shifted bias."""
+        changed: Tensor = self.scaled(bias) + self.shift
+        return changed
+
+
+def build(options: SsfOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
+    """A scale and a shift in every layer and norm."""
+    own, prunable = backbone.own(), list[str]()
+    for name, module in used_modules(own.model):
+        if isinstance(module, (nn.Linear, nn.Conv2d, *NORMS)) and module.weight is not None:
+            scaled = Scaled(len(module.weight))
+            if module.bias is None:
+                module.bias = nn.Parameter(torch.zeros(len(module.weight)), requires_grad=False)
+            register_parametrization(module, "weight", scaled)
+            register_parametrization(module, "bias", ScaledAndShifted(scaled))
+            at = f"{name}.parametrizations"
+            prunable += [f"{at}.weight.0.scale", f"{at}.bias.0.shift"]
+    return tuned(own, num_classes, generator, prunable=prunable)
+
+
+SSF = Method(name="ssf", options=SsfOptions, build=build, is_prunable=True, may_not_apply=always)

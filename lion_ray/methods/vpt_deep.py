@@ -1,0 +1,19 @@
+"""VPT-deep: tokens of their own at every block; what a block makes of them is dropped (Jia et al., ECCV 2022).
+
+All of them are prunable. ViT and Swin; see `vpt` and `windows`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lion_ray.methods.registry import Method, always
+from lion_ray.methods.vpt import VptOptions, prompted
+
+VPT_DEEP = Method(
+    name="vpt_deep",
+    options=VptOptions,
+    build=partial(prompted, deep=True),
+    is_prunable=True,
+    may_not_apply=always,
+)

@@ -1,0 +1,60 @@
+"""Rivals of LION through the main door: lottery rounds with controls and robust training, and what does not apply."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lion_ray import pipeline
+from lion_ray.store import Store
+from tests.conftest import SMALL_VIT
+from tests.helpers import artifacts
+
+METHODS = "methods=[bias, {name: ssf, train: {robust: {tau: 0.5, shrinkage: 0.1}}}, {name: lora, rank: 2}, vpt_deep]"
+LOTTERY = "lottery={rounds: 2, prune: 0.5, criterion: gradient_weight, rewind: {epoch: 1}, controls: [reinit]}"
+
+
+def command(file: Path, *overrides: str) -> list[str]:
+    return [str(file), *(part for each in (METHODS, LOTTERY, *overrides) for part in ("--set", each))]
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_rounds_of_rivals_prune_what_they_train_and_are_found_again(
+    study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command(study_file, f"backbone={SMALL_VIT}", "train.epochs=3")
+    assert pipeline.main(arguments) == 0
+    store = Store(f"{tmp_path}/results/tiny")
+    rows = pq.read_table(io.BytesIO(store.read("results.parquet") or b"")).to_pylist()
+    found: dict[str, list[tuple[float, int]]] = {}
+    for row in sorted(rows, key=lambda row: (row["round"], row["ticket"])):
+        number = row["num_params_without_classifier"]
+        found.setdefault(row["method"].partition("(")[0].partition("[")[0], []).append((row["density"], number))
+    width, depth = 64, 6
+    ssf, lora, vpt = 2 * (depth * 11 + 2) * width, 2 * depth * 16 * width, 10 * depth * width
+    assert found == {
+        "bias": [(1.0, (depth * 13 + 3) * width)],
+        **{
+            name: [(1.0, n), (0.5, n // 2), (0.5, n // 2)]
+            for name, n in (("ssf", ssf), ("lora", lora), ("vpt_deep", vpt))
+        },
+    }
+    before = artifacts(store)
+    capsys.readouterr()
+    assert pipeline.main(arguments) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert artifacts(store) == before
+
+
+def test_a_method_that_does_not_apply_is_one_line_and_exit_status_2(
+    study_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pipeline.main(command(study_file)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "methods.2: 'lora' does not apply to tf_efficientnet_lite0: lora changes linear layers of attention and MLPs, "
+        "and it has none; use ssf or partial"
+    )

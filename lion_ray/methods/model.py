@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lion_ray.backbones import Backbone
+from lion_ray.backbones import Backbone, Maps
 
 
 class Prompt(nn.Module):
@@ -37,16 +37,18 @@ class Prompt(nn.Module):
 
 
 class Body(nn.Module):
-    """`h = F(prompt(x))`: normalised images (B, 3, S, S) to pooled features (B, D)."""
+    """`h = F(prompt(x))`: normalised images (B, 3, S, S) to pooled features (B, D), `maps` behind them if asked for."""
 
-    def __init__(self, backbone: Backbone, prompt: Prompt) -> None:
+    def __init__(self, backbone: Backbone, prompt: Prompt, *, maps: Maps | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.prompt = prompt
+        self.maps = maps
 
     def forward(self, images: Tensor) -> Tensor:
         """Features; gradients reach the prompt through the frozen backbone."""
-        features: Tensor = self.backbone(self.prompt(images))
+        x = self.prompt(images)
+        features: Tensor = self.maps.read(self.backbone, x) if self.maps else self.backbone(x)
         return features
 
 

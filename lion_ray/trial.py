@@ -102,7 +102,7 @@ class RoundTrainer:
         if not self.model.features_are_fixed:
             return make()
         meaning = [self._experiment.meaning[part] for part in ("dataset", "transform", "backbone")]
-        return FEATURES.get((json.dumps(meaning, sort_keys=True), name, str(device)), make)
+        return FEATURES.get((json.dumps(meaning, sort_keys=True), self.model.body.maps, name, str(device)), make)
 
     def seed_for(self, purpose: str) -> int:
         """The experiment's."""

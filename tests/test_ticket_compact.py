@@ -60,6 +60,21 @@ def test_units_without_a_path_to_the_output_go_and_those_with_one_stay(study_fil
     assert compact(reached).header.compact["units"]["output"] == [64, 64]
 
 
+def test_units_that_a_read_out_does_not_hear_leave_a_prompt_on_maps(study_file: Path, tmp_path: Path) -> None:
+    method = "{name: lion, input: false, output: {source: stages, width: 6, rank: 3, readout: 2, grid: 2}}"
+    dense = trained(study_file, tmp_path, method)
+    sparse = without(
+        dense,
+        head_prompt_R=(slice(None), slice(0, 8)),  # 4 fields of units 0 and 1
+        head_prompt_equilibrium_cell_W=(slice(1, None), slice(0, 2)),  # which only unit 0 reads
+    )
+    smaller = compact(sparse)
+    assert smaller.header.compact["units"] == {"output": [6, 4]}
+    assert_same_function(smaller, sparse)
+    unheard = without(sparse, head_prompt_V=(slice(None), slice(None)))
+    assert compact(unheard).header.method == {"name": "linear"}
+
+
 def test_constant_units_are_folded_into_biases_in_the_linear_cell_only(study_file: Path, tmp_path: Path) -> None:
     dense = trained(study_file, tmp_path)
     dense.weights[f"{HEAD}.b"][:16] = torch.linspace(-1, 1, 16)

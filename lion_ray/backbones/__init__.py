@@ -3,18 +3,22 @@
 from lion_ray.backbones.anatomy import classifier_parameters, parameters_by_block
 from lion_ray.backbones.folding import fold_batch_norm
 from lion_ray.backbones.frozen import Backbone, load, sketch
+from lion_ray.backbones.maps import Maps, middle, num_maps
 from lion_ray.backbones.staging import Resolved, load_staged, resolve, stage
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import read_state, state_digest
 
 __all__ = [
     "Backbone",
+    "Maps",
     "Resolved",
     "Transform",
     "classifier_parameters",
     "fold_batch_norm",
     "load",
     "load_staged",
+    "middle",
+    "num_maps",
     "parameters_by_block",
     "read_state",
     "resolve",

@@ -5,7 +5,7 @@
 
 from lion_ray.implicit.anderson import Anderson
 from lion_ray.implicit.broyden import Broyden
-from lion_ray.implicit.cells import Cell, LinearCell
+from lion_ray.implicit.cells import Cell, LinearCell, injection_init
 from lion_ray.implicit.convolution import ConvCell
 from lion_ray.implicit.explicit import ExplicitLayer
 from lion_ray.implicit.fixed import FixedSteps, steps_needed
@@ -37,6 +37,7 @@ __all__ = [
     "Solution",
     "Solver",
     "Unrolled",
+    "injection_init",
     "max_norm",
     "project_",
     "solve",

@@ -4,7 +4,8 @@
     h_pro = h + V2 z2*,  z2* = tanh(W2 z2* + U2 h + b2)     output prompt, feature-sized
 
 V1 and V2 start at zero, so at step 0 the model is the frozen backbone with a new classifier. Two layers and where they
-stand are the paper's (Wang et al., AAAI 2024); the cells, their bound and every width are this project's.
+stand are the paper's (Wang et al., AAAI 2024); the cells, their bound, every width and every other source of the output
+prompt than pooled features are this project's.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
-from torch import Tensor, nn
 
-from lion_ray.backbones import Backbone
+from lion_ray.backbones import Backbone, Maps, middle
 from lion_ray.config import Frozen
-from lion_ray.implicit import Cell, ConvCell, ExplicitLayer, ImplicitLayer, LinearCell, write
+from lion_ray.implicit import Cell, ConvCell, ExplicitLayer, ImplicitLayer, LinearCell, injection_init
 from lion_ray.methods.equilibrium import (
     GradientChoice,
     SolverChoice,
@@ -29,6 +29,7 @@ from lion_ray.methods.equilibrium import (
     without_defaults,
 )
 from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
+from lion_ray.methods.prompts import InputPrompt, Layer, MapsPrompt, OutputPrompt
 from lion_ray.methods.registry import Method
 
 
@@ -52,10 +53,39 @@ class InputOptions(Frozen):
 
 
 class OutputOptions(Frozen):
-    """The output prompt on pooled features: a linear cell with a state of `width` units."""
+    """The output prompt, by what it reads (`source`).
 
-    width: int = Field(default=64, ge=1)
+    `pooled`: the features, a linear cell of `width` units (default 64). The others have a convolutional cell of `width`
+    maps (default 32) on `grid` x `grid` places, read out over `readout` x `readout` fields through a V of `rank`:
+    `stages` reads mid-level maps (timm's by index; null: two in the middle), `map` the last one, `image` the image.
+    """
+
+    source: Literal["pooled", "map", "stages", "image"] = "pooled"
+    width: int | None = Field(default=None, ge=1)
+    stages: tuple[int, ...] | None = Field(default=None, min_length=1)
+    kernel: int = Field(default=3, ge=1)
+    grid: int = Field(default=6, ge=1)
+    readout: int = Field(default=3, ge=1)
+    rank: int = Field(default=16, ge=1)
     lr_multiplier: float = Field(default=1.0, gt=0)
+
+    @property
+    def num_units(self) -> int:
+        """`width`, or its default."""
+        return self.width or (64 if self.source == "pooled" else 32)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> OutputOptions:
+        spatial = {"stages", "kernel", "grid", "readout", "rank"} & self.model_dump(exclude_defaults=True).keys()
+        if self.source == "pooled" and spatial:
+            raise ValueError(f"{sorted(spatial)[0]} has no effect: source: pooled has no places; use source: stages")
+        if self.source in ("map", "image") and self.stages is not None:
+            raise ValueError(f"stages has no effect: source: {self.source} reads none; use source: stages")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel ({self.kernel}) must be odd, so that W keeps the grid")
+        if self.readout > self.grid:
+            raise ValueError(f"readout ({self.readout}) must be at most grid ({self.grid})")
+        return self
 
 
 class LionOptions(Frozen):
@@ -95,31 +125,7 @@ class LionOptions(Frozen):
         return self
 
 
-class EquilibriumPrompt(Prompt):
-    """`x + V z*` with `V` starting at zero; leaves say what `V` is."""
-
-    def __init__(self, make_cell: Callable[[], Cell], options: LionOptions, lr_multiplier: float) -> None:
-        super().__init__()
-        self.equilibrium = make_layer(make_cell, options)
-        self.lr_multiplier = lr_multiplier
-
-    def prunable(self) -> tuple[str, ...]:
-        """All trained weights; biases stay."""
-        weights = ((name, p) for name, p in self.equilibrium.named_parameters() if not name.endswith(".b"))
-        return *(f"equilibrium.{name}" for name, p in weights if p.requires_grad), "V"
-
-    def project_(self) -> None:
-        """Scale each row of `W` back inside the bound."""
-        self.equilibrium.project_()
-
-    def health(self) -> dict[str, float]:
-        """The solver's health since the last call."""
-        health = self.equilibrium.health()
-        self.equilibrium.reset_health()
-        return health
-
-
-def make_layer(make_cell: Callable[[], Cell], options: LionOptions) -> ImplicitLayer | ExplicitLayer:
+def make_layer(make_cell: Callable[[], Cell], options: LionOptions) -> Layer:
     """The layer u -> z that the options describe."""
     if options.cell == "explicit":
         return ExplicitLayer([make_cell() for _ in range(options.depth)], gamma=options.gamma)
@@ -137,41 +143,50 @@ def make_layer(make_cell: Callable[[], Cell], options: LionOptions) -> ImplicitL
     )
 
 
-class InputPrompt(EquilibriumPrompt):
-    """`x + V1 z1*` on images (B, 3, H, W); `V1` (c, 3, s, s) writes the patches that the injection `U1` reads."""
-
-    def __init__(self, input: InputOptions, options: LionOptions, generator: torch.Generator) -> None:
-        shape = {"kernel_size": input.kernel, "stride": input.stride}
-        shape |= {"groups": input.groups, "dilation": input.dilation}
-        make_cell = partial(ConvCell, 3, input.channels, generator=generator, **shape)
-        super().__init__(make_cell, options, input.lr_multiplier)
-        self.V = nn.Parameter(torch.zeros(input.channels, 3, input.stride, input.stride))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The prompted images."""
-        return write(x, self.equilibrium(x), self.V.to(x.dtype))
-
-
-class OutputPrompt(EquilibriumPrompt):
-    """`h + V2 z2*` on features (B, D)."""
-
-    def __init__(
-        self, output: OutputOptions, num_features: int, options: LionOptions, generator: torch.Generator
-    ) -> None:
-        make_cell = partial(LinearCell, num_features, output.width, generator=generator)
-        super().__init__(make_cell, options, output.lr_multiplier)
-        self.V = nn.Parameter(torch.zeros(num_features, output.width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The prompted features."""
-        return x + nn.functional.linear(self.equilibrium(x), self.V.to(x.dtype))
-
-
 def build(options: LionOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
-    """The model at step 0: its features are exactly the backbone's."""
-    before = InputPrompt(options.input, options, generator) if options.input else Prompt()
-    after = OutputPrompt(options.output, backbone.num_features, options, generator) if options.output else Prompt()
-    return AdaptedModel(Body(backbone, before), Head(after, backbone.num_features, num_classes, generator))
+    """The model at step 0: its features are exactly the backbone's.
+
+    Raises:
+        ValueError: the output prompt reads maps that the backbone does not have.
+    """
+    maps = _maps(options.output, backbone)
+    before = _input_prompt(options.input, options, generator) if options.input else Prompt()
+    after = _output_prompt(options.output, options, backbone, maps, generator) if options.output else Prompt()
+    head = Head(after, backbone.num_features, num_classes, generator)
+    return AdaptedModel(Body(backbone, before, maps=maps), head)
 
 
-LION = Method(name="lion", options=LionOptions, build=build, is_prunable=True)
+def _input_prompt(input: InputOptions, options: LionOptions, generator: torch.Generator) -> InputPrompt:
+    shape = {"kernel_size": input.kernel, "stride": input.stride}
+    shape |= {"groups": input.groups, "dilation": input.dilation}
+    layer = make_layer(partial(ConvCell, 3, input.channels, generator=generator, **shape), options)
+    return InputPrompt(layer, input.lr_multiplier, channels=input.channels, stride=input.stride)
+
+
+def _maps(output: OutputOptions | Literal[False], backbone: Backbone) -> Maps | None:
+    if not output or output.source == "pooled":
+        return None
+    stages = {"map": (-1,), "image": (), "stages": output.stages or middle(backbone)}[output.source]
+    return Maps(stages=stages, grid=output.grid)
+
+
+def _output_prompt(
+    output: OutputOptions, options: LionOptions, backbone: Backbone, maps: Maps | None, generator: torch.Generator
+) -> OutputPrompt | MapsPrompt:
+    width, num_features = output.num_units, backbone.num_features
+    if maps is None:
+        layer = make_layer(partial(LinearCell, num_features, width, generator=generator), options)
+        return OutputPrompt(layer, output.lr_multiplier, num_features=num_features, width=width)
+    shape = {"kernel_size": output.kernel, "stride": 1}
+    layer = make_layer(partial(ConvCell, maps.num_channels(backbone), width, generator=generator, **shape), options)
+    R = injection_init((output.rank, width * output.readout**2), generator)
+    return MapsPrompt(
+        layer, output.lr_multiplier, num_features=num_features, grid=output.grid, readout=output.readout, R=R
+    )
+
+
+def _reads_maps(options: LionOptions) -> bool:
+    return options.output is not False and options.output.source != "pooled"
+
+
+LION = Method(name="lion", options=LionOptions, build=build, is_prunable=True, may_not_apply=_reads_maps)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lion_ray.backbones import Backbone
+from lion_ray.backbones import Backbone, Maps
 
 
 def contiguous_copy(tensor: Tensor) -> Tensor:
@@ -42,17 +42,20 @@ class Prompt(nn.Module):
 
 
 class Body(nn.Module):
-    """`h = F(prompt(x))`: normalised images (B, 3, S, S) to pooled features (B, D).
+    """`h = F(prompt(x))`: normalised images (B, 3, S, S) to pooled features (B, D), `maps` behind them if asked for.
 
     Args:
         backbone: the shared one, or one of the method's own with trained tensors in it.
         prunable: which of those lottery rounds may prune, by their names in `backbone.model`.
     """
 
-    def __init__(self, backbone: Backbone, prompt: Prompt, *, prunable: Iterable[str] = ()) -> None:
+    def __init__(
+        self, backbone: Backbone, prompt: Prompt, *, maps: Maps | None = None, prunable: Iterable[str] = ()
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.prompt = prompt
+        self.maps = maps
         self._prunable = tuple(f"backbone.model.{name}" for name in prunable)
 
     def prunable(self) -> tuple[str, ...]:
@@ -61,7 +64,8 @@ class Body(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features; gradients reach the prompt through the backbone."""
-        features: Tensor = self.backbone(self.prompt(images))
+        x = self.prompt(images)
+        features: Tensor = self.maps.read(self.backbone, x) if self.maps else self.backbone(x)
         return features
 
 

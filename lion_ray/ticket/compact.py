@@ -102,12 +102,20 @@ def _kept_units(tensors: Weights, place: str, *, groups: int) -> Tensor:
     W, U = tensors[f"{cell}.W"], tensors[f"{cell}.U"]
     reads = _adjacency(W, groups)
     is_linear = W.dim() == 2
-    written = (V != 0).any(0) if is_linear else (V != 0).flatten(1).any(1)
+    written = _written(V, tensors.get(f"{place}.R"), len(W))
     kept = _closure(written, reads.t())
     if is_linear:
         varying = _closure((U != 0).any(1), reads)
         return _fold_constants(tensors, place, kept, kept & ~varying)
     return kept if groups == 1 else kept.reshape(groups, -1).any(1).repeat_interleave(len(kept) // groups)
+
+
+def _written(V: Tensor, R: Tensor | None, num_units: int) -> Tensor:
+    """Which units V's output reads, through R where there is one (see `methods.prompts`)."""
+    if R is not None:
+        heard = (V != 0).any(0)
+        return (R[heard] != 0).reshape(-1, num_units, R.shape[1] // num_units).any(2).any(0)
+    return (V != 0).any(0) if V.dim() == 2 else (V != 0).flatten(1).any(1)
 
 
 def _adjacency(W: Tensor, groups: int) -> Tensor:
@@ -152,14 +160,18 @@ def _fold_constants(tensors: Weights, place: str, kept: Tensor, constant: Tensor
 def _slice(tensors: dict[str, Tensor], place: str, kept: Tensor) -> None:
     """Keep the units' rows and columns; a prompt without units loses all its tensors."""
     cell = f"{place}.equilibrium.cell"
-    names: Mapping[str, Any] = {f"{cell}.W": None, f"{cell}.U": None, f"{cell}.b": None, f"{place}.V": None}
+    names = [f"{cell}.W", f"{cell}.U", f"{cell}.b", f"{place}.V", f"{place}.R"]
+    is_read_out = f"{place}.R" in tensors  # then V is no matter of units
     for name in [name for name in names if name in tensors]:
         tensor = tensors.pop(name)
         if not kept.any():
             continue
-        if name.endswith(".V"):
+        if name.endswith(".R"):
+            tensors[name] = tensor.reshape(len(tensor), len(kept), -1)[:, kept].flatten(1)
+        elif name.endswith(".V") and is_read_out:
+            tensors[name] = tensor
+        elif name.endswith(".V"):
             tensors[name] = tensor[:, kept] if tensor.dim() == 2 else tensor[kept]
-            continue
-        tensor = tensor[kept]
-        is_full = name.endswith(".W") and tensor.shape[1] == len(kept)
-        tensors[name] = tensor[:, kept] if is_full else tensor
+        else:
+            is_full = name.endswith(".W") and tensor.shape[1] == len(kept)
+            tensors[name] = tensor[kept][:, kept] if is_full else tensor[kept]

@@ -4,6 +4,7 @@
 """
 
 from lion_ray.config.base import Frozen
+from lion_ray.config.data import DataConfig
 from lion_ray.config.lottery import Control, OneShot, RewindEpoch, RobustConfig
 from lion_ray.config.reading import StudyError, load, nearest, validate
 from lion_ray.config.resources import ResourcesConfig, WorkersRange
@@ -22,6 +23,7 @@ __all__ = [
     "BackboneConfig",
     "BudgetConfig",
     "Control",
+    "DataConfig",
     "DatasetConfig",
     "Frozen",
     "LotteryConfig",

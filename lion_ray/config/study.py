@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from lion_ray.config.base import Frozen
+from lion_ray.config.data import DataConfig
 from lion_ray.config.lottery import Control, Prune, Rewind, RobustConfig, fixed_rounds, rounds_of
 from lion_ray.config.resources import ResourcesConfig
 from lion_ray.config.scheduler import SchedulerConfig
@@ -135,3 +136,4 @@ class Study(Frozen):
     lottery: LotteryConfig = LotteryConfig()
     scheduler: Annotated[SchedulerConfig, BeforeValidator(_named)] = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()
+    data: DataConfig = DataConfig()

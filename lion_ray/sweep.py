@@ -7,11 +7,12 @@ started again from the store.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,7 @@ from lion_ray.progress import Progress, stop_event
 from lion_ray.results import renew
 from lion_ray.schedule import Turns
 from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
-from lion_ray.store import Behind, Lease, StorageError, Store
+from lion_ray.store import Behind, Lease, Store
 from lion_ray.turn import run_turn
 from lion_ray.watching import watch
 
@@ -42,12 +43,41 @@ TUNE_RETRIES, TUNES_OWN = 3, "Caught unexpected exception"  # such as a worker t
 TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfinished round
 
 
-def decode(config: DatasetConfig, transform: backbones.Transform, source: str) -> Any:
-    """Decode a dataset into the object store, where its arrays are read-only and shared by all trials of a node."""
-    decoded = data.find(config, source=source).decode(
-        size=transform.size, interpolation=transform.interpolation, crop_fraction=transform.crop_fraction
-    )
-    return ray.put(decoded)
+def decode(pending: Sequence[Experiment], study: Study, source: str) -> dict[DatasetConfig, Any]:
+    """The datasets of the experiments, decoded into the object store as far as `data.memory_gb` goes (see `Storage`).
+
+    There their arrays are read-only and shared by all trials of a node.
+
+    Raises:
+        StudyError: an image cannot be decoded, of all that is kept in memory or mapped on this node.
+    """
+    transform = backbones.load(study.backbone).transform
+    meanings = {experiment.dataset: experiment.meaning for experiment in pending}
+    sources = {config: data.find(config, source=source) for config in meanings}
+    num_bytes = {
+        (config, split): 3 * transform.size**2 * sources[config].parts[split].num
+        for split in ("train", "val", "test")
+        for config in sources
+    }
+    memory_gb = study.data.memory_gb
+    kept = data.fitting(num_bytes, cluster.object_store_bytes() / 2 if memory_gb is None else memory_gb * 1e9)
+    decoded = {}
+    for config, meaning in meanings.items():
+        storage = data.Storage(
+            in_memory=frozenset(split for own, split in kept if own == config),
+            cache=study.data.cache,
+            identity=json.dumps([meaning["dataset"], meaning["transform"]], sort_keys=True),
+        )
+        dataset = sources[config].decode(
+            size=transform.size,
+            interpolation=transform.interpolation,
+            crop_fraction=transform.crop_fraction,
+            storage=storage,
+        )
+        if cluster.works_here(study.resources):
+            dataset.train.prepare()
+        decoded[config] = ray.put(dataset)
+    return decoded
 
 
 def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: str = "study") -> dict[str, str]:
@@ -55,7 +85,7 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: s
 
     Raises:
         StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
-            has started.
+            has started. Or one that is streamed: what is done is done.
         StorageError: the storage refuses, or another driver has taken the study; what is done is done.
     """
     fit = cluster.connect(study.resources, source=source)
@@ -71,11 +101,12 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: s
     )
     lease.check()
     failures: dict[str, str] = {}
-    storage: list[StorageError] = []
+    fatal: list[Exception] = []
     over = threading.Event()
-    watcher = threading.Thread(target=watch, args=(board, progress, failures, storage, over), daemon=True)
+    watcher = threading.Thread(target=watch, args=(board, progress, failures, fatal, over), daemon=True)
     watcher.start()
     try:
+        datasets = decode(plan.pending, study, source)
         with visible_to_workers(store) as shared:
             for attempt in range(TUNE_RETRIES + 1):
                 turns = Turns(
@@ -84,10 +115,10 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: s
                     Decisions(shared, study.scheduler),
                     workers=study.resources.max_workers,
                     on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
-                    is_halted=lambda: bool(storage) or lease.is_lost,
+                    is_halted=lambda: bool(fatal) or lease.is_lost,
                 )
                 try:
-                    found = _tune(turns, plan.pending, study, shared, board, fit.concurrency, source, storage.append)
+                    found = _tune(turns, plan.pending, study, shared, board, fit.concurrency, datasets, fatal.append)
                     failures |= found
                     break
                 except RuntimeError as error:
@@ -98,8 +129,8 @@ def run_sweep(plan: Plan, study: Study, store: Store, *, lease: Lease, source: s
     finally:
         over.set()
         watcher.join(timeout=10)
-    if storage:
-        raise storage[0]
+    if fatal:
+        raise fatal[0]
     lease.check()
     remove_leftovers(store)
     return failures
@@ -112,15 +143,13 @@ def _tune(
     store: Store,
     board: Any,
     concurrency: int,
-    source: str,
+    datasets: Mapping[DatasetConfig, Any],
     on_storage: OnStorage,
 ) -> dict[str, str]:
-    transform = backbones.load(study.backbone).transform
-    used = dict.fromkeys(experiment.dataset for experiment in pending)
     trainable = tune.with_parameters(
         run_turn,
         experiments={experiment.name: experiment for experiment in pending},
-        datasets={config: decode(config, transform, source) for config in used},
+        datasets=datasets,
         resources=study.resources,
         store=store,
         board=board,

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from lion_ray.data.dataset import Split
+from lion_ray.data.dataset import ArraySplit
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.item import BadData, Encoded, Item
 
@@ -101,7 +101,7 @@ def test_decoded_arrays_are_read_only_and_stay_so_when_pickled() -> None:
     images = decode(items(noise(4, 4)), [0], Resize(size=4))
     labels = np.zeros(1, dtype=np.int64)
     labels.flags.writeable = False
-    split: Split = pickle.loads(pickle.dumps(Split(images=images, labels=labels)))  # noqa: S301
+    split: ArraySplit = pickle.loads(pickle.dumps(ArraySplit(pixels=images, labels=labels)))  # noqa: S301
     for array in (images, split.images, split.labels):
         with pytest.raises(ValueError, match="read-only"):
             array += 1

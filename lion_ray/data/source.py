@@ -17,12 +17,14 @@ from lion_ray.config import DatasetConfig, StudyError, nearest
 from lion_ray.data import folder, parquet
 from lion_ray.data.catalog import CATALOG, Entry, names
 from lion_ray.data.dataset import Dataset, Split
-from lion_ray.data.decoding import Resize, decode
+from lion_ray.data.decoding import Resize
+from lion_ray.data.encoded import EncodedImages, blamed
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files, listing
 from lion_ray.data.packages import package_folder, read_package
 from lion_ray.data.pool import Found, frozen
 from lion_ray.data.splits import Counts, Part, TooFew, plan
+from lion_ray.data.storage import IN_MEMORY, Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,28 +68,34 @@ class Source:
         interpolation: str = "bicubic",
         crop_fraction: float | None = None,
         num_threads: int | None = None,
+        storage: Storage = IN_MEMORY,
     ) -> Dataset:
-        """Read, decode and resize the three splits (see `Resize`) on `num_threads` (all cores, if None).
+        """Read, decode and resize the splits that `storage` keeps in memory (see `Resize`) on `num_threads`, None: all.
+
+        Val and test are in the source's order, so that every storage reads them alike.
 
         Raises:
             StudyError: an image is missing or broken.
         """
         resize = Resize(size=size, interpolation=interpolation, crop_fraction=crop_fraction)
-        with self._blamed():
-            splits = {split: self._decode(part, resize, num_threads) for split, part in self.parts.items()}
+        splits = {split: self._split(split, resize, storage, num_threads) for split in self.parts}
         return Dataset(name=self.name, classes=self.classes, **splits)
 
-    def _decode(self, part: Part, resize: Resize, num_threads: int | None) -> Split:
+    def _split(self, split: str, resize: Resize, storage: Storage, num_threads: int | None) -> Split:
+        part = self.parts[split]
         pool = self.found.pools[part.pool]
         indices = part.indices(self.name, len(pool.labels))
-        places = np.argsort(indices)  # read in the source's order, place in the split's
-        items = pool.items(indices[places].tolist())
-        images = decode(items, places.tolist(), resize, num_threads=num_threads)
-        return Split(images=images, labels=frozen(pool.labels[indices]))
+        indices = indices if split == "train" else np.sort(indices)
+        encoded = EncodedImages(pool=pool, indices=indices, resize=resize, origin=self.origin, key=self._key)
+        return storage.keep(split, encoded, frozen(pool.labels[indices]), num_threads)
+
+    @property
+    def _key(self) -> str:
+        return f"datasets.{self.name}"
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        with _blamed(self.origin, f"datasets.{self.name}"):
+        with blamed(self.origin, self._key):
             yield
 
 
@@ -99,7 +107,7 @@ def find(config: DatasetConfig, *, source: str = "study") -> Source:
             not what they should be, or there are too few images.
     """
     key = f"datasets.{config.name}"
-    with _blamed(source, key):
+    with blamed(source, key):
         found, defaults = _from_url(config) if config.url is not None else _from_package(_entry(config, source))
     wish = Counts(train=config.num_train, val=config.num_val, test=config.num_test)
     try:
@@ -141,11 +149,3 @@ def _format(files: Files) -> str:
         problem = "both Parquet shards and images; give the format" if kinds else "neither Parquet shards nor images"
         raise BadData(f"the url holds {problem}")
     return kinds[0]
-
-
-@contextmanager
-def _blamed(origin: str, key: str) -> Iterator[None]:
-    try:
-        yield
-    except BadData as error:
-        raise StudyError(origin, key, str(error)) from error

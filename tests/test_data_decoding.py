@@ -61,6 +61,18 @@ def test_the_crop_is_timms_evaluation_transform(shape: tuple[int, int], fraction
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("shape", [(375, 500), (101, 33), (7, 224), (225, 223)])
+def test_at_224_px_square_and_crop_are_timms_too(shape: tuple[int, int], interpolation: str) -> None:
+    encoded = save(Image.fromarray(noise(*shape)), "jpeg")
+    for fraction, mode in ((None, "squash"), (0.9, "center")):
+        timms = create_transform(
+            224, interpolation=interpolation, crop_pct=fraction or 1.0, crop_mode=mode, normalize=False
+        )
+        want = timms(Image.open(io.BytesIO(encoded))).permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(pixels(encoded, 224, interpolation=interpolation, crop_fraction=fraction), want)
+
+
 def test_threads_do_not_matter_and_places_do() -> None:
     encoded = [save(Image.fromarray(noise(12, 15, seed))) for seed in range(150)]
     places = np.random.default_rng(0).permutation(150).tolist()

@@ -135,6 +135,30 @@ def save_noise(seed: int) -> bytes:
     return save(Image.fromarray(noise(9, 9, seed)))
 
 
+def test_a_stream_holds_a_few_chunks_however_many_images_there_are(tmp_path: Path) -> None:
+    """Of 300 MB decoded, at most a third is in memory (measured: about a tenth)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "set").mkdir()
+    for split, num in (("train", 2), ("val", 2), ("test", 2000)):
+        table = pa.table({"image": [save_noise(0)] * num, "label": [row % 2 for row in range(num)]})
+        pq.write_table(table, tmp_path / "set" / f"{split}.parquet", row_group_size=100)
+    storage = Storage(in_memory=frozenset(), cache=str(tmp_path), identity="many")
+    test = data.find(DatasetConfig(name="many", url=str(tmp_path / "set"))).decode(size=224, storage=storage).test
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = memory_kb("VmRSS")
+    sums = [int(chunk[:, 0, 0, 0].sum()) for chunk in ahead(test.chunks(np.arange(2000), 100, num_threads=2))]
+    assert len(set(sums)) == 1
+    assert len(sums) == 20
+    assert memory_kb("VmHWM") - before < 100_000
+
+
+def memory_kb(name: str) -> int:
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[name].split()[0])
+
+
 def test_arrays_and_labels_are_read_only_in_every_process(study_file: Path, tmp_path: Path) -> None:
     dataset = beyond(experiment(study_file), tmp_path)
     split: Any = pickle.loads(pickle.dumps(dataset.train))  # noqa: S301 (our own)

@@ -66,6 +66,19 @@ def capacity() -> Capacity:
     return Capacity(nodes=nodes, to_come=to_come or promised())
 
 
+def object_store_bytes() -> float:
+    """Of the node that has least: what is put there once is copied to every node that reads it."""
+    sizes = [node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"]]
+    return min((size for size in sizes if size), default=0.0)
+
+
+def works_here(resources: ResourcesConfig) -> bool:
+    """Whether this process's own node carries workers."""
+    here = ray.get_runtime_context().get_node_id()
+    own = [node["Resources"] for node in ray.nodes() if node["NodeID"] == here]
+    return any(num_workers(node, _worker(resources)) for node in own)
+
+
 def promised() -> list[tuple[Resources, int]]:
     """What the cluster's files say in `LION_RAY_AUTOSCALES_TO`, for autoscalers that do not tell: the sum of all nodes.
 
@@ -92,7 +105,7 @@ def fit(resources: ResourcesConfig, capacity: Capacity, *, source: str = "study"
     Raises:
         StudyError: not even one, now or with all that an autoscaler may bring; the shortfall is named.
     """
-    worker = {"CPU": float(resources.cpus), **({"GPU": resources.gpus} if resources.gpus else {})}
+    worker = _worker(resources)
     now = sum(num_workers(node, worker) for node in capacity.nodes)
     later = sum(num_workers(shape, worker) * limit for shape, limit in capacity.to_come)
     most = max(now, later)  # an autoscaler's limits count the nodes that it has started already
@@ -103,6 +116,10 @@ def fit(resources: ResourcesConfig, capacity: Capacity, *, source: str = "study"
         return Fit(concurrency=concurrency)
     has = f"{now} of {resources.min_workers} workers with {_text(worker)} fit the nodes that are here"
     return Fit(concurrency=concurrency, awaited=f"{has}; the autoscaler may bring the rest")
+
+
+def _worker(resources: ResourcesConfig) -> Resources:
+    return {"CPU": float(resources.cpus), **({"GPU": resources.gpus} if resources.gpus else {})}
 
 
 def num_workers(node: Resources, worker: Resources) -> int:

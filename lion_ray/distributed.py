@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lion_ray import backbones, trial
-from lion_ray.config import ResourcesConfig
+from lion_ray.config import ResourcesConfig, StudyError
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
 from lion_ray.scratch import scratch
@@ -31,6 +31,8 @@ from lion_ray.store import StorageError, Store
 from lion_ray.team import Team, Value
 from lion_ray.training import TrainingDiverged
 
+Fatal = StorageError | StudyError
+FATAL = (StorageError, StudyError)  # what ends the whole sweep, and no repetition mends
 REFITS, PAUSE_SECONDS = 2, 5.0  # of a Train run whose controller failed; a worker's death is Train's to mend
 WAITED = "WorkerGroupStartupTimeoutError"  # a minute for resources that are not there: no failure
 
@@ -115,7 +117,7 @@ def run_distributed(
     on_epoch: trial.OnEpoch,
     on_round: Callable[[Round], Mapping[str, Any]],
     on_diverged: Callable[[TrainingDiverged], None],
-    on_storage: Callable[[StorageError], None],
+    on_fatal: Callable[[Fatal], None],
 ) -> None:
     """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
 
@@ -125,7 +127,7 @@ def run_distributed(
         on_round: turns a finished round into the metrics that Tune sees.
         on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
             run in the ordinary way; Train retries whatever is raised.
-        on_storage: called on worker 0 when the store refuses; all workers end, as above.
+        on_fatal: called on worker 0 when the store refuses or an image is broken; all workers end, as above.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
 
@@ -144,9 +146,9 @@ def run_distributed(
         except TrainingDiverged as error:
             if team.leads:
                 on_diverged(error)
-        except StorageError as error:
+        except FATAL as error:
             if team.leads:
-                on_storage(error)
+                on_fatal(error)
 
     refits = 0
     while (failure := _fit(work, experiment.name, resources)) is not None:

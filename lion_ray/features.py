@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from lion_ray.training import Examples
-
-LIMIT_BYTES = 512 * 2**20
+from lion_ray.examples import LIMIT_BYTES, Examples
 
 
 class FeatureCache:

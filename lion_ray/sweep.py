@@ -7,10 +7,11 @@ started again from the store.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from ray.tune.execution import class_cache
 
 from lion_ray import backbones, cluster, data
 from lion_ray.board import start_board
-from lion_ray.config import DataConfig, DatasetConfig, Study
+from lion_ray.config import DatasetConfig, Study
 from lion_ray.decisions import Decisions
 from lion_ray.experiments import Experiment
 from lion_ray.groups import released_when_abandoned
@@ -32,7 +33,7 @@ from lion_ray.results import renew
 from lion_ray.schedule import Turns
 from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
 from lion_ray.scratch import scratch
-from lion_ray.store import Behind, Lease, StorageError, Store
+from lion_ray.store import Behind, Lease, Store
 from lion_ray.turn import run_turn
 from lion_ray.watching import watch
 
@@ -42,12 +43,42 @@ TUNE_RETRIES, TUNES_OWN = 3, "Caught unexpected exception"  # such as a worker t
 TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfinished round
 
 
-def decode(config: DatasetConfig, where: DataConfig, transform: backbones.Transform, source: str) -> Any:
-    """Decode a dataset into the object store, where its arrays are read-only and shared by all trials of a node."""
-    decoded = data.find(config, where, source=source).decode(
-        size=transform.size, interpolation=transform.interpolation, crop_fraction=transform.crop_fraction
-    )
-    return ray.put(decoded)
+def decode(
+    pending: Sequence[Experiment], study: Study, transform: backbones.Transform, source: str
+) -> dict[DatasetConfig, Any]:
+    """The datasets of the experiments, decoded into the object store as far as `data.memory_gb` goes (see `Storage`).
+
+    There their arrays are read-only and shared by all trials of a node.
+
+    Raises:
+        StudyError: an image cannot be decoded, of all that is kept in memory or mapped on this node.
+    """
+    meanings = {experiment.dataset: experiment.meaning for experiment in pending}
+    sources = {config: data.find(config, study.data, source=source) for config in meanings}
+    num_bytes = {
+        (config, split): 3 * transform.size**2 * len(sources[config].chosen(split)[1])
+        for split in ("train", "val", "test")
+        for config in sources
+    }
+    memory_gb = study.data.memory_gb
+    kept = data.fitting(num_bytes, cluster.object_store_bytes() / 2 if memory_gb is None else memory_gb * 1e9)
+    decoded = {}
+    for config, meaning in meanings.items():
+        storage = data.Storage(
+            in_memory=frozenset(split for own, split in kept if own == config),
+            cache=study.data.cache,
+            identity=json.dumps([meaning["dataset"], meaning["transform"]], sort_keys=True),
+        )
+        dataset = sources[config].decode(
+            size=transform.size,
+            interpolation=transform.interpolation,
+            crop_fraction=transform.crop_fraction,
+            storage=storage,
+        )
+        if cluster.works_here(study.resources):
+            dataset.train.prepare()
+        decoded[config] = ray.put(dataset)
+    return decoded
 
 
 def run_sweep(
@@ -57,7 +88,7 @@ def run_sweep(
 
     Raises:
         StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
-            has started.
+            has started. Or one that is streamed: what is done is done.
         StorageError: the storage refuses, or another driver has taken the study; what is done is done.
     """
     fit = cluster.connect(study.resources, source=source)
@@ -73,11 +104,12 @@ def run_sweep(
     )
     lease.check()
     failures: dict[str, str] = {}
-    storage: list[StorageError] = []
+    fatal: list[Exception] = []
     over = threading.Event()
-    watcher = threading.Thread(target=watch, args=(board, progress, failures, storage, over), daemon=True)
+    watcher = threading.Thread(target=watch, args=(board, progress, failures, fatal, over), daemon=True)
     watcher.start()
     try:
+        datasets = decode(plan.pending, study, backbone.transform, source)
         with visible_to_workers(store) as shared:
             for attempt in range(TUNE_RETRIES + 1):
                 turns = Turns(
@@ -86,11 +118,11 @@ def run_sweep(
                     Decisions(shared, study.scheduler),
                     workers=study.resources.max_workers,
                     on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
-                    is_halted=lambda: bool(storage) or lease.is_lost,
+                    is_halted=lambda: bool(fatal) or lease.is_lost,
                 )
                 try:
                     failures |= _tune(
-                        turns, plan.pending, study, shared, backbone, board, fit.concurrency, source, storage.append
+                        turns, plan.pending, study, shared, backbone, board, fit.concurrency, datasets, fatal.append
                     )
                     break
                 except RuntimeError as error:
@@ -101,8 +133,8 @@ def run_sweep(
     finally:
         over.set()
         watcher.join(timeout=10)
-    if storage:
-        raise storage[0]
+    if fatal:
+        raise fatal[0]
     lease.check()
     remove_leftovers(store)
     return failures
@@ -116,14 +148,13 @@ def _tune(
     backbone: backbones.Resolved,
     board: Any,
     concurrency: int,
-    source: str,
+    datasets: Mapping[DatasetConfig, Any],
     on_storage: OnStorage,
 ) -> dict[str, str]:
-    used = dict.fromkeys(experiment.dataset for experiment in pending)
     trainable = tune.with_parameters(
         run_turn,
         experiments={experiment.name: experiment for experiment in pending},
-        datasets={config: decode(config, study.data, backbone.transform, source) for config in used},
+        datasets=datasets,
         backbone=backbone,
         resources=study.resources,
         store=store,

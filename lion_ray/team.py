@@ -37,6 +37,19 @@ class Team(ABC):
     def gather(self, value: Value) -> list[Value]:
         """Every worker's `value`, by rank."""
 
+    def together(self, act: Callable[[], Value]) -> Value:
+        """Let every worker act by itself; where any fails, all raise the error of the first, so that nobody waits."""
+        outcome: list[Value] = []
+        error: Exception | None = None
+        try:
+            outcome.append(act())
+        except Exception as raised:  # noqa: BLE001 (raised below, on every worker)
+            error = raised
+        first = next((each for each in self.gather(error) if each is not None), None)
+        if first is not None:
+            raise first
+        return outcome[0]
+
     @abstractmethod
     def wrap(self, module: nn.Module) -> nn.Module:
         """`module` with its gradients averaged over the workers in every backward pass."""

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lion_ray import solves
-from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
-from lion_ray.data import Split
+from lion_ray.examples import Examples
 from lion_ray.lottery import Mask, Notes, Partial, Point
 from lion_ray.methods import AdaptedModel
 from lion_ray.optimizer import Steps
 from lion_ray.team import Team
 
-EVALUATION_BATCH = 100
 OnEpoch = Callable[[dict[str, Any]], None]
 
 
@@ -49,35 +46,6 @@ class Fitted:
     scores: Mapping[str, Tensor]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Examples:
-    """What the trained part reads: images (N, S, S, 3) uint8, or features (N, D) where those are fixed; labels (N,)."""
-
-    images: np.ndarray | None
-    features: Tensor | None
-    labels: Tensor
-    transform: Transform
-
-    def inputs(self, indices: Tensor) -> Tensor:
-        """Rows `indices` as the trained part takes them, on the labels' device; the cache is never written."""
-        if self.features is not None:
-            return self.features[indices.to(self.features.device)]
-        assert self.images is not None
-        return self.transform.normalised(self.images[indices.numpy()], self.labels.device)
-
-
-def prepare(model: AdaptedModel, split: Split, transform: Transform, device: torch.device) -> Examples:
-    """A split as the model's trained part reads it; fixed features are computed here, once."""
-    images = Examples(
-        images=split.images, features=None, labels=torch.tensor(split.labels, device=device), transform=transform
-    )
-    if not model.features_are_fixed:
-        return images
-    with torch.no_grad():
-        features = torch.cat([model.body(images.inputs(rows)) for rows in _chunks(torch.arange(len(split.labels)))])
-    return dataclasses.replace(images, images=None, features=features)
-
-
 def fit(
     model: AdaptedModel,
     step_module: nn.Module,
@@ -99,7 +67,8 @@ def fit(
         point: weights, optimizer and epoch to go on from; one beyond the schedule's end trains a whole schedule more.
         keep: what later rounds need of this one.
         notes: read at the start, written after every epoch but the last.
-        seed_for: gives the seed of a purpose; the order of epoch `e` is `order/e`, the same in every round.
+        seed_for: gives the seed of a purpose; epoch `e` has the order `order/e` and the views `augment/e`, the same
+            in every round.
         on_epoch: called with each record as soon as it exists, not with those of the notes.
 
     Raises:
@@ -116,9 +85,11 @@ def fit(
         totals = torch.zeros(2, dtype=torch.float64, device=train.labels.device)
         order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed_for(f"order/{epoch}")))
         steps.begin_epoch(epoch, measure=keep.scores and epoch + 1 == last)
-        for index, batch in enumerate(torch.split(order, config.batch_size)):
+        shares = [_share(batch, team) for batch in torch.split(order, config.batch_size)]
+        inputs = train.batches([share.rows for share in shares], seed_for(f"augment/{epoch}"))
+        for index, (share, batch) in enumerate(zip(shares, inputs, strict=True)):
             steps.set_rate(epoch * steps_per_epoch + index, config.epochs * steps_per_epoch)
-            totals += _step(step_module, steps, train, batch, config, team)
+            totals += _step(step_module, steps, batch, train.labels, share, config)
         health = solves.merged(team.gather(model.health()))
         record = _record(epoch % config.epochs, team.sum(totals), len(train.labels), health)
         record["val_accuracy"], record["evaluation_health"] = evaluate(model, val, config, team)
@@ -136,34 +107,48 @@ def evaluate(
 ) -> tuple[float, dict[str, float]]:
     """Top-1 accuracy, 0 to 1, and the health of its solves; every example counts once, on one of the workers."""
     model.health()  # what was solved before is not this evaluation's
-    correct = torch.zeros((), dtype=torch.int64, device=examples.labels.device)
-    with torch.no_grad(), _autocast(config, examples.labels.device):
-        for rows in _chunks(torch.arange(team.rank, len(examples.labels), team.size)):
-            predicted = model.trained_part(examples.inputs(rows)).argmax(dim=1)
-            correct += (predicted == examples.labels[rows]).sum()
+    correct = team.together(lambda: _num_correct(model, examples, config, team))
     health = solves.merged(team.gather(model.health()))
     return int(team.sum(correct)) / len(examples.labels), health
 
 
+@torch.no_grad()
+def _num_correct(model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team) -> Tensor:
+    """Of this worker's rows."""
+    correct = torch.zeros((), dtype=torch.int64, device=examples.labels.device)
+    for rows, inputs in examples.in_order(torch.arange(team.rank, len(examples.labels), team.size)):
+        with _autocast(config, correct.device):
+            predicted = model.trained_part(inputs).argmax(dim=1)
+        correct += (predicted == examples.labels[rows]).sum()
+    return correct
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Share:
+    """A worker's rows of a global batch, and what its summed loss counts in the workers' mean of gradients."""
+
+    rows: Tensor
+    weight: float
+
+
+def _share(batch: Tensor, team: Team) -> Share:
+    rows = batch[team.rank :: team.size]
+    if len(rows) == 0:  # fewer examples than workers: take part in the averaging with a gradient of zero
+        return Share(rows=batch[:1], weight=0.0)
+    return Share(rows=rows, weight=team.size / len(batch))
+
+
 def _step(
-    module: nn.Module,
-    steps: Steps,
-    train: Examples,
-    batch: Tensor,
-    config: TrainConfig,
-    team: Team,
+    module: nn.Module, steps: Steps, inputs: Tensor, all_labels: Tensor, share: Share, config: TrainConfig
 ) -> Tensor:
-    """One optimizer step on this worker's share of the global `batch`; returns its summed (loss, number correct)."""
-    share, weight = batch[team.rank :: team.size], team.size / len(batch)
-    if len(share) == 0:  # fewer examples than workers: take part in the averaging with a gradient of zero
-        share, weight = batch[:1], 0.0
-    labels = train.labels[share.to(train.labels.device)]
+    """One optimizer step on this worker's share of a global batch; returns its summed (loss, number correct)."""
+    labels = all_labels[share.rows.to(all_labels.device)]
     with _autocast(config, labels.device):
-        logits = module(train.inputs(share)).float()
+        logits = module(inputs).float()
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-    steps.take(loss * weight)
+    steps.take(loss * share.weight)
     counted = torch.stack([loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()]).double()
-    return counted if weight else torch.zeros_like(counted)
+    return counted if share.weight else torch.zeros_like(counted)
 
 
 def _record(epoch: int, totals: Tensor, num_examples: int, health: Mapping[str, float]) -> dict[str, Any]:
@@ -173,10 +158,6 @@ def _record(epoch: int, totals: Tensor, num_examples: int, health: Mapping[str, 
             f"the training loss is {loss} in epoch {epoch}; lower train.lr or the prompts' lr_multiplier"
         )
     return {"epoch": epoch, "loss": loss, "train_accuracy": correct, "health": health}
-
-
-def _chunks(rows: Tensor) -> Iterator[Tensor]:
-    yield from (torch.split(rows, EVALUATION_BATCH) if len(rows) else ())
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> torch.autocast:

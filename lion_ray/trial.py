@@ -9,7 +9,6 @@ import ctypes
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from lion_ray import backbones, methods, protocol, solves, training
 from lion_ray.config import ResourcesConfig, RewindEpoch
 from lion_ray.data import Dataset, Split
+from lion_ray.examples import Examples, keeps_features, prepare
 from lion_ray.experiments import Experiment
 from lion_ray.features import FEATURES
 from lion_ray.ledger import StoreLedger
@@ -91,18 +91,27 @@ class RoundTrainer:
         self._num_classes = len(dataset.classes)
         self.model = self._build("start").to(device)
         splits = protocol.training_splits(dataset)
-        self._train, self._val = (self._prepared(name, getattr(splits, name), device) for name in ("train", "val"))
+        self._train = self._prepared("train", splits.train, device, augment=experiment.train.augment)
+        self._val = self._prepared("val", splits.val, device)
         self._test = self._prepared("test", protocol.final_split(dataset), device)
         self._step_module = team.wrap(self.model.trained_part)
         self._start = self.model.copy_trained()
 
-    def _prepared(self, name: str, split: Split, device: torch.device) -> training.Examples:
+    def _prepared(self, name: str, split: Split, device: torch.device, augment: str = "none") -> Examples:
         """A split as the trained part reads it; fixed features are those of data, transform and weights alone."""
-        make = partial(training.prepare, self.model, split, self._backbone.transform, device)
-        if not self.model.features_are_fixed:
-            return make()
-        meaning = [self._experiment.meaning[part] for part in ("dataset", "transform", "backbone")]
-        return FEATURES.get((json.dumps(meaning, sort_keys=True), self.model.body.maps, name, str(device)), make)
+
+        def make() -> Examples:
+            return prepare(self.model, split, self._backbone.transform, device, augment=augment)
+
+        def found() -> Examples:
+            split.prepare()
+            if not keeps_features(self.model, split, augment):
+                return make()
+            meaning = [self._experiment.meaning[part] for part in ("dataset", "transform", "backbone")]
+            key = (json.dumps(meaning, sort_keys=True), self.model.body.maps, name, str(device))
+            return FEATURES.get(key, make)
+
+        return self._team.together(found)
 
     def seed_for(self, purpose: str) -> int:
         """The experiment's."""

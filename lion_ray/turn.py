@@ -10,11 +10,11 @@ from ray import tune
 
 from lion_ray import backbones, trial
 from lion_ray.config import DatasetConfig, ResourcesConfig
-from lion_ray.distributed import run_distributed
+from lion_ray.distributed import FATAL, Fatal, run_distributed
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
 from lion_ray.progress import Laps, epoch_event
-from lion_ray.store import Outage, StorageError, Store
+from lion_ray.store import Outage, Store
 from lion_ray.team import Solo
 from lion_ray.training import TrainingDiverged
 
@@ -42,8 +42,8 @@ def run_turn(
     def on_diverged(error: TrainingDiverged) -> None:
         ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
 
-    def on_storage(error: StorageError) -> None:
-        ray.get(board.put.remote({"storage": str(error)}))
+    def on_fatal(error: Fatal) -> None:
+        ray.get(board.put.remote({"fatal": error}))
 
     if resources.is_distributed:
         run_distributed(
@@ -55,7 +55,7 @@ def run_turn(
             on_epoch=on_epoch,
             on_round=tune_metrics,
             on_diverged=on_diverged,
-            on_storage=on_storage,
+            on_fatal=on_fatal,
         )
         return
     device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
@@ -68,8 +68,8 @@ def run_turn(
             tune.report(tune_metrics(finished))
     except TrainingDiverged as error:
         on_diverged(error)
-    except StorageError as error:  # no repetition would help, and the sweep ends
-        on_storage(error)
+    except FATAL as error:  # no repetition would help, and the sweep ends
+        on_fatal(error)
 
 
 def _tell(board: Any, outage: Outage) -> None:

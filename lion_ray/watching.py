@@ -8,22 +8,21 @@ from typing import Any
 import ray
 
 from lion_ray.progress import Progress
-from lion_ray.store import StorageError
 
 POLL_SECONDS = 0.25
 
 
 def watch(
-    board: Any, progress: Progress, failures: dict[str, str], storage: list[StorageError], over: threading.Event
+    board: Any, progress: Progress, failures: dict[str, str], fatal: list[Exception], over: threading.Event
 ) -> None:
-    """Show events until the sweep is over and the board is empty."""
+    """Show events until the sweep is over and the board is empty; what has to end the sweep goes to `fatal`."""
     while True:
         last = over.is_set()
         for event in ray.get(board.take.remote()):
             if "failed" in event:
                 failures[event["failed"]] = event["reason"]
-            elif "storage" in event:
-                storage.append(StorageError(event["storage"]))
+            elif "fatal" in event:
+                fatal.append(event["fatal"])
             elif "outage" in event:
                 progress.show_outage(event["outage"])
             elif "stopped" in event:

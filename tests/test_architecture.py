@@ -10,9 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "lion_ray"
 RANKS = {
     "config": 0, "store": 0, "implicit": 0, "team": 0, "board": 0, "groups": 0, "job": 0, "scratch": 0,
+    "augmentation": 0,
     "backbones": 1, "data": 1, "memory": 1,
     "methods": 2, "lottery": 2,
     "experiments": 3, "results": 3, "decisions": 3, "protocol": 3, "solves": 3, "ticket": 3, "optimizer": 3,
+    "examples": 3,
     "planning": 4, "training": 4, "notes": 4, "ledger": 5, "cluster": 4, "prediction": 4,
     "report": 5, "schedule": 5, "progress": 5, "features": 5,
     "trial": 6, "watching": 6,

@@ -56,7 +56,8 @@ def test_gradient_weight_sums_the_last_epochs_products(study_file: Path) -> None
     assert finished.point is not None
     subject.model.load_trained(finished.point.weights)
     subject.model.zero_grad()
-    logits = subject.model.trained_part(subject._train.inputs(torch.arange(48)))
+    (inputs,) = subject._train.batches([torch.arange(48)], seed=0)
+    logits = subject.model.trained_part(inputs)
     torch.nn.functional.cross_entropy(logits, subject._train.labels).backward()  # type: ignore[no-untyped-call]
     expected = scores("gradient_weight", finished, subject.seed_for)
     assert expected.keys() == set(subject.prunable())

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from lion_ray.data.dataset import Split
+from lion_ray.data.dataset import ArraySplit
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.item import BadData, Encoded, Item
 
@@ -61,6 +61,18 @@ def test_the_crop_is_timms_evaluation_transform(shape: tuple[int, int], fraction
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("shape", [(375, 500), (101, 33), (7, 224), (225, 223)])
+def test_at_224_px_square_and_crop_are_timms_too(shape: tuple[int, int], interpolation: str) -> None:
+    encoded = save(Image.fromarray(noise(*shape)), "jpeg")
+    for fraction, mode in ((None, "squash"), (0.9, "center")):
+        timms = create_transform(
+            224, interpolation=interpolation, crop_pct=fraction or 1.0, crop_mode=mode, normalize=False
+        )
+        want = timms(Image.open(io.BytesIO(encoded))).permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(pixels(encoded, 224, interpolation=interpolation, crop_fraction=fraction), want)
+
+
 def test_threads_do_not_matter_and_places_do() -> None:
     encoded = [save(Image.fromarray(noise(12, 15, seed))) for seed in range(150)]
     places = np.random.default_rng(0).permutation(150).tolist()
@@ -101,7 +113,7 @@ def test_decoded_arrays_are_read_only_and_stay_so_when_pickled() -> None:
     images = decode(items(noise(4, 4)), [0], Resize(size=4))
     labels = np.zeros(1, dtype=np.int64)
     labels.flags.writeable = False
-    split: Split = pickle.loads(pickle.dumps(Split(images=images, labels=labels)))  # noqa: S301
+    split: ArraySplit = pickle.loads(pickle.dumps(ArraySplit(pixels=images, labels=labels)))  # noqa: S301
     for array in (images, split.images, split.labels):
         with pytest.raises(ValueError, match="read-only"):
             array += 1

@@ -38,8 +38,9 @@ def first_step_and_evaluation(study_file: Path, team: Team) -> Found:
     subject.model.load_trained(weights)
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
     steps = optimizer.Steps(subject.model, still, Point(weights=weights), Mask.dense({}))
-    batch = torch.arange(17)  # odd: the shares differ in size
-    training._step(subject._step_module, steps, subject._train, batch, still, team)
+    share = training._share(torch.arange(17), team)  # odd: the shares differ in size
+    (inputs,) = subject._train.batches([share.rows], seed=0)
+    training._step(subject._step_module, steps, inputs, subject._train.labels, share, still)
     trained = subject.model.trained()
     gradients = {name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None}
     accuracy, health = training.evaluate(subject.model, subject._test, still, team)  # 25 images: odd as well

@@ -7,11 +7,11 @@ from unittest.mock import patch
 
 import torch
 
-from lion_ray import training
+from lion_ray import trial
 from lion_ray.backbones import Transform
+from lion_ray.examples import Examples, prepare
 from lion_ray.features import FEATURES, FeatureCache
 from lion_ray.store import Store
-from lion_ray.training import Examples
 from tests.helpers import artifacts, experiment, run
 
 TRANSFORM = Transform(size=8, interpolation="bicubic", crop_fraction=None, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -19,7 +19,7 @@ TRANSFORM = Transform(size=8, interpolation="bicubic", crop_fraction=None, mean=
 
 def examples(rows: int) -> Examples:
     """4 kB per row."""
-    return Examples(images=None, features=torch.zeros(rows, 1024), labels=torch.zeros(rows), transform=TRANSFORM)
+    return Examples(split=None, features=torch.zeros(rows, 1024), labels=torch.zeros(rows), transform=TRANSFORM)
 
 
 def test_what_was_used_last_stays_and_what_does_not_fit_is_not_kept() -> None:
@@ -40,9 +40,9 @@ def test_methods_seeds_and_turns_share_features_and_other_data_has_its_own(study
     counts = []
     for number, overrides in enumerate(([], ["methods=[linear]"], ["seeds=[1]"], [other])):
         chosen = experiment(study_file, "methods=[{name: lion, input: false}]", "lottery.rounds=1", *overrides)
-        with patch.object(training, "prepare", wraps=training.prepare) as prepare:
+        with patch.object(trial, "prepare", wraps=prepare) as made:
             run(chosen, Store(str(tmp_path / str(number))))
-        counts.append(prepare.call_count)
+        counts.append(made.call_count)
     assert counts == [3, 0, 0, 3]
     FEATURES.__init__()  # type: ignore[misc]
     fresh = Store(str(tmp_path / "fresh"))

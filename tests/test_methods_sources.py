@@ -16,7 +16,7 @@ SOURCES = ["stages", "map", "image"]
 
 
 def build(name: str, num_classes: int = 5, **output: Any) -> methods.AdaptedModel:
-    config = MethodConfig(name="lion", input=False, output=output)
+    config = MethodConfig.model_validate({"name": "lion", "input": False, "output": output})
     return methods.build(config, load(name), num_classes=num_classes, seed=0)
 
 
@@ -34,7 +34,7 @@ def test_at_step_0_every_source_leaves_the_backbones_features_alone(name: str, s
 @pytest.mark.parametrize("source", SOURCES)
 def test_gradients_reach_every_tensor_of_a_prompt_on_maps(source: str, cell: str) -> None:
     model = methods.build(
-        MethodConfig(name="lion", input=False, output={"source": source}, cell=cell),
+        MethodConfig.model_validate({"name": "lion", "input": False, "output": {"source": source}, "cell": cell}),
         load("resnet18"),
         num_classes=3,
         seed=0,
@@ -56,7 +56,7 @@ def test_gradients_reach_every_tensor_of_a_prompt_on_maps(source: str, cell: str
 
 
 def test_both_prompts_train_together_through_the_maps() -> None:
-    config = MethodConfig(name="lion", output={"source": "stages"})
+    config = MethodConfig.model_validate({"name": "lion", "output": {"source": "stages"}})
     model = methods.build(config, load("resnet18"), num_classes=3, seed=0)
     optimizer = torch.optim.SGD(model.parameter_groups(0.1))
     for _ in range(2):
@@ -111,7 +111,7 @@ def test_the_order_in_which_maps_are_named_means_nothing() -> None:
 )
 def test_an_output_that_makes_no_sense_is_refused(output: dict[str, Any], says: str) -> None:
     with pytest.raises(StudyError) as error:
-        methods.options_of(MethodConfig(name="lion", output=output))
+        methods.options_of(MethodConfig.model_validate({"name": "lion", "output": output}))
     assert says in str(error.value)
 
 

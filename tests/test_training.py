@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lion_ray import backbones, optimizer, training, trial
+from lion_ray import backbones, examples, optimizer, training, trial
 from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
 from lion_ray.lottery import Mask, Point, Round
@@ -119,9 +119,10 @@ def test_fixed_features_give_what_images_give(study_file: Path) -> None:
     transform = subject.model.body.backbone.transform
     assert isinstance(transform, Transform)
     direct = transform.normalised(dataset.train.images[:10].copy(), CPU)
-    cached = training.prepare(subject.model, dataset.train, transform, CPU)
+    cached = examples.prepare(subject.model, dataset.train, transform, CPU)
     with torch.no_grad():
-        assert torch.allclose(subject.model.body(direct), cached.inputs(rows), atol=1e-5)
+        (inputs,) = cached.batches([rows], seed=0)
+        assert torch.allclose(subject.model.body(direct), inputs, atol=1e-5)
 
 
 def test_normalisation_is_the_backbones() -> None:

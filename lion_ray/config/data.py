@@ -6,7 +6,7 @@ experiment is. The modifiers do: they are part of the identity.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,10 +17,14 @@ class DataConfig(Frozen):
     """`root`: the URL below which `lion-ray data build` has put the catalogue's sets, one folder each.
 
     `on_bad_image: skip` leaves out images that cannot be decoded, and says how many; by default the first is an error.
+    `memory_gb` is how much of each node's object store decoded images may take (None: half of the smallest one);
+    `cache` is the folder on each node where training images beyond it lie (None: below its `TMPDIR`).
     """
 
     root: str | None = Field(default=None, min_length=1)
     on_bad_image: Literal["error", "skip"] = "error"
+    memory_gb: Annotated[float, Field(ge=0)] | None = None
+    cache: str | None = Field(default=None, min_length=1)
 
 
 class ImbalanceConfig(Frozen):

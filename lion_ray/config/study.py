@@ -106,6 +106,7 @@ class TrainConfig(Frozen):
     precision: Literal["fp32", "bf16"] = "fp32"
     deterministic: bool = False
     robust: RobustConfig | None = None
+    augment: Literal["none", "flip", "crop_flip", "randaugment"] = "none"
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TrainConfig:

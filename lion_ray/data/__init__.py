@@ -11,6 +11,8 @@ from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.images import Image, find_images
 from lion_ray.data.item import BadData, Item
 from lion_ray.data.source import Source, find
+from lion_ray.data.storage import Storage, fitting
+from lion_ray.data.streaming import ahead
 
 __all__ = [
     "BadData",
@@ -20,8 +22,11 @@ __all__ = [
     "Resize",
     "Source",
     "Split",
+    "Storage",
+    "ahead",
     "decode",
     "find",
     "find_images",
+    "fitting",
     "names",
 ]

@@ -13,7 +13,6 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -76,12 +75,38 @@ def decode(
         BadData: an image cannot be read or decoded.
     """
     images = np.empty((len(places), resize.size, resize.size, 3), dtype=np.uint8)
-    for place, (_, pixels) in zip(places, ordered(items, partial(_pixels, resize=resize), num_threads), strict=True):
-        images[place] = pixels
+    decode_into(images, items, places, resize, num_threads=num_threads)
     return frozen(images)
 
 
-def _pixels(item: Item, *, resize: Resize) -> npt.NDArray[np.uint8]:
+def decode_into(
+    images: npt.NDArray[np.uint8],
+    items: Iterable[Item],
+    places: Sequence[int],
+    resize: Resize,
+    *,
+    num_threads: int | None = None,
+) -> None:
+    """`decode` into an array that is there; each thread writes its own images.
+
+    Raises:
+        BadData: as `decode`.
+    """
+
+    def work(job: tuple[Item, int]) -> None:
+        item, place = job
+        images[place] = pixels_of(item, resize=resize)
+
+    for _ in ordered(zip(items, places, strict=True), work, num_threads):
+        pass
+
+
+def pixels_of(item: Item, *, resize: Resize) -> npt.NDArray[np.uint8]:
+    """One image (S, S, 3), read, decoded and resized.
+
+    Raises:
+        BadData: it cannot be read or decoded.
+    """
     return rgb(item.read(), item.where, resize)
 
 

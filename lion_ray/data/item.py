@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 Encoded = bytes | npt.NDArray[np.uint8]
+Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 CHUNK = 32
@@ -57,14 +58,15 @@ def default_threads() -> int:
 
 
 def ordered(
-    items: Iterable[Item], work: Callable[[Item], Result], num_threads: int | None = None
-) -> Iterator[tuple[Item, Result]]:
-    """`work` on every item, in order, with a bounded number in flight: memory does not grow with the set.
+    items: Iterable[Job], work: Callable[[Job], Result], num_threads: int | None = None
+) -> Iterator[tuple[Job, Result]]:
+    """`work` on every item (or whatever goes with one), in order.
 
-    The first failing item in order raises, however many threads there are.
+    A bounded number is in flight, so memory does not grow with the set. The first failing item in order raises,
+    however many threads there are.
     """
     threads = num_threads or default_threads()
-    stream, pending = iter(items), deque[Future[list[tuple[Item, Result]]]]()
+    stream, pending = iter(items), deque[Future[list[tuple[Job, Result]]]]()
     with ThreadPoolExecutor(threads, thread_name_prefix="lion-ray-data") as executor:
         while chunk := list(islice(stream, CHUNK)):
             pending.append(executor.submit(_chunk, chunk, work))
@@ -74,5 +76,5 @@ def ordered(
             yield from pending.popleft().result()
 
 
-def _chunk(items: list[Item], work: Callable[[Item], Result]) -> list[tuple[Item, Result]]:
+def _chunk(items: list[Job], work: Callable[[Job], Result]) -> list[tuple[Job, Result]]:
     return [(item, work(item)) for item in items]

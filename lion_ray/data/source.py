@@ -17,15 +17,16 @@ import numpy as np
 from lion_ray.config import MODIFIERS, DataConfig, DatasetConfig, StudyError
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.dataset import Dataset, Split
-from lion_ray.data.decoding import Resize, decode
+from lion_ray.data.decoding import Resize
 from lion_ray.data.digests import remembered
+from lion_ray.data.encoded import EncodedImages, blamed
 from lion_ray.data.fingerprint import Fingerprint, Labels
-from lion_ray.data.item import BadData
 from lion_ray.data.lookup import entry_of, place_of, read, read_entry
 from lion_ray.data.pool import Found, frozen
 from lion_ray.data.sampling import Indices, sampled
 from lion_ray.data.skipping import without_bad
 from lion_ray.data.splits import Counts, Part, TooFew, plan, with_val_share
+from lion_ray.data.storage import IN_MEMORY, Storage
 
 NO_ROOT = DataConfig()
 NOT_READING = {"url", "num_train", "num_val", "num_test", "val", "seed", *MODIFIERS}  # they choose from what is read
@@ -97,26 +98,35 @@ class Source:
         interpolation: str = "bicubic",
         crop_fraction: float | None = None,
         num_threads: int | None = None,
+        storage: Storage = IN_MEMORY,
     ) -> Dataset:
-        """Read, decode and resize the three splits (see `Resize`) on `num_threads` (all cores, if None).
+        """Read, decode and resize the splits that `storage` keeps in memory (see `Resize`) on `num_threads`, None: all.
+
+        Val and test are in the source's order, so that every storage reads them alike.
 
         Raises:
             StudyError: an image is missing or broken.
         """
         resize = Resize(size=size, interpolation=interpolation, crop_fraction=crop_fraction)
-        with self._blamed():
-            splits = {split: self._decode(split, resize, num_threads) for split in self.parts}
+        splits = {split: self._split(split, resize, storage, num_threads) for split in self.parts}
         return Dataset(name=self.name, classes=self.classes, **splits)
 
-    def _decode(self, split: str, resize: Resize, num_threads: int | None) -> Split:
+    def _split(self, split: str, resize: Resize, storage: Storage, num_threads: int | None) -> Split:
         indices, labels = self.chosen(split)
-        places = np.argsort(indices)  # read in the source's order, place in the split's
-        items = self.found.pools[self.parts[split].pool].items(indices[places].tolist())
-        return Split(images=decode(items, places.tolist(), resize, num_threads=num_threads), labels=labels)
+        if split != "train":  # in the source's order, in which they can be streamed
+            order = np.argsort(indices)
+            indices, labels = indices[order], frozen(labels[order])
+        pool = self.found.pools[self.parts[split].pool]
+        encoded = EncodedImages(pool=pool, indices=indices, resize=resize, origin=self.origin, key=self._key)
+        return storage.keep(split, encoded, labels, num_threads)
+
+    @property
+    def _key(self) -> str:
+        return f"datasets.{self.name}"
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        with _blamed(self.origin, f"datasets.{self.name}"):
+        with blamed(self.origin, self._key):
             yield
 
 
@@ -131,12 +141,12 @@ def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "s
     """
     key = f"datasets.{config.name}"
     entry = entry_of(config, source)
-    with _blamed(source, key):
+    with blamed(source, key):
         url = place_of(entry, where) if entry else config.url
         found = read(url, config, source) if url is not None else read_entry(CATALOGUE[config.name])
         found = entry.checked(found) if entry else found
         found = without_bad(found, key) if where.on_bad_image == "skip" else found
-    reading = {**config.model_dump(mode="json", exclude=NOT_READING), **where.model_dump(mode="json", exclude={"root"})}
+    reading = {**config.model_dump(mode="json", exclude=NOT_READING), "on_bad_image": where.on_bad_image}
     try:
         parts = _parts(config, found, entry.counts if entry else Counts())
         whole = Source(name=config.name, origin=source, found=found, parts=parts, url=url, reading=reading)
@@ -153,11 +163,3 @@ def _parts(config: DatasetConfig, found: Found, defaults: Counts) -> Mapping[str
     if config.val is not None:
         wish = with_val_share(found.sizes, wish, defaults, config.val)
     return plan(found.sizes, wish, defaults)
-
-
-@contextmanager
-def _blamed(origin: str, key: str) -> Iterator[None]:
-    try:
-        yield
-    except BadData as error:
-        raise StudyError(origin, key, str(error)) from error

@@ -1,0 +1,106 @@
+"""Decoded data on a real Ray: shared without a copy, the same results without memory, broken images end the sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from lion_ray import backbones, config, pipeline, sweep
+from lion_ray.experiments import expand
+from lion_ray.store import Store
+from tests.helpers import artifacts
+from tests.test_data_decoding import noise, save
+
+
+def arguments(study_file: Path, *overrides: str) -> list[str]:
+    return [str(study_file), *(part for each in overrides for part in ("--set", each))]
+
+
+@ray.remote(num_cpus=0)
+def where(dataset: Any) -> list[str]:
+    """What each split's pixels are mapped from in this process."""
+    (mapped,) = ray.get(dataset)
+    mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    found = []
+    for split in (mapped.train, mapped.val, mapped.test):
+        address = split.images.ctypes.data
+        spans = ((part[0].split("-"), " ".join(part[5:])) for part in mappings)
+        found.append(next(name for (low, high), name in spans if int(low, 16) <= address < int(high, 16)))
+        assert not split.images.flags.writeable
+    return found
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_trials_share_one_copy_of_what_the_driver_decoded(study_file: Path) -> None:
+    study = config.load(study_file)
+    (dataset,) = sweep.decode(expand(study), study, backbones.load(study.backbone).transform, "s.yaml").values()
+    for places in ray.get([where.remote([dataset]) for _ in range(2)]):
+        assert all("plasma" in place for place in places), places
+
+
+@pytest.mark.usefixtures("embedded_ray")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sweep_without_memory_has_the_same_bits(study_file: Path, tmp_path: Path, workers: int) -> None:
+    found = []
+    for name, memory in (("rich", "null"), ("poor", "0")):
+        overrides = [f"storage={tmp_path / name}", f"data.memory_gb={memory}", f"data.cache={tmp_path / 'cache'}"]
+        overrides += ["methods=[{name: lion, input: false}]", "train.augment=randaugment", "lottery.rounds=2"]
+        assert pipeline.main(arguments(study_file, *overrides, f"resources.workers={workers}")) == 0
+        found.append(artifacts(Store(str(tmp_path / name / "tiny"))))
+    assert found[0] == found[1]
+    assert len(list((tmp_path / "cache").glob("*.done"))) == 1
+
+
+def pets(folder: Path, broken: str) -> str:
+    """An image folder of two classes, one file of it broken."""
+    from PIL import Image
+
+    for split, num in (("train", 8), ("val", 4), ("test", 4)):
+        for label in ("cat", "dog"):
+            (folder / split / label).mkdir(parents=True)
+            for index in range(num):
+                (folder / split / label / f"{index}.png").write_bytes(save(Image.fromarray(noise(9, 9, index))))
+    (folder / broken).write_bytes(b"broken")
+    return f"datasets=[{{name: pets, url: '{folder}'}}]"
+
+
+@pytest.mark.usefixtures("embedded_ray")
+@pytest.mark.parametrize(
+    ("memory", "broken", "workers", "rounds"),
+    [("null", "test/dog/1.png", 1, 0), ("0", "train/dog/1.png", 1, 0), ("0", "test/dog/1.png", 2, 0)],
+)
+def test_a_broken_image_is_one_line_and_exit_status_2_and_what_is_done_is_kept(
+    study_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    memory: str,
+    broken: str,
+    workers: int,
+    rounds: int,
+) -> None:
+    overrides = [pets(tmp_path / "pets", broken), f"data.memory_gb={memory}", f"data.cache={tmp_path / 'cache'}"]
+    overrides += ["methods=[{name: lion, input: {lr_multiplier: 1}}]", f"resources.workers={workers}"]
+    assert pipeline.main(arguments(study_file, *overrides)) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert f"datasets.pets: {broken}: the image cannot be decoded" in said.err
+    assert str(study_file) in said.err
+    assert ("epoch" in said.out) == (memory == "0" and broken.startswith("test"))
+    store = Store(str(tmp_path / "results" / "tiny"))
+    assert len([key for key in store.committed() if "round" in key]) == rounds
+    (tmp_path / "pets" / broken).write_bytes((tmp_path / "pets" / "train" / "cat" / "0.png").read_bytes())
+    assert pipeline.main(arguments(study_file, *overrides, "lottery.rounds=1")) == 0
+
+
+def test_the_pixels_of_a_gathered_batch_are_a_copy() -> None:
+    from lion_ray.data.dataset import ArraySplit
+    from lion_ray.data.pool import as_labels, frozen
+
+    split = ArraySplit(pixels=frozen(np.zeros((4, 2, 2, 3), dtype=np.uint8)), labels=as_labels(range(4)))
+    gathered = split.gather(np.arange(4))
+    gathered += 1
+    assert not split.images.any()

@@ -199,6 +199,10 @@ def test_a_broken_image_ends_the_build_by_name_and_a_half_built_set_is_none(tmp_
     assert first(tree(place), "train")
     with pytest.raises(StudyError, match="build has not come to the end; give the same `lion-ray data build` again"):
         look(place)
+    with pytest.warns(UserWarning, match="skipped 1 of 150 images of train"):
+        built = build_named("mine", folder, "memory://build-skipping", on_bad_image="skip").manifest
+    assert built.splits["train"].images == 149
+    assert built.split_rule == "as the source names them; without 1 of train that could not be decoded"
     broken.write_bytes(whole)
     assert make(folder, place).manifest.digest == look(folder).identity()["digest"]
 

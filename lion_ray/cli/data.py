@@ -33,13 +33,22 @@ data.add_command(list_)
 @click.option("--from", "source", help="any URL that a study can name; without it, the package of a catalogue set")
 @click.option("--to", "url", required=True, help="an empty place, such as s3://bucket/data/NAME")
 @click.option("--force", is_flag=True, help="replace another finished set there")
+@click.option("--image-column", help="which column of the source holds the images")
+@click.option("--label-column", help="which holds the labels")
+@click.option(
+    "--on-bad-image", type=click.Choice(["error", "skip"]), default="error", help="end at the first, or leave them out"
+)
 @format_
-def build(name: str, source: str | None, url: str, force: bool, format_: Any) -> None:
+def build(
+    name: str, source: str | None, url: str, force: bool, on_bad_image: Any, format_: Any, **columns: Any
+) -> None:
     """Write the set NAME to a URL as sharded, lossless Parquet with a manifest. Interrupted, give it again."""
     with _errors():
         from lion_ray.data import building
 
-        built = building.build_named(name, source, url, format=format_, force=force, on_shard=_say)
+        built = building.build_named(
+            name, source, url, force=force, on_bad_image=on_bad_image, on_shard=_say, format=format_, **columns
+        )
         images = sum(split.images for split in built.manifest.splits.values())
         made = f"{built.num_made} of {len(built.manifest.shards)} shards made" if built.num_made else "it was finished"
         click.echo(f"{url}: {images} images, {built.manifest.encoding}, digest {built.manifest.digest}; {made}")

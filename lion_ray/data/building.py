@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Literal
 
-from lion_ray.config import DatasetConfig
+from lion_ray.config import DataConfig, DatasetConfig
 from lion_ray.data import shards
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.fingerprint import common, fold
@@ -43,18 +43,22 @@ def build_named(
     source: str | None,
     url: str,
     *,
-    format: Any = None,
     force: bool = False,
+    on_bad_image: Literal["error", "skip"] = "error",
     on_shard: OnShard = lambda _: None,
+    **reading: str | None,
 ) -> Built:
     """Find the set as a study would, at the URL `source` or else in the package that the catalogue names; build it.
+
+    `reading` says how, as a dataset entry of a study does: `format`, `image_column`, `label_column`.
 
     Raises:
         StudyError: it cannot be found or read.
         BadData: it is not what the catalogue says of `name`.
         And what `build` raises.
     """
-    found, entry = find(DatasetConfig(name=name, url=source, format=format), source="").found, CATALOGUE.get(name)
+    config = DatasetConfig.model_validate({"name": name, "url": source, **reading})
+    found, entry = find(config, DataConfig(on_bad_image=on_bad_image), source="").found, CATALOGUE.get(name)
     origin = source or f"package {entry.package.name if entry and entry.package else name}"
     if entry is not None:
         found = entry.checked(found)
@@ -154,6 +158,8 @@ def _manifest(
         return (image for shard in planned if shard.pool == pool for image in notes[shard.path].digests())
 
     rule = "one pool in the source's order, which a study cuts" if POOL in found.pools else "as the source names them"
+    skipped = ", ".join(f"{num} of {pool}" for pool, num in found.skipped.items())
+    rule += f"; without {skipped} that could not be decoded" if skipped else ""
     return Manifest(
         name=name,
         digest=fold({pool: (digests(pool), members.labels) for pool, members in found.pools.items()}),

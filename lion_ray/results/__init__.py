@@ -4,6 +4,6 @@
 """
 
 from lion_ray.results.index import indexed, renew, survey
-from lion_ray.results.rounds import Found, Row, round_key, val_accuracies
+from lion_ray.results.rounds import CLOCK, Found, Row, round_key, val_accuracies
 
-__all__ = ["Found", "Row", "indexed", "renew", "round_key", "survey", "val_accuracies"]
+__all__ = ["CLOCK", "Found", "Row", "indexed", "renew", "round_key", "survey", "val_accuracies"]

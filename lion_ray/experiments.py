@@ -89,6 +89,9 @@ class Experiment:
 def expand(study: Study, backbone: backbones.Resolved | None = None, *, source: str = "study") -> list[Experiment]:
     """All experiments of a study, in the order in which they start: seed by seed, method by method.
 
+    Args:
+        backbone: what the study's section stands for; None asks its origin.
+
     Raises:
         StudyError: an unknown dataset, method or backbone, a wrong option, or the same experiment twice.
     """

@@ -1,10 +1,11 @@
 """What is kept of an experiment, and where: the start that every round rewinds to, and every finished round.
 
     experiments/<name>/start/                start.safetensors, experiment.json
-    experiments/<name>/round-<k>/            ticket.safetensors, result.json, clock.json
+    experiments/<name>/round-<k>/            ticket.safetensors, result.json
     experiments/<name>/round-<k>-<control>/  the same, of a branch beside round k that nothing follows
 
-each with a `DONE`. Everything but `clock.json` (times, host, process) is the same bits in every repetition.
+each with a `DONE`, the same bits in every repetition. `clock.json` (times, host, process) lies beside a round's files
+and in no `DONE`: whoever writes it, it damages nothing.
 Where later rounds start from this one, or are pruned by what it measured, `point.safetensors` or `scores.safetensors`
 lies beside them. `trial` makes one per experiment; `results` and `ticket` read the files.
 """
@@ -27,7 +28,7 @@ from lion_ray import backbones, notes, ticket
 from lion_ray.experiments import Experiment, method_label
 from lion_ray.lottery import WINNING, Mask, Point, Round
 from lion_ray.notes import StoreNotes
-from lion_ray.results import round_key
+from lion_ray.results import CLOCK, round_key
 from lion_ray.store import Behind, Store
 from lion_ray.team import Team, Value
 
@@ -111,17 +112,17 @@ class StoreLedger:
         files = {
             "ticket.safetensors": self._ticket(finished),
             "result.json": _json(result_record(self._experiment, finished)),
-            "clock.json": _json(clock),
         }
         if finished.point:
             files["point.safetensors"] = _packed_point(finished.point)
         if finished.scores:
             files["scores.safetensors"] = save_safetensors(dict(finished.scores))
         key = self._key(finished.number, finished.ticket)
-        self._behind.do(lambda: self._keep(key, files))
+        self._behind.do(lambda: self._keep(key, files, _json(clock)))
 
-    def _keep(self, key: str, files: Mapping[str, bytes]) -> None:
+    def _keep(self, key: str, files: Mapping[str, bytes], clock: bytes) -> None:
         """`DONE` last, then the notes of the unfinished round go."""
+        self._store.write(f"{key}/{CLOCK}", clock)
         self._store.commit(key, files)
         self._store.remove(f"{key}/{notes.FILE}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -46,10 +45,5 @@ def run(experiment: Experiment, store: Store, on_epoch: trial.OnEpoch = lambda *
 
 
 def artifacts(store: Store) -> dict[str, bytes]:
-    """Every committed file but the clocks: what must be the same bits in every repetition."""
-    found: dict[str, Any] = {}
-    for key in store.committed():
-        for name, payload in (store.load(key) or {}).items():
-            if name != "clock.json":
-                found[f"{key}/{name}"] = payload
-    return found
+    """Every committed file: what must be the same bits in every repetition."""
+    return {f"{key}/{name}": file for key in store.committed() for name, file in (store.load(key) or {}).items()}

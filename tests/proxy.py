@@ -20,7 +20,8 @@ Wanted = Callable[[str, str], bool]
 class FaultyProxy(ThreadingHTTPServer):
     """While `fault` is set, the next `times` requests that `wanted` (method, path) picks meet it.
 
-    `fault` is an HTTP status, `reset` (the connection, before an answer), `hang` (no answer), `cut` (half an answer).
+    `fault` is an HTTP status, `reset` (the connection, before an answer), `hang` (no answer), `cut` (half an answer),
+    `drip` (an answer's first half byte by byte, then the rest).
     """
 
     daemon_threads = True
@@ -73,12 +74,12 @@ class _Handler(BaseHTTPRequestHandler):
             response = upstream.getresponse()
             payload = response.read()
             self.server.answered(f"{self.command} {self.path}", response.status, body)
-            self._send(response.status, dict(response.getheaders()), payload, cut=fault == "cut")
+            self._send(response.status, dict(response.getheaders()), payload, fault)
             upstream.close()
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer
 
-    def _send(self, status: int, headers: dict[str, str], payload: bytes, *, cut: bool = False) -> None:
+    def _send(self, status: int, headers: dict[str, str], payload: bytes, fault: str = "") -> None:
         skipped = {"content-length", "transfer-encoding", "connection", "date", "server"}
         length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(payload))
         self.send_response(status)
@@ -87,9 +88,20 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", length)
         self.end_headers()
-        self.wfile.write(payload[: len(payload) // 2] if cut else payload)
-        if cut:
+        payload = b"" if self.command == "HEAD" else payload
+        half = len(payload) // 2
+        if fault == "drip":
+            self._drip(payload[:half])
+        self.wfile.write({"cut": payload[:half], "drip": payload[half:]}.get(fault, payload))
+        if fault == "cut":
             self._reset()
+
+    def _drip(self, payload: bytes) -> None:
+        """No pause is long enough for a time-out of the socket."""
+        for number in payload:
+            self.wfile.write(bytes([number]))
+            if self.server.released.wait(0.05):
+                return
 
     def _reset(self) -> None:
         self.wfile.flush()

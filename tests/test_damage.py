@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lion_ray.planning import Plan, make_plan
-from lion_ray.results import index
+from lion_ray.results import CLOCK, index
 from lion_ray.store import DamagedArtifactWarning, Store
 from tests.conftest import STUDY
 from tests.helpers import artifacts, experiment, run
@@ -67,13 +67,15 @@ def spied(name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def files_of(store: Store) -> list[Path]:
-    return [Path(store.path(path)) for path in store.paths() if path.startswith("experiments/")]
+    """All of a study's artifacts; a clock is none."""
+    paths = [path for path in store.paths() if path.startswith("experiments/") and not path.endswith(CLOCK)]
+    return [Path(store.path(path)) for path in paths]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_plan_notices_damage_of_every_single_file(study_file: Path, finished: Store, damage: str) -> None:
     files = files_of(finished)
-    assert len(files) == 3 + 5 + 4 + 4  # start, round 0 with its point, round 1, its control
+    assert len(files) == 3 + 4 + 3 + 3  # start, round 0 with its point, round 1, its control
     for file in files:
         whole = file.read_bytes()
         DAMAGES[damage](file)
@@ -81,6 +83,21 @@ def test_a_plan_notices_damage_of_every_single_file(study_file: Path, finished: 
             assert plan(study_file, finished).pending, file
         file.write_bytes(whole)
         assert not plan(study_file, finished).pending, file
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_clock_is_no_artifact_and_whatever_becomes_of_it_costs_no_round(
+    study_file: Path, finished: Store, damage: str
+) -> None:
+    (folder,) = Path(finished.path("experiments")).iterdir()
+    clock, before = folder / "round-0" / CLOCK, plan(study_file, finished).items[0].rounds
+    DAMAGES[damage](clock)
+    assert not plan(study_file, finished).pending
+    clock.write_text('{"seconds": 7.5}')  # another driver's, or that of an upload that came twice
+    (now,) = plan(study_file, finished).items
+    assert now.rounds == ({**before[0], "seconds": 7.5}, before[1])
+    clock.unlink()
+    assert plan(study_file, finished).items[0].rounds[0]["seconds"] is None
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 import lion_ray
-from lion_ray import cli
+from lion_ray import cli, results
 from lion_ray.store import DamagedArtifactWarning, Store
+from tests.test_damage import spied
 
 
 @pytest.fixture
@@ -44,6 +45,17 @@ def test_what_is_unfinished_is_no_ticket_and_what_is_damaged_is_said(study: Path
     with pytest.warns(DamagedArtifactWarning, match="round-0 counts as absent"):
         rows = lion_ray.tickets(str(study)).to_pylist()
     assert [(row["round"], row["ticket"]) for row in rows] == [(1, "winning")]
+
+
+def test_what_is_indexed_is_not_read_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder,) = (study / "experiments").iterdir()
+    whole = lion_ray.tickets(str(study))
+    results.renew(Store(str(study)), folder.name)
+    read = spied("read", monkeypatch)
+    assert lion_ray.tickets(str(study)).equals(whole)
+    assert read == [f"index/{folder.name}.json"]
+    (folder / "round-1" / "ticket.safetensors").write_bytes(b"another")
+    assert lion_ray.tickets(str(study))["num_bytes"].to_pylist()[1] == 7, "the listing is the truth"
 
 
 def test_method_entries_are_called_what_the_study_calls_them(study: Path) -> None:

@@ -6,9 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +18,7 @@ import s3fs
 from lion_ray import config, pipeline
 from lion_ray.experiments import expand
 from lion_ray.store import Lease, Store, redacted
-from lion_ray.store.lease import PATH, StudyInUseError
+from lion_ray.store.lease import PATH
 from tests.conftest import SECRET
 from tests.helpers import artifacts
 from tests.proxy import FaultyProxy
@@ -146,52 +143,6 @@ def test_a_second_driver_says_so_and_stops(
     assert error.count("\n") == 1
     assert f"tiny is in use by another driver, process {os.getpid()} on " in error
     assert not (tmp_path / "results" / "tiny" / PATH).exists()
-
-
-@pytest.mark.parametrize("where", ["local", "s3"])
-def test_a_driver_that_died_does_not_block(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    store = Store(str(tmp_path) if where == "local" else request.getfixturevalue("s3_url") + "/study")
-    code = (
-        "import sys; from lion_ray.store import *; Lease(Store(sys.argv[1])).__enter__(); print(1, flush=True); input()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, store.url], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert process.stdout.readline() == "1\n"
-    with pytest.raises(StudyInUseError), Lease(store, patience=8):
-        pass
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    process.stdin.close()
-    began = time.monotonic()
-    with Lease(store):
-        assert time.monotonic() - began < 2  # the same machine: its process is known to be gone
-    assert store.read(PATH) is None
-
-
-def test_a_lease_from_another_machine_is_free_when_it_no_longer_changes(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    store.write(PATH, b'{"id": "x", "host": "elsewhere", "pid": 1, "born": "y", "count": 7}')
-    began = time.monotonic()
-    with Lease(store, patience=0.5):
-        assert 0.5 <= time.monotonic() - began < 5
-    store.write(PATH, b"damaged")
-    with Lease(store, patience=0.5):
-        pass
-
-
-def test_of_two_that_start_at_once_the_last_to_write_goes_on(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    with Lease(store, beat=60) as first:
-        first.check()
-        store.write(PATH, b'{"id": "other", "host": "elsewhere", "pid": 1}')  # saw nothing, as the first did
-        with pytest.raises(StudyInUseError, match="process 1 on elsewhere"):
-            first.check()
-        assert first.is_lost
-    assert store.read(PATH) is not None, "the other's is not taken away"
 
 
 def test_what_is_kept_of_an_experiment_holds_no_secret_of_its_urls(study_file: Path) -> None:

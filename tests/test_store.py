@@ -45,7 +45,7 @@ def test_a_url_is_written_and_read_and_a_missing_one_is_named(store: Store) -> N
     write_url(url, bytes(range(256)))
     assert read_url(url) == bytes(range(256))
     store.write("b", b"12")
-    assert store.sizes() == {"folder/file.bin": 256, "b": 2}
+    assert {path: listed.size for path, listed in store.listing().items()} == {"folder/file.bin": 256, "b": 2}
     with pytest.raises(FileNotFoundError, match="none"):
         read_url(f"{store.url}/none")
     with pytest.raises(OSError, match="Protocol not known: nowhere: 'nowhere://x'"):

@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import s3fs
 from fsspec.implementations.local import LocalFileSystem
 
-from lion_ray.store import Outage, Patience, StorageError, Store, open_url, read_url, redacted
+from lion_ray.store import Outage, Patience, StorageError, Store, open_url, pieces, read_url, redacted
 from lion_ray.store.faults import is_transient
 from lion_ray.store.urls import S3_CONFIG
 from tests.conftest import SECRET
@@ -60,6 +61,27 @@ def test_a_fault_that_passes_costs_time_only(store: Store, proxy: FaultyProxy, f
     store.remove("k")
     assert proxy.times == 0
     assert store.paths() == []
+
+
+def test_a_server_that_drips_bytes_counts_as_one_that_does_not_answer(
+    store: Store, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE_SECONDS", 0.4)
+    payload = os.urandom(2000)  # 50 s for half of it
+    store.write("k", payload)
+    for read in (store.read, lambda path: read_all(f"{store.url}/{path}")):
+        proxy.inject("drip", times=2, wanted=lambda method, _: method == "GET")
+        began = time.monotonic()
+        assert read("k") == payload
+        assert 0.8 <= time.monotonic() - began < 20
+        assert proxy.times == 0
+    store.write("large", large := os.urandom(2 * 2**20 + 5))
+    assert store.read("large") == large
+
+
+def read_all(url: str) -> bytes:
+    with open_url(url) as file:
+        return file.read()
 
 
 def test_inner_repetitions_are_off_so_that_the_stated_patience_rules(store: Store, proxy: FaultyProxy) -> None:
@@ -171,6 +193,22 @@ def test_a_file_that_is_being_read_survives_an_outage(s3_url: str, proxy: Faulty
 )
 def test_every_kind_has_its_class(fault: Exception, passes: bool) -> None:
     assert is_transient(fault) is passes
+
+
+@pytest.mark.parametrize("read", [read_url, read_all])
+def test_web_servers_that_do_not_resolve_or_are_overloaded_are_asked_again(
+    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], read: Any
+) -> None:
+    monkeypatch.setenv("LION_RAY_STORAGE_PATIENCE", "1.5")
+    with pytest.raises(StorageError, match="gave up after"):
+        read("http://no-such-host.invalid/w.safetensors")
+    assert "storage: http://no-such-host.invalid/w.safetensors does not answer, retrying" in capsys.readouterr().err
+    proxy.inject("503")
+    with pytest.raises(StorageError, match="gave up after"):
+        read(f"{proxy.url}/w.safetensors")
+    proxy.heal()
+    with pytest.raises(FileNotFoundError, match="bucket-that-is-not"):
+        read(f"{proxy.url}/bucket-that-is-not/w.safetensors")
 
 
 def test_names_that_do_not_resolve_may_do_so_later(monkeypatch: pytest.MonkeyPatch) -> None:

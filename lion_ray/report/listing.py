@@ -1,13 +1,13 @@
 """A study's tickets as a table: what `lion_ray.tickets` returns and `lion-ray tickets` prints.
 
-The store is the truth: what carries a `DONE` is listed, whatever the study file asks for now.
+The store is the truth: what carries a `DONE` is listed, whatever the study file asks for now. What the index holds of
+it is not read again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -15,14 +15,14 @@ import pyarrow as pa
 
 from lion_ray.lottery import WINNING
 from lion_ray.report.tables import PARQUET, SCHEMA, aligned, read_table
-from lion_ray.store import Store
+from lion_ray.results import Row, indexed
+from lion_ray.store import Store, side_by_side
 
 FILE = "ticket.safetensors"
 METRICS = ("density", "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy")
 SOLVES = ("share_unconverged", "residual_max")
 COLUMNS = ("experiment", "dataset", "backbone", "method", "seed", "round", "ticket", *METRICS, *SOLVES)
 TICKETS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in COLUMNS), ("num_bytes", pa.int64()), ("url", pa.string())])
-NUM_READERS = 16  # each ticket is two small reads; an object store answers them side by side
 
 
 def tickets(study_url: str) -> pa.Table:
@@ -37,20 +37,21 @@ def tickets(study_url: str) -> pa.Table:
     """
     store = Store(study_url)
     try:
-        sizes = store.sizes()
+        files = store.listing()
     except FileNotFoundError:  # an object store without the bucket
-        sizes = {}
-    keys = [path.removesuffix(f"/{FILE}") for path in sizes if path.endswith(f"/{FILE}")]
-    finished = [key for key in keys if f"{key}/DONE" in sizes]
+        files = {}
+    keys = [path.removesuffix(f"/{FILE}") for path in files if path.endswith(f"/{FILE}")]
+    finished = [key for key in keys if f"{key}/DONE" in files]
     if not finished:
         raise FileNotFoundError(f"{study_url} holds no finished rounds: give a study's URL, <storage>/<study>")
-    labels = _labels(store) if PARQUET in sizes else {}
-    with ThreadPoolExecutor(NUM_READERS) as readers:
-        records = list(readers.map(partial(_record, store), finished))
+    labels = _labels(store) if PARQUET in files else {}
+    known = indexed(store, files)
+    unknown = [key for key in finished if key not in known]
+    known |= dict(zip(unknown, side_by_side(partial(_record, store), unknown), strict=True))
     rows = [
-        _row(record, labels, sizes[f"{key}/{FILE}"], f"{store.url}/{key}/{FILE}")
-        for key, record in zip(finished, records, strict=True)
-        if record is not None  # the store has warned that it is damaged
+        _row(known[key], labels, files[f"{key}/{FILE}"].size, f"{store.url}/{key}/{FILE}")
+        for key in finished
+        if known[key]  # the store has warned that it is damaged
     ]
     return pa.Table.from_pylist(sorted(rows, key=_order), schema=TICKETS_SCHEMA)
 
@@ -61,9 +62,11 @@ def text(table: pa.Table) -> str:
     return "\n".join(aligned(heads, [_cells(row) for row in table.to_pylist()], left=(0, 1, 2, 10)))
 
 
-def _record(store: Store, key: str) -> dict[str, Any] | None:
+def _record(store: Store, key: str) -> Row:
+    """Empty if it is damaged."""
     found = store.load(key, ["result.json"])
-    return None if found is None else json.loads(found["result.json"])
+    record: Row = {} if found is None else json.loads(found["result.json"])
+    return record
 
 
 def _labels(store: Store) -> dict[str, str]:

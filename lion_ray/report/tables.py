@@ -139,7 +139,7 @@ def _row(record: Mapping[str, Any], item: Item, study: Study) -> dict[str, Any]:
         "train_loss": metrics["history"][-1]["loss"],
         **{name: metrics["solves"][name] for name in ("share_unconverged", "residual_max")},
         "stopped_by": item.stop.by if item.stop else None,
-        "seconds": record["clock"]["seconds"],
+        "seconds": record["seconds"],
         "history": json.dumps(metrics["history"], sort_keys=True),
         "config": json.dumps({**record["config"], "lottery": lottery}, sort_keys=True),
     }

@@ -3,7 +3,7 @@
 `planning` asks `survey`; `ledger` and the report take the names of keys and the rows from here.
 """
 
-from lion_ray.results.index import renew, survey
-from lion_ray.results.rounds import Found, Row, round_key, val_accuracies
+from lion_ray.results.index import indexed, renew, survey
+from lion_ray.results.rounds import CLOCK, Found, Row, round_key, val_accuracies
 
-__all__ = ["Found", "Row", "renew", "round_key", "survey", "val_accuracies"]
+__all__ = ["CLOCK", "Found", "Row", "indexed", "renew", "round_key", "survey", "val_accuracies"]

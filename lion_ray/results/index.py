@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lion_ray.results.rounds import FOLDER, Files, Found, fingerprint, folder, read_found
+from lion_ray.results.rounds import FOLDER, Files, Found, Row, fingerprint, folder, read_found, round_key
 from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, side_by_side
 
 INDEX, SHARDS = "index", "shards"
@@ -40,11 +40,8 @@ def survey(
         verify: read all artifacts with their digests, whatever the listing says.
         keep: write down what was verified.
     """
-    listed, shards = store.listing(INDEX), _shards(store)
-    loose = [name for name in names if _path(name) in listed]
-    read = dict(zip(loose, side_by_side(lambda name: _parsed(store.read(_path(name))), loose), strict=True))
-    entries = {name: read[name] if name in read else shards.get(name) for name in names}
-    known = {} if verify else {name: entry for name, entry in entries.items() if entry is not None}
+    loose, shards = _loose(store, names), _shards(store)
+    known = {} if verify else _entries(names, shards, loose)
     now = _listings(store, names, known, is_finished)
     stale = [name for name, files in now.items() if fingerprint(files) != known.get(name, Found()).listing]
     derived = dict(zip(stale, side_by_side(lambda name: read_found(store, name, now[name]), stale), strict=True))
@@ -56,6 +53,23 @@ def survey(
         if len(loose) + len(stale) > LOOSE_ENTRIES:
             compact(store, {**shards, **found})
     return found
+
+
+def indexed(store: Store, files: Files) -> dict[str, Row]:
+    """By key, the rounds and controls that the index holds of experiments whose files are still those it was made of.
+
+    Args:
+        files: a listing of the whole store.
+    """
+    by_name = _by_experiment(files)
+    loose, shards = _loose(store, list(by_name)), _shards(store)
+    known = _entries(list(by_name), shards, loose)
+    return {
+        round_key(name, row["round"], row["ticket"]): row
+        for name, found in known.items()
+        if found.listing == fingerprint(by_name[name])
+        for row in (*found.rounds, *found.controls)
+    }
 
 
 def renew(store: Store, name: str) -> None:
@@ -77,6 +91,19 @@ def compact(store: Store, found: Mapping[str, Found]) -> None:
     store.remove_files(path for path in map(_path, names) if path in loose)
 
 
+def _loose(store: Store, names: Sequence[str]) -> dict[str, Found | None]:
+    """The entries in `index/`; None for a damaged one."""
+    listed = store.listing(INDEX)
+    loose = [name for name in names if _path(name) in listed]
+    return dict(zip(loose, side_by_side(lambda name: _parsed(store.read(_path(name))), loose), strict=True))
+
+
+def _entries(names: Sequence[str], shards: Mapping[str, Found], loose: Mapping[str, Found | None]) -> dict[str, Found]:
+    """What counts of both."""
+    entries = {name: loose[name] if name in loose else shards.get(name) for name in names}
+    return {name: entry for name, entry in entries.items() if entry is not None}
+
+
 def _shards(store: Store) -> dict[str, Found]:
     """What all shards hold; a damaged one holds nothing."""
     paths = list(store.listing(SHARDS))
@@ -95,10 +122,16 @@ def _listings(
         unfinished = [name for name in names if name not in known or not is_finished(name, known[name])]
         listings = side_by_side(lambda name: store.listing(folder(name)), unfinished)
         return dict(zip(unfinished, listings, strict=True))
-    by_name: dict[str, dict[str, Listed]] = defaultdict(dict)
-    for path, listed in store.listing(FOLDER).items():
-        by_name[path.split("/", 2)[1]][path] = listed
+    by_name = _by_experiment(store.listing(FOLDER))
     return {name: by_name.get(name, {}) for name in names}
+
+
+def _by_experiment(files: Files) -> dict[str, Files]:
+    by_name: dict[str, dict[str, Listed]] = defaultdict(dict)
+    for path, listed in files.items():
+        if path.startswith(f"{FOLDER}/"):
+            by_name[path.split("/", 2)[1]][path] = listed
+    return dict(by_name)
 
 
 def _say_what_is_gone(store: Store, name: str, before: Found, now: Found) -> None:

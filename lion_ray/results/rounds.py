@@ -10,7 +10,7 @@ from typing import Any
 from lion_ray.lottery import WINNING
 from lion_ray.store import DONE, Listed, Store, digest, side_by_side
 
-FOLDER = "experiments"
+FOLDER, CLOCK = "experiments", "clock.json"
 Row = dict[str, Any]
 Files = Mapping[str, Listed]
 
@@ -72,7 +72,15 @@ def _read(store: Store, key: str) -> Row | None:
     if found is None:
         return None
     record: Row = json.loads(found.get("result.json", b"{}"))
-    return {**record, "clock": json.loads(found["clock.json"])} if record else {}
+    return {**record, "seconds": _seconds(store.read(f"{key}/{CLOCK}"))} if record else {}
+
+
+def _seconds(clock: bytes | None) -> float | None:
+    """How long the round took; None if its clock is lost."""
+    try:
+        return float(json.loads(clock or b"")["seconds"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def val_accuracies(rounds: Sequence[Row]) -> list[float]:

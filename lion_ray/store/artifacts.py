@@ -81,10 +81,6 @@ class Store:
         """Every file below the root, relative to it."""
         return list(self.listing())
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file below the root, by its path relative to it, from one listing."""
-        return {path: listed.size for path, listed in self.listing().items()}
-
     def read(self, path: str) -> bytes | None:
         """The bytes at `path`, or None if there is no such file."""
         try:

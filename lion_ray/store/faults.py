@@ -71,6 +71,8 @@ def is_transient(fault: BaseException) -> bool:
 
 def as_storage_error(fault: BaseException, url: str, note: str = "") -> StorageError:
     """`fault` as one of our own kinds, with the URL."""
+    if isinstance(fault, FileNotFoundError) and fault.__cause__ is not None and is_transient(fault):
+        fault = fault.__cause__  # nobody knows whether it is there
     if isinstance(fault, OSError):
         number, text = fault.errno, fault.strerror or str(fault)
     else:
@@ -102,6 +104,8 @@ def _verdict(fault: BaseException) -> bool | None:
         return code in TRANSIENT_CODES or status in TRANSIENT_STATUS
     if "SSLError" in names:
         return "certificate" not in str(fault).lower()
+    if isinstance(fault, FileNotFoundError) and fault.__cause__ is not None:
+        return None  # fsspec's word for whatever happened on the way to an HTTP server
     if names & LASTING_NAMES or isinstance(fault, LASTING_KINDS):
         return False
     if names & TRANSIENT_NAMES or isinstance(fault, TRANSIENT_KINDS):

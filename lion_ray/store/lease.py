@@ -62,7 +62,10 @@ class Lease:
             return
         self._over.set()
         self._thread.join(timeout=2 * self._beat)
-        if not self._lost and not isinstance(error, StorageError):
+        if self._lost or isinstance(error, StorageError):
+            return
+        found = self._store.read(PATH)
+        if found is not None and _fields(found).get("id") == self._id:  # no beat may have come since another took it
             self._store.remove(PATH)
 
     def check(self) -> None:

@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 from fsspec.core import url_to_fs
 
 from lion_ray.store.patience import persist
+from lion_ray.store.pieces import read_pieces
 
 PART_BYTES = 16 * 2**20  # S3 takes what is twice as long or longer in parts of this size
 READ_AHEAD_BYTES = 2**20
@@ -146,8 +147,16 @@ def as_listed(entry: Mapping[str, Any]) -> Listed:
 
 def read_file(filesystem: Any, path: str) -> bytes:
     """All of a file; on S3 in one request, which needs no size first."""
-    options = {"max_concurrency": 1} if protocols(filesystem) & {"s3"} else {}
-    payload: bytes = filesystem.cat_file(path, **options)
+    if "s3" in protocols(filesystem):
+        return read_pieces(filesystem, path)
+    payload: bytes = filesystem.cat_file(path)
+    return payload
+
+
+def _read_range(filesystem: Any, path: str, start: int, end: int) -> bytes:
+    if "s3" in protocols(filesystem):
+        return read_pieces(filesystem, path, start, end)
+    payload: bytes = filesystem.cat_file(path, start=start, end=end)
     return payload
 
 
@@ -201,7 +210,7 @@ class _RemoteFile(io.RawIOBase):
         end = min(self._at + len(buffer), self._size)
         if end <= self._at:
             return 0
-        part: bytes = persist(lambda: self._filesystem.cat_file(self._path, start=self._at, end=end), self._url)
+        part = persist(lambda: _read_range(self._filesystem, self._path, self._at, end), self._url)
         buffer[: len(part)] = part
         self._at += len(part)
         return len(part)

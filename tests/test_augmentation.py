@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from lion_ray import augmentation
+from lion_ray import augmentation, training
 from lion_ray.augmentation import OPERATIONS, augmented, uniform
 from lion_ray.examples import prepare
 from lion_ray.lottery import Mask, Point
 from lion_ray.store import Store
+from lion_ray.team import Solo
 from tests.helpers import artifacts, decoded, experiment, run
 from tests.test_training import CPU, dense, trainer
 
@@ -125,6 +126,22 @@ def test_epochs_see_other_views_and_rounds_the_same(study_file: Path) -> None:
     start = subject.start()
     two = subject.train(0, Point(weights=start), Mask.dense({name: start[name] for name in subject.prunable()}))
     assert one.metrics == two.metrics
+
+
+def test_workers_see_the_views_that_one_worker_sees(study_file: Path) -> None:
+    class Half(Solo):
+        size = 2
+
+    subject, batch = trainer(study_file, "train.augment=randaugment"), torch.arange(17)
+    seen: dict[int, Tensor] = {}
+    for rank in (0, 1):
+        team = Half()
+        team.rank = rank
+        rows = training._share(batch, team).rows
+        (inputs,) = subject._train.batches([rows], seed=4)
+        seen |= dict(zip(rows.tolist(), inputs, strict=True))
+    (whole,) = subject._train.batches([batch], seed=4)
+    assert all(torch.equal(seen[row], whole[row]) for row in range(17))
 
 
 def test_features_of_augmented_images_are_not_fixed(study_file: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ run(experiment(Path(sys.argv[1]), *sys.argv[4:]), Store(sys.argv[2]), lambda *ev
 LATE = ["lottery.rewind={epoch: 1}", "lottery.criterion=gradient_weight", "lottery.controls=[random_ticket]"]
 
 
-@pytest.mark.parametrize("settings", [[], LATE], ids=["init", "late"])
+@pytest.mark.parametrize("settings", [[], LATE, ["train.augment=randaugment"]], ids=["init", "late", "views"])
 def test_a_kill_at_any_epoch_costs_the_unfinished_round_and_not_a_bit(
     study_file: Path, tmp_path: Path, settings: list[str]
 ) -> None:

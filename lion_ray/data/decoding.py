@@ -137,17 +137,17 @@ def _opened(encoded: Encoded) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any image that Pillow opens, upright and as 8-bit RGB (see the module's rules).
+    """Any image that Pillow opens, upright and as 8-bit RGB (see the module's rules); `image` itself may be turned.
 
     Raises:
         ValueError: floating-point or 32-bit pixels, whose range nobody can know.
     """
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "F" or (upright.mode == "I" and image.format != "PNG"):
-        raise ValueError(f"mode {upright.mode} has no known range; store 8 or 16 bits per channel")
-    if upright.mode.startswith("I"):
-        return Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
-    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
-        alpha = upright.convert("RGBA")
+    ImageOps.exif_transpose(image, in_place=True)  # else, as `convert` does, it copies what needs no change
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise ValueError(f"mode {image.mode} has no known range; store 8 or 16 bits per channel")
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        alpha = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", alpha.size, "white"), alpha).convert("RGB")
-    return upright.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

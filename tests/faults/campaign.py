@@ -79,28 +79,27 @@ class Play:
         """Play to the end; the record of it, JSON throughout."""
         began = time.time()
         self._start()
-        while not self._ended():
-            if self.drivers[-1].silent_for > HANG_SECONDS:
+        while True:
+            if self.drivers[-1].ends_within(self._draw.uniform(*self._moments)):
+                if self._note_end() == 0:
+                    return self._record(began)
+                self._start()
+            elif self.drivers[-1].silent_for > HANG_SECONDS:
                 self._hang()
             elif len(self.kills) < len(self.deck):
                 self._strike(self.deck[len(self.kills)])
-        return self._record(began)
 
     def _start(self) -> None:
         assert len(self.drivers) < MOST_DRIVERS, f"{self.url} does not come to its end"
         self.drivers.append(self.stage.drive(*self.settings))
 
-    def _ended(self) -> bool:
-        """Let the driver work for a while; start it again if it ends before the study does."""
-        if not self.drivers[-1].ends_within(self._draw.uniform(*self._moments)):
-            return False
+    def _note_end(self) -> int:
+        """The driver's exit status, told of the kill before it."""
         status = self.drivers[-1].status
         if self.kills and self.kills[-1].status is None:
             self.kills[-1].status = status
-        if status:
-            say(f"      the driver has ended with {status}: again")
-            self._start()
-        return status == 0
+        say(f"      {self.url}: the driver has ended with {status}")
+        return status
 
     def _strike(self, target: str) -> None:
         """Kill one of the target's processes as soon as there is one, and bring back what has to be brought back."""

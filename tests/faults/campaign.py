@@ -42,7 +42,7 @@ DECK: Mapping[int, Sequence[str]] = {
 HEAD_EVERY = 4  # studies
 MOMENTS = (0.5, 12.0)  # seconds from one kill to the next, when the cluster is whole again
 PAUSES = (1.0, 4.0)  # before what was killed comes back
-TARGET_SECONDS, HANG_SECONDS, MOST_DRIVERS = 60.0, 180.0, 40
+TARGET_SECONDS, HANG_SECONDS, MOST_DRIVERS = 90.0, 180.0, 40
 KEPT = Path(__file__).parent / "campaign.json"
 
 

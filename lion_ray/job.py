@@ -10,6 +10,7 @@ import atexit
 import os
 import signal
 import threading
+from typing import NoReturn
 
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the entrypoint of a submitted job, and for nobody else
 STOPPED = 128 + signal.SIGTERM
@@ -32,7 +33,12 @@ def end_when_stopped() -> None:
         signal.signal(signal.SIGTERM, _stopped)
 
 
+def end_at_once(line: str, *, status: int) -> NoReturn:
+    """Say `line` and go, from any thread, whatever the others wait for."""
+    lines = f"{line}\nexit status {status}\n" if is_submitted() else f"{line}\n"
+    os.write(1, lines.encode())  # whatever `print` was doing
+    os._exit(status)
+
+
 def _stopped(*_: object) -> None:
-    lines = f"stopped: the same command goes on where this one ended\nexit status {STOPPED}\n"
-    os.write(1, lines.encode())  # whatever `print` was doing when the signal came
-    os._exit(STOPPED)
+    end_at_once("stopped: the same command goes on where this one ended", status=STOPPED)

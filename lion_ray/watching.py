@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import ray
 
+from lion_ray import job
 from lion_ray.progress import Progress
 
 POLL_SECONDS = 0.25
+PATIENCE_SECONDS = 10.0
+LOST = "Ray is gone from the driver's node: the same command goes on where this one ended"
 
 
 def watch(
@@ -18,7 +22,7 @@ def watch(
     """Show events until the sweep is over and the board is empty; what has to end the sweep goes to `fatal`."""
     while True:
         last = over.is_set()
-        for event in ray.get(board.take.remote()):
+        for event in _take(board):
             if "failed" in event:
                 failures[event["failed"]] = event["reason"]
             elif "fatal" in event:
@@ -33,3 +37,17 @@ def watch(
             progress.finish()
             return
         over.wait(POLL_SECONDS)
+
+
+def _take(board: Any) -> list[dict[str, Any]]:
+    """All new events. The board is on the driver's node: without it the sweep could only wait until Ray gives up."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            events: list[dict[str, Any]] = ray.get(board.take.remote())
+            return events
+        except ray.exceptions.RayActorError as error:
+            is_lost = not isinstance(error, ray.exceptions.ActorUnavailableError) or time.monotonic() > deadline
+        if is_lost:
+            job.end_at_once(LOST, status=1)
+        time.sleep(POLL_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,30 @@ def test_backends_and_requests_follow_the_resources() -> None:
 
 def test_a_mask_needs_no_device_of_its_own() -> None:
     assert Mask.dense({"w": torch.ones(2)}).on(CPU).density == 1.0
+
+
+def test_waiting_for_nodes_is_no_failure_and_a_controller_that_fails_is_replaced_a_few_times(
+    study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.train import ControllerError
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+
+    waited, failed = ControllerError(WorkerGroupStartupTimeoutError(2)), ControllerError(OSError("lost"))
+    outcomes: list[ControllerError | None] = [*[waited] * 9, failed, waited, failed, None, *[failed] * 3]
+    monkeypatch.setattr(distributed, "_fit", lambda *_: outcomes.pop(0))
+    monkeypatch.setattr(distributed, "PAUSE_SECONDS", 0.0)
+    run = partial(
+        distributed.run_distributed,
+        experiment(study_file),
+        None,
+        Store(str(tmp_path)),
+        resources=ResourcesConfig(workers=2),
+        on_epoch=lambda *_: None,
+        on_round=lambda _: {},
+        on_diverged=lambda _: None,
+        on_storage=lambda _: None,
+    )
+    run()
+    with pytest.raises(ControllerError, match="lost"):
+        run()
+    assert outcomes == []

@@ -40,6 +40,7 @@ DECK: Mapping[int, Sequence[str]] = {
     2: ["driver", "trial", "worker", "worker", "worker", "raylet", "proxy"],
 }
 HEAD_EVERY = 4  # studies
+GIVE_UP_SECONDS = 30.0  # after the head's end
 MOMENTS = (0.5, 12.0)  # seconds from one kill to the next, when the cluster is whole again
 PAUSES = (1.0, 4.0)  # before what was killed comes back
 TARGET_SECONDS, HANG_SECONDS, MOST_DRIVERS = 60.0, 180.0, 40
@@ -72,35 +73,34 @@ class Play:
         self.settings = [f"storage={self.url}", *settings]
         self.kills: list[Kill] = []
         self.drivers: list[Driver] = []
-        self.hangs = 0
+        self.hangs, self.ended_by_us = 0, 0
         self._draw, self._moments = random.Random(seed), moments
 
     def run(self) -> dict[str, Any]:
         """Play to the end; the record of it, JSON throughout."""
         began = time.time()
         self._start()
-        while not self._ended():
-            if self.drivers[-1].silent_for > HANG_SECONDS:
+        while True:
+            if self.drivers[-1].ends_within(self._draw.uniform(*self._moments)):
+                if self._note_end() == 0:
+                    return self._record(began)
+                self._start()
+            elif self.drivers[-1].silent_for > HANG_SECONDS:
                 self._hang()
             elif len(self.kills) < len(self.deck):
                 self._strike(self.deck[len(self.kills)])
-        return self._record(began)
 
     def _start(self) -> None:
         assert len(self.drivers) < MOST_DRIVERS, f"{self.url} does not come to its end"
         self.drivers.append(self.stage.drive(*self.settings))
 
-    def _ended(self) -> bool:
-        """Let the driver work for a while; start it again if it ends before the study does."""
-        if not self.drivers[-1].ends_within(self._draw.uniform(*self._moments)):
-            return False
+    def _note_end(self) -> int:
+        """The driver's exit status, told of the kill before it."""
         status = self.drivers[-1].status
         if self.kills and self.kills[-1].status is None:
             self.kills[-1].status = status
-        if status:
-            say(f"      the driver has ended with {status}: again")
-            self._start()
-        return status == 0
+        say(f"      {self.url}: the driver has ended with {status}")
+        return status
 
     def _strike(self, target: str) -> None:
         """Kill one of the target's processes as soon as there is one, and bring back what has to be brought back."""
@@ -113,8 +113,9 @@ class Play:
         say(f"kill  {self.url} {len(self.kills)}/{len(self.deck)}: {target}")
         self.stage.mend(target, pause)
         if target == "head":
-            if not self.drivers[-1].ends_within(TARGET_SECONDS):
-                self._hang()
+            if not self.drivers[-1].ends_within(GIVE_UP_SECONDS):  # Ray takes minutes to see that no cluster answers
+                self.ended_by_us += 1
+                self.drivers[-1].kill()
             self.stage.restart_cluster()
 
     def _find(self, target: str) -> list[int]:
@@ -133,6 +134,7 @@ class Play:
             "seconds": time.time() - began,
             "drivers": len(self.drivers),
             "hangs": self.hangs,
+            "ended_by_us": self.ended_by_us,
             "kills": [self._told(each, [at for at, _ in epochs]) for each in self.kills],
             "epochs_told": len(epochs),
             "epochs": len({name for _, name in epochs}),

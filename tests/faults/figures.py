@@ -23,6 +23,7 @@ def figures(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "studies": len(records),
         "kills": len(kills),
         "targets": {name: _target(name, kills) for name in sorted({each["target"] for each in kills})},
+        "drivers_that_waited_for_a_dead_cluster": sum(record.get("ended_by_us", 0) for record in records),
         "rounds": sum(record["rounds"] for record in records),
         "rounds_redone": sum(record["begun"] - record["rounds"] for record in records),
         "rounds_resumed_in_the_middle": sum(record["resumed"] for record in records),

@@ -1,0 +1,26 @@
+"""A driver whose board is gone has lost its node: it says so and ends instead of waiting for ever."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+WATCH = """
+import io, threading, ray
+from lion_ray.board import start_board
+from lion_ray.progress import Progress
+from lion_ray.watching import watch
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+board = start_board()
+progress = Progress(experiments=[], done={}, stream=io.StringIO())
+threading.Thread(target=watch, args=(board, progress, {}, [], threading.Event()), daemon=True).start()
+ray.get(board.take.remote())
+ray.kill(board)
+threading.Event().wait()
+"""
+
+
+def test_a_driver_whose_board_is_gone_ends_with_one_line() -> None:
+    ended = subprocess.run([sys.executable, "-c", WATCH], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stdout == "Ray is gone from the driver's node: the same command goes on where this one ended\n"

@@ -47,7 +47,7 @@ def density(scores: Sequence[Score], groups: Mapping[str, str]) -> Figure | None
     """Accuracy against density of tickets and controls, on all datasets and on each; None if nothing is pruned."""
     pruned = {score.line[:2] for score in scores if score.line.round}
     shown = [score for score in scores if score.line[:2] in pruned]
-    if not shown:
+    if not any(score.sizes for score in shown):
         return None
     names = list(dict.fromkeys(_series_of(score.line) for score in shown))
     drawn, notes = limited(names)

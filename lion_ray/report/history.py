@@ -37,7 +37,7 @@ def curves(slots: Sequence[Slot], groups: Mapping[str, str], key: str, label: st
         panel(
             name,
             [
-                Series(name=_text(method), style=i, points=_means(values[method][name]))
+                Series(name=_text(method), style=i, points=_means(values[method].get(name, {})))
                 for i, method in enumerate(drawn)
             ],
             Axis(label="epoch"),

@@ -19,11 +19,15 @@ NOT_ASKED = "not in this study"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mean:
-    """A mean over `num` of the `asked` values that it should be of; None over nothing."""
+    """A mean over `num` of the `asked` values that it should be of; None over nothing.
+
+    `runs` counts the trainings behind it, done and asked for: a dataset's value may lack some of its seeds.
+    """
 
     value: float | None
     num: int
     asked: int
+    runs: tuple[int, int] = (0, 0)
 
     @property
     def is_complete(self) -> bool:
@@ -82,7 +86,7 @@ class Score:
     def group_mean(self) -> Mean:
         """Over the groups, each alike."""
         values = [mean.value for mean in self.group_means.values() if mean.value is not None]
-        return _mean(values, len(self.group_means))
+        return _mean(values, len(self.group_means), self.trainings)
 
     @cached_property
     def interval(self) -> Difference | None:
@@ -95,7 +99,7 @@ class Score:
     @property
     def trainings(self) -> tuple[int, int]:
         """How many are done, of how many."""
-        return sum(len(cell.values) for cell in self.cells.values()), sum(cell.asked for cell in self.cells.values())
+        return _runs(self.cells.values())
 
     @property
     def is_complete(self) -> bool:
@@ -116,8 +120,9 @@ class Score:
         return {(name, seed): value for name, cell in self.cells.items() for seed, value in cell.values.items()}
 
     def _over(self, datasets: Collection[str]) -> Mean:
-        means = [self.cells[name].mean.value for name in datasets]
-        return _mean([value for value in means if value is not None], len(datasets))
+        cells = [self.cells[name] for name in datasets]
+        means = [cell.mean.value for cell in cells]
+        return _mean([value for value in means if value is not None], len(cells), _runs(cells))
 
 
 def scores(slots: Iterable[Slot], groups: Mapping[str, str]) -> list[Score]:
@@ -142,6 +147,10 @@ def _cell(slots: Sequence[Slot]) -> Cell:
     return Cell(values=values, asked=len(slots), missing=reasons(slots) if slots else {NOT_ASKED: 1})
 
 
-def _mean(values: Iterable[float], asked: int) -> Mean:
+def _runs(cells: Collection[Cell]) -> tuple[int, int]:
+    return sum(len(cell.values) for cell in cells), sum(cell.asked for cell in cells)
+
+
+def _mean(values: Iterable[float], asked: int, runs: tuple[int, int] = (0, 0)) -> Mean:
     listed = list(values)
-    return Mean(value=statistics.fmean(listed) if listed else None, num=len(listed), asked=asked)
+    return Mean(value=statistics.fmean(listed) if listed else None, num=len(listed), asked=asked, runs=runs)

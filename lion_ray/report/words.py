@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from lion_ray.lottery import WINNING
-from lion_ray.report.scores import Cell, Mean, Score
+from lion_ray.report.scores import NOT_ASKED, Cell, Mean, Score
 from lion_ray.report.slots import Line
 
 NONE = "–"
@@ -31,10 +32,17 @@ def plus_minus(cell: Cell) -> str:
 
 
 def mean_text(mean: Mean) -> str:
-    """`75.1`, or `75.1 (mean of 17 of 19)`."""
+    """`75.1`, or `75.1 (mean of 17 of 19)`, or `75.1 (56 of 57 trainings)` where only seeds are missing."""
     if mean.value is None:
         return NONE
-    return f"{mean.value:.1f}" + ("" if mean.is_complete else f" (mean of {mean.num} of {mean.asked})")
+    return f"{mean.value:.1f}{incomplete_text(mean)}"
+
+
+def incomplete_text(mean: Mean) -> str:
+    """What is missing of a mean, in brackets; empty if nothing is."""
+    if not mean.is_complete:
+        return f" (mean of {mean.num} of {mean.asked})"
+    return f" ({mean.runs[0]} of {mean.runs[1]} trainings)" if mean.runs[0] < mean.runs[1] else ""
 
 
 def interval_text(score: Score) -> str:
@@ -56,3 +64,11 @@ def number_text(value: float | None) -> str:
 def missing_text(missing: Mapping[str, int]) -> str:
     """`2 failed: out of memory; 1 running or waiting`."""
     return "; ".join(f"{num} × {reason}" for reason, num in missing.items())
+
+
+def missing_kinds(missing: Mapping[str, int]) -> str:
+    """`2 failed, 1 running or waiting`: the reasons in short."""
+    kinds: Counter[str] = Counter()
+    for reason, num in missing.items():
+        kinds[reason.partition(":")[0]] += num
+    return ", ".join(f"{num} {kind}" if kind != NOT_ASKED else kind for kind, num in kinds.items())

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 WIDTH, HEIGHT = 360, 240
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 38
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 38
 MARKERS = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0Z",  # circle, square, triangle, diamond, triangle down, plus, cross, bar
     "M-3.5 -3.5h7v7h-7Z",
@@ -28,11 +28,12 @@ NUM_COLOURS = 7  # they, the markers and the dashes have no common period below 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Axis:
-    """What an axis says, whether it is logarithmic, whether it runs from high to low; ticks are chosen if not given."""
+    """What an axis says, whether it is logarithmic, counts, or runs from high to low; ticks are chosen if not given."""
 
     label: str
     log: bool = False
     falls: bool = False
+    counts: bool = False
     ticks: tuple[float, ...] = ()
     text: Callable[[float], str] = "{:g}".format
 
@@ -138,14 +139,14 @@ def _scale(
     def place(value: float) -> float:
         return round(first + (forward(value) - low) / (high - low) * (last - first), 1)
 
-    chosen = axis.ticks or (_log_ticks(low, high) if axis.log else _ticks(low, high))
+    chosen = axis.ticks or (_log_ticks(low, high) if axis.log else _ticks(low, high, least=axis.counts))
     inside = [tick for tick in chosen if low - 1e-9 <= forward(tick) <= high + 1e-9]
     return place, [(place(tick), axis.text(tick)) for tick in inside]
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers."""
-    rough = (high - low) / 5
+def _ticks(low: float, high: float, *, least: float) -> list[float]:
+    """About five round numbers, `least` apart or more."""
+    rough = max((high - low) / 5, least)
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     first = math.ceil(low / step - 1e-9)

@@ -40,7 +40,7 @@ def curves(slots: Sequence[Slot], groups: Mapping[str, str], key: str, label: st
                 Series(name=_text(method), style=i, points=_means(values[method].get(name, {})))
                 for i, method in enumerate(drawn)
             ],
-            Axis(label="epoch"),
+            Axis(label="epoch", counts=True),
             Axis(label=label),
         )
         for name in datasets or groups
@@ -68,13 +68,13 @@ def health(slots: Sequence[Slot]) -> Figure | None:
         name: [Series(name=_text(m), style=i, points=_points(found[m], join)) for i, m in enumerate(drawn)]
         for name, found, join in (("residual", residuals, max), ("steps", steps, statistics.fmean))
     }
-    epochs = Axis(label="epoch, counted through the rounds")
+    epochs = Axis(label="epoch, counted through the rounds", counts=True)
     panels = [
         panel(
             "worst residual",
             series["residual"],
             epochs,
-            Axis(label="relative residual", log=True, text="{:.0e}".format),
+            Axis(label="relative residual", log=True, text=_power),
         ),
         panel("solver steps", series["steps"], epochs, Axis(label="steps, mean")),
     ]
@@ -127,6 +127,11 @@ def span(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
+def _power(value: float) -> str:
+    """`5e-5`"""
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _text(method: Method) -> str:

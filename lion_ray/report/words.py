@@ -39,7 +39,9 @@ def mean_text(mean: Mean) -> str:
 
 
 def incomplete_text(mean: Mean) -> str:
-    """What is missing of a mean, in brackets; empty if nothing is."""
+    """What is missing of a mean, in brackets; empty if nothing or everything is."""
+    if mean.value is None:
+        return ""
     if not mean.is_complete:
         return f" (mean of {mean.num} of {mean.asked})"
     return f" ({mean.runs[0]} of {mean.runs[1]} trainings)" if mean.runs[0] < mean.runs[1] else ""

@@ -1,6 +1,6 @@
 """The report's figures: what is drawn, and beside each the table of all that is drawn and of what could not be.
 
-`page` shows them. Large studies are drawn in part, and the notes say so; the tables' files hold everything.
+`page` shows them. Large studies are drawn in part, and the notes say so.
 """
 
 from __future__ import annotations

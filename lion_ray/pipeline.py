@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lion_ray import backbones, config, job, methods, report
+from lion_ray import backbones, config, job, methods, report, request
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
 from lion_ray.planning import describe, make_plan
-from lion_ray.store import Lease, Store, redacted
+from lion_ray.store import Lease, Store, forget_dead, redacted
 
 FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, 130
 
@@ -85,12 +85,17 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
     if plan.pending:
         with Lease(store) as lease:  # a storage that refuses says so here, and so does another driver
             store.write("study.json", redacted(study.model_dump_json(indent=1)).encode())
+            request.record(store, study, experiments)
+            request.record_failures(store, {})
             backbone = backbones.stage(backbone, store, source=str(file))
             from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
 
             failures = run_sweep(plan, study, store, backbone, lease=lease, source=str(file))
+            request.record_failures(store, failures)
             plan = make_plan(experiments, store, study.scheduler)
     else:
+        request.record(store, study, experiments)
+        forget_dead(store)
         print("nothing to do: every round is in the store")
     with _no_collection():
         print(report.write(plan, study, store, failures))

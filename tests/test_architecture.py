@@ -15,7 +15,7 @@ RANKS = {
     "methods": 2, "lottery": 2,
     "experiments": 3, "results": 3, "decisions": 3, "protocol": 3, "solves": 3, "ticket": 3, "optimizer": 3,
     "examples": 3,
-    "planning": 4, "training": 4, "notes": 4, "ledger": 5, "cluster": 4, "prediction": 4,
+    "planning": 4, "request": 4, "training": 4, "notes": 4, "ledger": 5, "cluster": 4, "prediction": 4,
     "report": 5, "schedule": 5, "progress": 5, "features": 5,
     "trial": 6, "watching": 6,
     "distributed": 7,
@@ -32,7 +32,6 @@ ONLY_IN = {
     "safetensors": {"ticket", "ledger", "notes", "backbones"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
-    "scipy": {"report"},
     "ray": {"board", "cluster", "groups", "memory", "distributed", "schedule", "sweep", "turn", "watching"},
     "click": {"cli"},
     "pickle": {"data", "backbones"},  # a restricted unpickler, and the name of an error

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from lion_ray import cli
 from lion_ray.report import comparison
+from lion_ray.report.student import paired_difference, quantile
 
 ACCURACY = {
     "lion": {("a", 0): 0.5, ("a", 1): 0.6, ("b", 0): 0.9, ("b", 1): 0.8},
@@ -28,12 +29,19 @@ def rows() -> list[dict[str, object]]:
 
 
 def test_the_interval_is_students_t() -> None:
-    found = comparison.paired_difference([0.01, 0.02, 0.03])
+    found = paired_difference([0.01, 0.02, 0.03])
     assert found.mean == pytest.approx(0.02)
     assert found.high - found.mean == pytest.approx(4.302653 * 0.01 / math.sqrt(3), rel=1e-6)  # t(0.975, 2), tables
-    assert math.isnan(comparison.paired_difference([0.01]).low)
+    assert math.isnan(paired_difference([0.01]).low)
     with pytest.raises(ValueError, match="no pair"):
-        comparison.paired_difference([])
+        paired_difference([])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "tabled"), [(1, 12.7062), (2, 4.30265), (5, 2.57058), (10, 2.22814), (94, 1.98552)]
+)
+def test_students_t_is_that_of_the_tables(freedom: int, tabled: float) -> None:
+    assert quantile(0.95, freedom) == pytest.approx(tabled, rel=2e-6)
 
 
 def test_only_pairs_that_both_have_count() -> None:

@@ -135,7 +135,7 @@ def test_the_manifest_tells_what_was_built(folder: str) -> None:
     store = Store("memory://build-manifest")
     assert {path: shard["bytes"] for path, shard in manifest["shards"].items()} | {
         MANIFEST: len(store.read(MANIFEST) or b"")
-    } == store.sizes()
+    } == {path: listed.size for path, listed in store.listing().items()}
 
 
 def test_a_second_build_makes_nothing_and_another_place_gets_the_same_bytes(folder: str, place: str) -> None:

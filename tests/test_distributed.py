@@ -149,11 +149,12 @@ def test_waiting_for_nodes_is_no_failure_and_a_controller_that_fails_is_replaced
         experiment(study_file),
         None,
         Store(str(tmp_path)),
+        backbone=None,  # type: ignore[arg-type]
         resources=ResourcesConfig(workers=2),
         on_epoch=lambda *_: None,
         on_round=lambda _: {},
         on_diverged=lambda _: None,
-        on_storage=lambda _: None,
+        on_fatal=lambda _: None,
     )
     run()
     with pytest.raises(ControllerError, match="lost"):

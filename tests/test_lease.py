@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray.store import Lease, Store
+from lion_ray.store import Lease, Store, forget_dead
 from lion_ray.store.lease import PATH, StudyInUseError
 
 
@@ -91,3 +91,16 @@ def test_a_driver_that_ends_before_it_sees_that_it_was_replaced_leaves_the_other
     with Lease(store, beat=60):
         store.write(PATH, b'{"id": "other", "host": "elsewhere", "pid": 1}')
     assert store.read(PATH) is not None
+
+
+def test_what_a_driver_left_that_was_killed_behind_its_last_round_is_forgotten(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    killed = subprocess.Popen([sys.executable, "-c", PAUSED, store.url], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == "holds it\n"
+    forget_dead(store)
+    assert store.read(PATH) is not None
+    killed.kill()
+    killed.communicate()
+    forget_dead(store)
+    assert store.read(PATH) is None

@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import s3fs
+from click.testing import CliRunner
 
-from lion_ray import backbones, config, pipeline
+from lion_ray import backbones, cli, config, pipeline
 from lion_ray.experiments import expand
 from lion_ray.store import Store
 from tests.helpers import artifacts
@@ -59,6 +60,8 @@ def test_the_quickstarts_tiny_variant_runs_resumes_and_extends(
     assert {key: after[key] for key in before} == before
     assert len(table(tmp_path)) == 2 * (1 + 4)
     assert not (tmp_path / "smoke" / "ray").exists()
+    page = (tmp_path / "smoke" / "report" / "report.html").read_text()
+    assert "complete" in page
 
 
 @pytest.mark.usefixtures("embedded_ray")
@@ -175,13 +178,15 @@ def test_one_dataset_at_two_sizes_is_two_datasets(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_diverging_experiment_fails_once_with_its_reason(
-    embedded_ray: None, study_file: Path, capsys: pytest.CaptureFixture[str], workers: int
+    embedded_ray: None, study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
 ) -> None:
     overrides = [f"resources.workers={workers}", "train.optimizer=sgd", "train.lr=1e30", "methods=[lion]"]
     assert pipeline.main([str(study_file), *(part for each in overrides for part in ("--set", each))]) == 1
     printed = capsys.readouterr().out
     assert "FAILED mnist-tf_efficientnet_lite0-lion" in printed
     assert "lower train.lr" in printed
+    CliRunner().invoke(cli.main, ["report", f"{tmp_path}/results/tiny", "--to", str(tmp_path)])
+    assert "lower train.lr" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("embedded_ray")

@@ -49,6 +49,17 @@ def evidence(study_url: str, folder: Path) -> None:
 
 
 @main.command()
+@click.argument("study_urls", nargs=-1, required=True)
+@click.option("--to", default="lion-report", show_default=True, help="the folder or URL to write to")
+def report(study_urls: tuple[str, ...], to: str) -> None:
+    """Write an HTML page about studies, running ones too, and its tables as CSV, Parquet, Markdown and LaTeX."""
+    with one_line_errors():
+        from lion_ray.report import page, slots
+
+        click.echo(page.write(slots.opened(study_urls), to))
+
+
+@main.command()
 def methods() -> None:
     """List the methods and their options with defaults."""
     from lion_ray.methods import METHODS

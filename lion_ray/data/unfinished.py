@@ -58,7 +58,7 @@ def clear(store: Store, plan: Plan, content: str, force: bool) -> None:
     Raises:
         ValueError: another finished set is there and not to be replaced, or files that no build has written.
     """
-    listed, old, before = store.sizes(), _manifest_at(store), _plan_at(store)
+    listed, old, before = store.listing(), _manifest_at(store), _plan_at(store)
     if old is not None and old.content != content and not force:
         raise ValueError(f"{store.url} holds another finished set ({old.name}, {old.digest[:8]}); --force replaces it")
     if listed and old is None and before is None:

@@ -6,41 +6,17 @@ test images, and those over datasets are few: read an interval as what the runs 
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy import stats
-
+from lion_ray.report.student import Difference, paired_difference
 from lion_ray.report.tables import PARQUET, read_table
 from lion_ray.store import Store
 
 ALL = "all"
 Row = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Mean of `num` paired differences and its interval; without a second pair there is none (nan)."""
-
-    mean: float
-    low: float
-    high: float
-    num: int
-
-
-def paired_difference(differences: Sequence[float], *, confidence: float = 0.95) -> Difference:
-    """Student's t interval of the mean. ValueError if there is no pair."""
-    if not differences:
-        raise ValueError("no pair: the two have no dataset and seed in common")
-    mean, num = statistics.fmean(differences), len(differences)
-    if num == 1:
-        return Difference(mean=mean, low=math.nan, high=math.nan, num=num)
-    half = float(stats.t.ppf((1 + confidence) / 2, num - 1)) * statistics.stdev(differences) / math.sqrt(num)
-    return Difference(mean=mean, low=mean - half, high=mean + half, num=num)
 
 
 def read_rows(study_url: str) -> list[dict[str, Any]]:

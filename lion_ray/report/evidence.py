@@ -16,7 +16,7 @@ from typing import Any
 from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
-from lion_ray.report.comparison import Difference, paired_difference
+from lion_ray.report.student import Difference, paired_difference
 
 Series = tuple[str, str]  # the method's label and the ticket
 

@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lion_ray.report.comparison import Difference, read_rows
+from lion_ray.report.comparison import read_rows
 from lion_ray.report.evidence import Evidence, Series, Spread, collect, sign
 from lion_ray.report.plots import accuracy_against_density
+from lion_ray.report.student import Difference
 
 
 def write(study_url: str, folder: Path) -> list[Path]:

@@ -14,9 +14,10 @@ from lion_ray.config import Study
 from lion_ray.experiments import dataset_label, entry_label
 from lion_ray.lottery import WINNING
 from lion_ray.planning import Item, Plan, stopped
+from lion_ray.report import page, slots
 from lion_ray.store import Store
 
-PARQUET = "results.parquet"
+PARQUET, FOLDER = "results.parquet", "report"
 SCHEMA = pa.schema(
     [
         ("study", pa.string()),
@@ -56,7 +57,7 @@ def read_table(payload: bytes, columns: Sequence[str] | None = None) -> list[dic
 
 
 def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
-    """Write `results.parquet`; returns the text that ends a run."""
+    """Write `results.parquet` and the report's page and tables; returns the text that ends a run."""
     buffer, table = io.BytesIO(), rows(plan, study)
     pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer)
     store.write(PARQUET, buffer.getvalue())
@@ -64,7 +65,8 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
     lines = [text_tables(plan, study, table), *ended, *failed, *missing, *unconverged(plan)]
-    return "\n".join([*lines, f"results: {store.url}/{PARQUET}"])
+    pages = page.write([slots.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
+    return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{PARQUET}"])
 
 
 def unconverged(plan: Plan) -> list[str]:

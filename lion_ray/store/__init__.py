@@ -8,7 +8,7 @@ out (`patience`), the others end the run as one `StorageError`. `data` and `back
 from lion_ray.store.artifacts import DONE, DamagedArtifactWarning, Store, digest, side_by_side
 from lion_ray.store.behind import Behind
 from lion_ray.store.faults import StorageError, has_credentials, redacted
-from lion_ray.store.lease import Lease
+from lion_ray.store.lease import Lease, forget_dead, holder
 from lion_ray.store.patience import OnOutage, Outage, Patience
 from lion_ray.store.urls import Listed, digest_url, find_files, find_listed, open_url, read_range, read_url, write_url
 
@@ -27,7 +27,9 @@ __all__ = [
     "digest_url",
     "find_files",
     "find_listed",
+    "forget_dead",
     "has_credentials",
+    "holder",
     "open_url",
     "read_range",
     "read_url",

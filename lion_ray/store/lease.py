@@ -105,15 +105,33 @@ class Lease:
         self._store.write(PATH, json.dumps({"id": self._id, **self._who, "count": self._count}).encode())
 
     def _in_use(self, found: bytes) -> StudyInUseError:
-        who = _fields(found)
-        where = f"process {who.get('pid')} on {str(who.get('host')).partition(' ')[0]}"
-        return StudyInUseError(f"{self._store.url} is in use by another driver, {where}; wait for it, or stop it")
+        return StudyInUseError(
+            f"{self._store.url} is in use by another driver, {_where(found)}; wait for it, or stop it"
+        )
+
+
+def holder(store: Store) -> str | None:
+    """The driver that works on a study, `process 12 on host`; one that was killed elsewhere is not known to be gone."""
+    found = None if store.is_private else store.read(PATH)
+    return None if found is None or _is_dead(found) else _where(found)
+
+
+def forget_dead(store: Store) -> None:
+    """Remove what a driver of this machine left that was killed behind its study's last round."""
+    found = None if store.is_private else store.read(PATH)
+    if found is not None and _is_dead(found):
+        store.remove(PATH)
 
 
 def _is_dead(found: bytes) -> bool:
     """Whether its driver ran on this machine and has ended: no need to wait for a change."""
     who = _fields(found)
     return bool(who.get("born")) and who.get("host") == _host() and _born(who["pid"]) != who["born"]
+
+
+def _where(found: bytes) -> str:
+    who = _fields(found)
+    return f"process {who.get('pid')} on {str(who.get('host')).partition(' ')[0]}"
 
 
 def _host() -> str:

@@ -1,0 +1,189 @@
+"""The report's figures: what is drawn, and beside each the table of all that is drawn and of what could not be.
+
+`page` shows them. Large studies are drawn in part, and the notes say so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from lion_ray.lottery import WINNING
+from lion_ray.report.charts import Axis, Panel, Series, panel
+from lion_ray.report.scores import Score
+from lion_ray.report.slots import Line
+from lion_ray.report.words import mean_text, method_text, number_text, plus_minus
+
+MAX_PANELS, MAX_SERIES = 24, 16
+ACCURACY = Axis(label="test accuracy (points)")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A length for people: `share` of the longest."""
+
+    name: str
+    share: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Panels or bars, the names of the series in their styles, and the same as a table."""
+
+    key: str
+    title: str
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    panels: Sequence[Panel] = ()
+    bars: Sequence[Bar] = ()
+    legend: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def density(scores: Sequence[Score], groups: Mapping[str, str]) -> Figure | None:
+    """Accuracy against density of tickets and controls, on all datasets and on each; None if nothing is pruned."""
+    pruned = {score.line[:2] for score in scores if score.line.round}
+    shown = [score for score in scores if score.line[:2] in pruned]
+    if not any(score.sizes for score in shown):
+        return None
+    names = list(dict.fromkeys(_series_of(score.line) for score in shown))
+    drawn, notes = limited(names)
+    datasets, more = limited_panels(list(groups))
+    by_series = {name: [score for score in shown if _belongs(score.line, name)] for name in drawn}
+    axis = Axis(
+        label="density", log=True, falls=True, ticks=_densities(shown), text=lambda value: f"{100 * value:.3g}%"
+    )
+    panels = [panel("all datasets", _averaged(by_series), axis, ACCURACY)]
+    panels += [panel(name, _of_dataset(by_series, name), axis, ACCURACY) for name in datasets]
+    return Figure(
+        key="density",
+        title="Accuracy against density",
+        caption="Mean test accuracy of winning tickets and of the controls beside them; bars: standard deviation over "
+        "seeds. “All datasets” is the task mean, drawn only where no dataset is missing.",
+        heads=("method", "ticket", "density", "task mean", *groups),
+        rows=[_density_row(score) for score in shown],
+        panels=[each for each in panels if each],
+        legend={_series_title(name): index for index, name in enumerate(drawn)},
+        notes=[*notes, *more],
+    )
+
+
+def parameters(scores: Sequence[Score]) -> Figure | None:
+    """Task mean against trained parameters, and the Pareto front; None before the first result."""
+    winning = [score for score in scores if score.line.ticket == WINNING and score.sizes]
+    whole = [score for score in winning if score.task_mean.is_complete]
+    methods, notes = limited(list(dict.fromkeys(score.line[:2] for score in winning)))
+    front = _front(whole)
+    series = [Series(name="Pareto front", style=0, points=[_place(score) for score in front], is_front=True)]
+    for index, method in enumerate(methods):
+        points = [_place(score) for score in whole if score.line[:2] == method]
+        series.append(Series(name=method_text(Line(method[0], method[1], 0)), style=index, points=points))
+    drawn = panel(
+        "task mean", series, Axis(label="trained parameters, classifier included", log=True, text=_short), ACCURACY
+    )
+    incomplete = len(winning) - len(whole)
+    if incomplete:
+        notes.append(f"{incomplete} of {len(winning)} lines have no figure yet on some dataset and are not drawn.")
+    if not winning:
+        return None
+    return Figure(
+        key="parameters",
+        title="Accuracy against trained parameters",
+        caption="Each point is a method, or one of its tickets: the task mean against the trained parameters that "
+        "survive, mean over datasets. The grey line is the Pareto front: nothing smaller is as accurate as its points.",
+        heads=("method", "round", "parameters", "without classifier", "task mean", "Pareto front"),
+        rows=[_parameter_row(score, score in front) for score in winning],
+        panels=[drawn] if drawn else [],
+        legend={method_text(Line(method[0], method[1], 0)): index for index, method in enumerate(methods)},
+        notes=notes,
+    )
+
+
+def limited(names: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """As many series as can be told apart, and a note on the others."""
+    over = f"The first {MAX_SERIES} of {len(names)} series are drawn; the table holds all."
+    return list(names[:MAX_SERIES]), [over] if len(names) > MAX_SERIES else []
+
+
+def limited_panels(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """As many panels as can be read, and a note on the others; one dataset needs none beside the average."""
+    if len(datasets) == 1:
+        return [], []
+    over = f"The first {MAX_PANELS} of {len(datasets)} datasets have a panel; the table holds all."
+    return list(datasets[:MAX_PANELS]), [over] if len(datasets) > MAX_PANELS else []
+
+
+def _series_of(line: Line) -> tuple[str, ...]:
+    return (line.study, line.method, line.ticket)
+
+
+def _belongs(line: Line, name: tuple[str, ...]) -> bool:
+    """A control starts where its method's dense round is."""
+    return _series_of(line) == name or (line[:2] == name[:2] and line.round == 0)
+
+
+def _series_title(name: tuple[str, ...]) -> str:
+    ticket = "winning tickets" if name[2] == WINNING else name[2].replace("_", " ")
+    return f"{method_text(Line(name[0], name[1], 0))}: {ticket}"
+
+
+def _averaged(by_series: Mapping[tuple[str, ...], Sequence[Score]]) -> list[Series]:
+    found = []
+    for index, (name, scores) in enumerate(by_series.items()):
+        points = [
+            (each.sizes["density"], each.task_mean.value or 0.0, None) for each in scores if each.task_mean.is_complete
+        ]
+        found.append(Series(name=_series_title(name), style=index, points=sorted(points, reverse=True)))
+    return found
+
+
+def _of_dataset(by_series: Mapping[tuple[str, ...], Sequence[Score]], dataset: str) -> list[Series]:
+    found = []
+    for index, (name, scores) in enumerate(by_series.items()):
+        cells = [(each.sizes["density"], each.cells[dataset]) for each in scores if each.cells[dataset].values]
+        points = [(size, cell.mean.value or 0.0, cell.deviation) for size, cell in cells]
+        found.append(Series(name=_series_title(name), style=index, points=sorted(points, key=lambda each: -each[0])))
+    return found
+
+
+def _densities(shown: Sequence[Score]) -> tuple[float, ...]:
+    """The densities themselves while they are few and apart."""
+    sizes = sorted({float(f"{score.sizes['density']:.3g}") for score in shown if score.sizes}, reverse=True)
+    apart = all(one > 1.25 * other for one, other in pairwise(sizes))
+    return tuple(sizes) if len(sizes) <= 6 and apart else ()
+
+
+def _density_row(score: Score) -> list[str]:
+    size = f"{score.sizes['density']:.3f}" if score.sizes else "–"
+    cells = [plus_minus(cell) for cell in score.cells.values()]
+    return [method_text(score.line), score.line.ticket, size, mean_text(score.task_mean), *cells]
+
+
+def _place(score: Score) -> tuple[float, float, float | None]:
+    return score.sizes["num_params"], score.task_mean.value or 0.0, None
+
+
+def _front(scores: Sequence[Score]) -> list[Score]:
+    """From few parameters to many, each more accurate than all before it."""
+    best, found = float("-inf"), []
+    for score in sorted(scores, key=lambda each: (each.sizes["num_params"], -(each.task_mean.value or 0.0))):
+        if (score.task_mean.value or 0.0) > best:
+            best = score.task_mean.value or 0.0
+            found.append(score)
+    return found
+
+
+def _parameter_row(score: Score, is_on_front: bool) -> list[str]:
+    sizes = [number_text(score.sizes[name]) for name in ("num_params", "num_params_without_classifier")]
+    front = "yes" if is_on_front else "no" if score.task_mean.is_complete else "not drawn"
+    return [method_text(score.line), str(score.line.round), *sizes, mean_text(score.task_mean), front]
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

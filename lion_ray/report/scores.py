@@ -1,0 +1,156 @@
+"""Test accuracies of lines by dataset, in points: means over seeds, datasets and groups, and what is missing of each.
+
+`ranking` compares the lines with each other; tables and plots show them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+
+from lion_ray.report.slots import SEARCH, Line, Slot, reasons
+from lion_ray.report.student import Difference, paired_difference
+
+NOT_ASKED = "not in this study"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mean:
+    """A mean over `num` of the `asked` values that it should be of; None over nothing.
+
+    `runs` counts the trainings behind it, done and asked for: a dataset's value may lack some of its seeds.
+    """
+
+    value: float | None
+    num: int
+    asked: int
+    runs: tuple[int, int] = (0, 0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing."""
+        return self.num == self.asked > 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One line on one dataset: accuracies by seed, of `asked` seeds, and why others are missing."""
+
+    values: Mapping[int, float]
+    asked: int
+    missing: Mapping[str, int]
+    mark: str = ""
+
+    @property
+    def mean(self) -> Mean:
+        """Over the seeds."""
+        return _mean(self.values.values(), self.asked)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation (n - 1) over the seeds; None for one."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> Difference | None:
+        """Student's t interval of the mean over the seeds."""
+        return paired_difference(list(self.values.values())) if len(self.values) > 1 else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """One line on all datasets. `sizes` hold the means over its trainings of what is only described."""
+
+    line: Line
+    cells: Mapping[str, Cell]
+    groups: Mapping[str, str]
+    sizes: Mapping[str, float]
+    rank: float | None = None
+    mark: str = ""
+
+    @cached_property
+    def task_mean(self) -> Mean:
+        """Over the datasets, each alike."""
+        return self._over(self.cells)
+
+    @cached_property
+    def group_means(self) -> dict[str, Mean]:
+        """Over the datasets of each group."""
+        names = dict.fromkeys(self.groups.values())
+        return {name: self._over([each for each, group in self.groups.items() if group == name]) for name in names}
+
+    @cached_property
+    def group_mean(self) -> Mean:
+        """Over the groups, each alike."""
+        values = [mean.value for mean in self.group_means.values() if mean.value is not None]
+        return _mean(values, len(self.group_means), self.trainings)
+
+    @cached_property
+    def interval(self) -> Difference | None:
+        """Student's t interval of the task mean over those seeds that have all of the line's datasets."""
+        cells = [cell for cell in self.cells.values() if cell.values]
+        seeds = set.intersection(*(set(cell.values) for cell in cells)) if cells else set()
+        means = [statistics.fmean(cell.values[seed] for cell in cells) for seed in sorted(seeds)]
+        return paired_difference(means) if len(means) > 1 else None
+
+    @property
+    def trainings(self) -> tuple[int, int]:
+        """How many are done, of how many."""
+        return _runs(self.cells.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every dataset has every seed."""
+        return all(cell.mean.is_complete for cell in self.cells.values())
+
+    @property
+    def missing(self) -> Counter[str]:
+        """How many trainings, by reason; datasets of other studies count as one each."""
+        found: Counter[str] = Counter()
+        for cell in self.cells.values():
+            found.update(cell.missing)
+        return found
+
+    @property
+    def pairs(self) -> dict[tuple[str, int], float]:
+        """Every accuracy by dataset and seed."""
+        return {(name, seed): value for name, cell in self.cells.items() for seed, value in cell.values.items()}
+
+    def _over(self, datasets: Collection[str]) -> Mean:
+        cells = [self.cells[name] for name in datasets]
+        means = [cell.mean.value for cell in cells]
+        return _mean([value for value in means if value is not None], len(cells), _runs(cells))
+
+
+def scores(slots: Iterable[Slot], groups: Mapping[str, str]) -> list[Score]:
+    """A line each, in the order of the slots; those that only chose settings are left out."""
+    by_line: dict[Line, dict[str, list[Slot]]] = defaultdict(lambda: defaultdict(list))
+    for slot in slots:
+        if slot.stage != SEARCH:
+            by_line[slot.line][slot.dataset].append(slot)
+    return [_score(line, by_dataset, groups) for line, by_dataset in by_line.items()]
+
+
+def _score(line: Line, by_dataset: Mapping[str, Sequence[Slot]], groups: Mapping[str, str]) -> Score:
+    cells = {name: _cell(by_dataset.get(name, ())) for name in groups}
+    records = [slot.record for slots in by_dataset.values() for slot in slots if slot.record]
+    names = ("density", "num_params", "num_params_without_classifier")
+    sizes = {name: statistics.fmean(each["metrics"][name] for each in records) for name in names if records}
+    return Score(line=line, cells=cells, groups=groups, sizes=sizes)
+
+
+def _cell(slots: Sequence[Slot]) -> Cell:
+    values = {slot.seed: 100 * float(slot.record["metrics"]["test_accuracy"]) for slot in slots if slot.record}
+    return Cell(values=values, asked=len(slots), missing=reasons(slots) if slots else {NOT_ASKED: 1})
+
+
+def _runs(cells: Collection[Cell]) -> tuple[int, int]:
+    return sum(len(cell.values) for cell in cells), sum(cell.asked for cell in cells)
+
+
+def _mean(values: Iterable[float], asked: int, runs: tuple[int, int] = (0, 0)) -> Mean:
+    listed = list(values)
+    return Mean(value=statistics.fmean(listed) if listed else None, num=len(listed), asked=asked, runs=runs)

@@ -184,6 +184,13 @@ def test_processes_of_one_node_make_a_file_once(tmp_path: Path) -> None:
     assert (tmp_path / "c" / "made").read_text() == "x"
 
 
+def test_nobody_waits_for_who_already_maps_the_file(tmp_path: Path) -> None:
+    make(tmp_path / "c")  # and holds it until this process ends
+    other = started(tmp_path / "c", 0.0)
+    other.join(timeout=30)
+    assert other.exitcode == 0
+
+
 def test_a_file_whose_maker_was_killed_is_made_again(tmp_path: Path) -> None:
     process = started(tmp_path / "c", 60)
     assert process.pid is not None

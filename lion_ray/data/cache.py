@@ -86,13 +86,13 @@ def mapped(folder: Path, name: str, shape: tuple[int, ...], fill: Fill) -> Pixel
 def _make_sure(path: Path, lock: IO[bytes], shape: tuple[int, ...], fill: Fill) -> None:
     """Return with a finished file and a shared lock on it."""
     while True:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _is_done(path, shape):
-            _make(path, shape, fill)
-        fcntl.flock(lock, fcntl.LOCK_SH)  # not one step: somebody may remove the file in between
+        fcntl.flock(lock, fcntl.LOCK_SH)  # who maps it keeps one for as long as it lives: nobody waits for those
         if _is_done(path, shape):
             os.utime(_marker(path))  # used now
             return
+        fcntl.flock(lock, fcntl.LOCK_EX)  # gives the shared one up first; another may have made it in between
+        if not _is_done(path, shape):
+            _make(path, shape, fill)
 
 
 def _make(path: Path, shape: tuple[int, ...], fill: Fill) -> None:

@@ -95,8 +95,8 @@ def time_spent(slots: Sequence[Slot], groups: Mapping[str, str]) -> Figure | Non
     """Seconds of all finished trainings, by method and dataset."""
     spent: dict[Method, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for slot in slots:
-        if slot.record:
-            spent[slot.line[:2]][slot.dataset].append(float(slot.record["clock"]["seconds"]))
+        if slot.record and slot.record["seconds"] is not None:  # a lost clock costs no round
+            spent[slot.line[:2]][slot.dataset].append(float(slot.record["seconds"]))
     totals = {method: sum(map(sum, by.values())) for method, by in spent.items()}
     if not totals:
         return None

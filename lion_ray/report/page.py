@@ -144,7 +144,7 @@ def _unconverged(found: Sequence[Slot]) -> list[str]:
 
 def _latest(found: Sequence[Slot]) -> str:
     """When the last training ended, by the clock of its node; the page holds no other time."""
-    times = [slot.record["clock"]["finished"] for slot in found if slot.record]
+    times = [slot.record["finished"] for slot in found if slot.record and slot.record["finished"] is not None]
     if not times:
         return ""
     return datetime.datetime.fromtimestamp(max(times), tz=datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

@@ -72,15 +72,16 @@ def _read(store: Store, key: str) -> Row | None:
     if found is None:
         return None
     record: Row = json.loads(found.get("result.json", b"{}"))
-    return {**record, "seconds": _seconds(store.read(f"{key}/{CLOCK}"))} if record else {}
+    return {**record, **_times(store.read(f"{key}/{CLOCK}"))} if record else {}
 
 
-def _seconds(clock: bytes | None) -> float | None:
-    """How long the round took; None if its clock is lost."""
+def _times(clock: bytes | None) -> dict[str, float | None]:
+    """How many seconds the round took, and when it ended (seconds of the epoch); None if its clock is lost."""
     try:
-        return float(json.loads(clock or b"")["seconds"])
+        told = json.loads(clock or b"")
+        return {name: float(told[name]) for name in ("seconds", "finished")}
     except (ValueError, KeyError, TypeError):
-        return None
+        return {"seconds": None, "finished": None}
 
 
 def val_accuracies(rounds: Sequence[Row]) -> list[float]:

@@ -31,6 +31,7 @@ from lion_ray.config import (
 from lion_ray.methods import METHODS, options_of
 from lion_ray.store import redacted
 
+WHERE_AND_HOW = {"name", "url", "format", "image_column", "label_column"}  # a dataset is read, not what is asked of it
 NOT_MEANING = {"rounds", "tolerance", "patience", "controls"}  # how long it goes on and what is trained beside it
 
 
@@ -131,8 +132,8 @@ def expand(study: Study, backbone: backbones.Resolved | None = None, *, source: 
 
 def dataset_label(dataset: DatasetConfig) -> str:
     """A dataset and what was asked of it: `mnist`, `mnist(num_train=20)` or `mnist(shots=5, seed=1)`."""
-    asked = dataset.model_dump(mode="json", exclude_defaults=True, exclude={"name", "url", "format"})
-    return f"{dataset.name}({_text(asked)})" if asked else dataset.name
+    asked = dataset.model_dump(mode="json", exclude_defaults=True, exclude=WHERE_AND_HOW)
+    return f"{dataset.name}({_text(asked, sort=False)})" if asked else dataset.name
 
 
 def method_label(method: MethodConfig) -> str:
@@ -149,9 +150,9 @@ def entry_label(method: MethodConfig) -> str:
     return method_label(method) + (_text(replaced) and f"[{_text(replaced)}]")
 
 
-def _text(options: Mapping[str, Any]) -> str:
+def _text(options: Mapping[str, Any], *, sort: bool = True) -> str:
     """`{"a": 1}` as `a=1`."""
-    text = json.dumps(options, sort_keys=True).replace('"', "").replace(": ", "=")
+    text = json.dumps(options, sort_keys=sort).replace('"', "").replace(": ", "=")
     return text[1:-1]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from timm.models._manipulate import group_with_matcher
 from torch import nn
 
 _END = "\0"  # a name that no matcher knows: it falls among what stands behind the last block
@@ -25,6 +24,8 @@ def parameters_by_block(model: nn.Module) -> list[list[str]]:
     Raises:
         LookupError: timm does not say.
     """
+    from timm.models._manipulate import group_with_matcher  # timm takes seconds to import
+
     names = [(name, name) for name, _ in model.named_parameters()]
     if not hasattr(model, "group_matcher"):
         raise LookupError("timm does not say what its blocks are")

@@ -119,12 +119,14 @@ def reasons(missing: Iterable[Slot]) -> Counter[str]:
 
 
 def _of_study(view: View, name: str) -> Iterator[Slot]:
-    methods = {id(method): entry_label(method) for method in view.study.methods}  # once each, not per experiment
-    datasets = {id(dataset): dataset_label(dataset) for dataset in view.study.datasets}
+    methods, datasets = dict[int, str](), dict[int, str]()  # one label per section, not per experiment
     for item in view.plan.items:
-        experiment = item.experiment
-        first = Line(name, methods[id(experiment.method)], 0)
-        yield from _of_experiment(view, item, first, datasets[id(experiment.dataset)])
+        method, dataset = item.experiment.method, item.experiment.dataset
+        if id(method) not in methods:
+            methods[id(method)] = entry_label(method)
+        if id(dataset) not in datasets:
+            datasets[id(dataset)] = dataset_label(dataset)
+        yield from _of_experiment(view, item, Line(name, methods[id(method)], 0), datasets[id(dataset)])
 
 
 def _of_experiment(view: View, item: Item, first: Line, dataset: str) -> Iterator[Slot]:

@@ -88,6 +88,6 @@ class MapsPrompt(EquilibriumPrompt):
     def forward(self, x: Tensor) -> Tensor:
         """The prompted features."""
         features, maps = x[:, : self.num_features], x[:, self.num_features :]
-        z = self.equilibrium(maps.reshape(len(x), -1, self.grid, self.grid))
+        z = self.equilibrium(maps.reshape(x.shape[0], -1, self.grid, self.grid))
         fields = F.adaptive_avg_pool2d(z, self.readout).flatten(1)
         return features + F.linear(F.linear(fields, self.R.to(x.dtype)), self.V.to(x.dtype))

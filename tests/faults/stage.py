@@ -147,7 +147,8 @@ class Stage:
         rays_own = (
             r"pymp-.*|torchinductor_.*"  # its dashboard's, an empty folder of torch's: undisturbed runs leave them
         )
-        files = [file.name for file in self.temporary.iterdir() if not re.fullmatch(rays_own, file.name)]
+        kept = rf"lion_ray_weights-{os.getuid()}|lion_ray-{os.getuid()}"  # a node's copies, for the next study as well
+        files = [file.name for file in self.temporary.iterdir() if not re.fullmatch(f"{rays_own}|{kept}", file.name)]
         return list(self.processes().values()), files
 
 

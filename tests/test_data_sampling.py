@@ -156,7 +156,7 @@ def test_a_study_file_names_modifiers_and_labels_show_them(study_file: Path) -> 
         "label_noise": {"kind": "symmetric", "rate": 0.25},
         "seed": 0,
     }
-    assert dataset_label(experiment.dataset) == ("mnist(label_noise={rate=0.25}, num_test=8, num_val=8, shots=4)")
+    assert dataset_label(experiment.dataset) == ("mnist(num_val=8, num_test=8, shots=4, label_noise={rate=0.25})")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def two_raylets() -> Iterator[Stage]:
         assert made.leftovers() == ([], [])
 
 
+@pytest.mark.slow
 def test_kills_of_trial_driver_raylet_and_proxy_change_no_bit_and_train_no_finished_round_again(
     two_raylets: Stage, tmp_path: Path
 ) -> None:

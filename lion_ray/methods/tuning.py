@@ -1,7 +1,7 @@
 """What the methods that train something inside the backbone share: the model around it, its layers, and saying no.
 
 Each works on a backbone of its own (`Backbone.own`), in evaluation mode: batch-norm statistics stay the frozen model's,
-and nothing is dropped, so N workers and interrupted rounds give what one uninterrupted process gives.
+and nothing is dropped, so no result depends on how a batch is composed. Several workers were not tried.
 """
 
 from __future__ import annotations

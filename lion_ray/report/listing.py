@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from lion_ray.lottery import WINNING
-from lion_ray.report.tables import PARQUET, SCHEMA, aligned, read_table
+from lion_ray.report.tables import PARQUET, SCHEMA, accuracy_text, aligned, read_table
 from lion_ray.results import Row, indexed
 from lion_ray.store import Store, side_by_side
 
@@ -102,8 +102,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["round"]),
         f"{row['density']:.3f}",
         f"{row['num_params']:,}",
-        f"{row['val_accuracy']:.3f}",
-        f"{row['test_accuracy']:.3f}",
+        accuracy_text(row["val_accuracy"]),
+        accuracy_text(row["test_accuracy"]),
         f"{row['num_bytes']:,}",
         row["url"],
     )

@@ -103,7 +103,8 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
         print(report.write(plan, study, store, failures))
     if plan.pending and not failures:
         raise KeyboardInterrupt  # Tune takes Ctrl-C for itself and ends the sweep early
-    return FAILED if failures else 0
+    chooses_nothing = plan.awaited and not study.scheduler.budget  # every setting of a search diverged
+    return FAILED if failures or chooses_nothing else 0
 
 
 @contextmanager

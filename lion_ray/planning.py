@@ -123,7 +123,7 @@ def stopped(stop: Stop) -> str:
     return f"stopped by {stop.by} " + (f"after round {stop.round}" if stop.round >= 0 else "before round 0")
 
 
-def _awaited(plan: Plan) -> Counter[str]:
+def awaited(plan: Plan) -> Counter[str]:
     """How many final runs are still to come, by dataset and method entry."""
     return Counter(f"{dataset_label(each.dataset)}/{entry_label(each.method)}" for each in plan.awaited)
 
@@ -141,6 +141,6 @@ def describe(plan: Plan, study: Study) -> str:
         controls = (item.experiment.num_rounds - 1) * len(item.experiment.controls)
         rounds += f"  controls {len(item.controls)}/{controls}" * bool(controls)
         lines.append(f"  {item.experiment.name:<{width}}  {rounds:<12} {state}")
-    lines += [f"  {label}: {num} final runs once its setting is chosen" for label, num in _awaited(plan).items()]
+    lines += [f"  {label}: {num} final runs once its setting is chosen" for label, num in awaited(plan).items()]
     lines.append(f"{plan.num_done_rounds} rounds are done, {len(plan.pending)} experiments to run")
     return "\n".join(lines)

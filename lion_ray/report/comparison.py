@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lion_ray.report.slots import SEARCH
 from lion_ray.report.student import Difference, paired_difference
 from lion_ray.report.tables import PARQUET, read_table
 from lion_ray.store import Store
@@ -29,7 +28,7 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
     payload = Store(study_url).read(PARQUET)
     if payload is None:
         raise FileNotFoundError(f"{study_url} has no {PARQUET}: run the study to its end first")
-    return [row for row in read_table(payload) if row["stage"] != SEARCH]
+    return [row for row in read_table(payload) if row["test_accuracy"] is not None]
 
 
 def compare(rows: Sequence[Row], reference: str) -> dict[str, dict[str, Difference]]:

@@ -47,7 +47,8 @@ def run_experiment(
     """
     trainer = RoundTrainer(experiment, dataset, backbone, team=team, device=device, on_epoch=on_epoch)
     ledger = StoreLedger(experiment, store, backbone=backbone, team=team, classes=dataset.classes)
-    yield from run_rounds(experiment.lottery, trainer, ledger)
+    lottery = experiment.lottery.model_copy(update={"controls": experiment.controls})
+    yield from run_rounds(lottery, trainer, ledger)
 
 
 def prepare_process(resources: ResourcesConfig, *, deterministic: bool) -> torch.device:

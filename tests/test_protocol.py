@@ -105,6 +105,14 @@ def test_a_final_run_trains_on_train_and_val_and_has_no_validation_accuracy(stud
             assert correct == pytest.approx(round(correct))
 
 
+def test_controls_are_trained_beside_final_runs_alone(study_file: Path, tmp_path: Path) -> None:
+    experiment = searched(study_file, "lottery={rounds: 2, prune: 0.5, controls: [reinit]}", "train.epochs=1")
+    store, final = Store(str(tmp_path)), final_run(experiment, final_stage("vtab1k"), seed=1, rounds=2)
+    for each in (experiment, final):
+        run(each, decoded(each), store)
+    assert [key for key in store.committed() if "reinit" in key] == [f"experiments/{final.name}/round-1-reinit"]
+
+
 def test_a_final_run_that_is_repeated_has_the_same_bits_and_another_seed_has_others(
     study_file: Path, tmp_path: Path
 ) -> None:

@@ -225,6 +225,20 @@ def test_nothing_is_chosen_while_a_trial_has_failed_for_another_reason(study_fil
     assert (plan.pending, list(plan.awaited)) == ([], [])
 
 
+def test_a_budget_that_ends_a_search_chooses_nothing_until_it_is_raised(study_file: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    spent = Driver(study(study_file, "methods=[linear]", "scheduler.budget={rounds: 8}"), store, concurrency=1)
+    spent.run()
+    assert len(spent.trained) == 8  # one group to its end, and half of the other's search
+    plan = spent.stages.plan(store)
+    assert (plan.pending, {each.dataset.name for each in plan.awaited}) == ([], {"animal_mnist"})
+    more = Driver(study(study_file, "methods=[linear]", "scheduler.budget={rounds: 99}"), store, concurrency=1)
+    more.run()
+    assert len(more.trained) == 4
+    plan = more.stages.plan(store)
+    assert (plan.pending, list(plan.awaited)) == ([], [])
+
+
 def test_another_seed_or_more_rounds_train_only_what_is_new(study_file: Path, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     Driver(study(study_file), store).run()

@@ -59,8 +59,8 @@ class Experiment:
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """What is trained beside each pruned round."""
-        return self.lottery.controls if self.num_rounds > 1 else ()
+        """What is trained beside each pruned round; nothing is chosen by it, so a search has none."""
+        return self.lottery.controls if self.num_rounds > 1 and not self.is_search else ()
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""Where trials, wherever they run, leave events for the driver.
+"""Where trials, wherever they run, leave events for the driver and find the work that it has put there for each.
 
 Nothing heavy is imported: its process starts fast.
 """
@@ -16,6 +16,7 @@ class EventList:
 
     def __init__(self) -> None:
         self._events: list[dict[str, Any]] = []
+        self._work: dict[str, Any] = {}
 
     def put(self, event: dict[str, Any]) -> None:
         """Leave one event."""
@@ -25,6 +26,14 @@ class EventList:
         """All events since the last call."""
         events, self._events = self._events, []
         return events
+
+    def hand(self, name: str, work: Any) -> None:
+        """Put down what the trial of the experiment `name` is to do; it stays, for a trial that has to start again."""
+        self._work[name] = work
+
+    def work(self, name: str) -> Any:
+        """What was put down."""
+        return self._work[name]
 
 
 def start_board() -> Any:

@@ -1,6 +1,7 @@
 """Which experiments a scheduler or a budget has ended early, kept in the study's store before anything acts on it.
 
-    schedule/<scheduler>-<hash>/<dataset>-<hash>.json   the decisions on one dataset's experiments, in their order
+    schedule/<scheduler>-<hash>/<dataset>-<hash>.json   the decisions on one dataset's experiments, or on those of one
+                                                        search or on one setting's final runs, in their order
     schedule/<scheduler>-<hash>/clock.json              seconds that sweeps under these settings have taken
 
 One driver writes, each file in one piece. Another `scheduler` section has files of its own: it decides anew, from the
@@ -16,9 +17,12 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lion_ray.config import DatasetConfig, SchedulerConfig
+from lion_ray.config import SchedulerConfig
+from lion_ray.experiments import Peers
 from lion_ray.store import DamagedArtifactWarning, Store
 
+DIVERGENCE = "divergence"  # the end of a search trial whose loss is no number: a result, not a failure
+BUDGET = "budget"
 LOTTERY = "lottery"  # the scheduler whose decisions follow from the stored rounds and the study file alone
 
 
@@ -52,9 +56,9 @@ class Decisions:
         self._store = store
         self._folder = f"schedule/{config.name}-{_hash(config.model_dump(mode='json'))}"
 
-    def read(self, dataset: DatasetConfig) -> tuple[Decision, ...]:
-        """A dataset's decisions in their order; none, with a warning, if the file is damaged."""
-        payload = self._store.read(self._path(dataset))
+    def read(self, peers: Peers) -> tuple[Decision, ...]:
+        """The decisions on `peers` in their order; none, with a warning, if the file is damaged."""
+        payload = self._store.read(self._path(peers))
         if payload is None:
             return ()
         try:
@@ -63,21 +67,21 @@ class Decisions:
                 raise ValueError("it does not match its digest")
             return tuple(_decision(fields) for fields in record["decisions"])
         except (ValueError, KeyError, TypeError) as damage:
-            _warn(f"{self._store.url}/{self._path(dataset)}", damage)
+            _warn(f"{self._store.url}/{self._path(peers)}", damage)
             return ()
 
-    def write(self, dataset: DatasetConfig, decisions: Sequence[Decision]) -> None:
-        """Replace a dataset's decisions; it is in the store when this returns."""
+    def write(self, peers: Peers, decisions: Sequence[Decision]) -> None:
+        """Replace the decisions on `peers`; it is in the store when this returns."""
         fields = [dataclasses.asdict(decision) for decision in decisions]
         fields = json.loads(json.dumps(fields))  # lists for tuples, as they will be read
         record = {"decisions": fields, "digest": _digest(fields)}
-        self._store.write(self._path(dataset), json.dumps(record, sort_keys=True, indent=1).encode())
+        self._store.write(self._path(peers), json.dumps(record, sort_keys=True, indent=1).encode())
 
-    def stops(self, datasets: Iterable[DatasetConfig]) -> dict[str, Stop]:
+    def stops(self, groups: Iterable[Peers]) -> dict[str, Stop]:
         """Who was stopped, by experiment."""
         found: dict[str, Stop] = {}
-        for dataset in dict.fromkeys(datasets):
-            for decision in self.read(dataset):
+        for peers in dict.fromkeys(groups):
+            for decision in self.read(peers):
                 found |= {name: Stop(round=last, by=decision.by) for name, last in decision.stopped}
         return found
 
@@ -96,9 +100,11 @@ class Decisions:
         """Replace `seconds`."""
         self._store.write(f"{self._folder}/clock.json", json.dumps({"seconds": seconds}).encode())
 
-    def _path(self, dataset: DatasetConfig) -> str:
-        asked = dataset.model_dump(mode="json", exclude={"url"}, exclude_defaults=True)
-        return f"{self._folder}/{dataset.name}-{_hash(asked)}.json"
+    def _path(self, peers: Peers) -> str:
+        asked = peers.dataset.model_dump(mode="json", exclude={"url"}, exclude_defaults=True)
+        if peers.stage:
+            asked |= {"entry": peers.entry, "stage": peers.stage}
+        return f"{self._folder}/{peers.dataset.name}-{_hash(asked)}.json"
 
 
 def _warn(path: str, damage: Exception) -> None:

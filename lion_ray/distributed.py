@@ -24,12 +24,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lion_ray import backbones, trial
 from lion_ray.config import ResourcesConfig, StudyError
-from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
 from lion_ray.scratch import scratch
 from lion_ray.store import StorageError, Store
 from lion_ray.team import Team, Value
 from lion_ray.training import TrainingDiverged
+from lion_ray.work import Work
 
 Fatal = StorageError | StudyError
 FATAL = (StorageError, StudyError)  # what ends the whole sweep, and no repetition mends
@@ -108,8 +108,7 @@ def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
 
 
 def run_distributed(
-    experiment: Experiment,
-    dataset: Any,
+    work: Work,
     store: Store,
     *,
     backbone: backbones.Resolved,
@@ -122,7 +121,7 @@ def run_distributed(
     """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
 
     Args:
-        dataset: object reference to the decoded `Dataset`.
+        work: the experiment, and its data in the object store.
         backbone: staged in `store`; every worker loads it.
         on_round: turns a finished round into the metrics that Tune sees.
         on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
@@ -131,16 +130,17 @@ def run_distributed(
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
 
-    def work() -> None:
+    experiment = work.experiment
+
+    def train() -> None:
         """All rounds on one worker."""
         device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
         team = ProcessGroup(device)
-        decoded = ray.get(dataset)
         try:
             loaded = team.all(lambda: backbones.load_staged(backbone, store))
             for finished in trial.run_experiment(
-                experiment, decoded, store, backbone=loaded, team=team, device=device, on_epoch=on_epoch
+                experiment, work.open(), store, backbone=loaded, team=team, device=device, on_epoch=on_epoch
             ):
                 ray.train.report(dict(on_round(finished)))
         except TrainingDiverged as error:
@@ -151,7 +151,7 @@ def run_distributed(
                 on_fatal(error)
 
     refits = 0
-    while (failure := _fit(work, experiment.name, resources)) is not None:
+    while (failure := _fit(train, experiment.name, resources)) is not None:
         if type(failure.controller_failure).__name__ == WAITED:  # for nodes that are lost, or to come
             continue
         if refits == REFITS:
@@ -160,7 +160,7 @@ def run_distributed(
         refits += 1
 
 
-def _fit(work: Callable[[], None], name: str, resources: ResourcesConfig) -> ControllerError | None:
+def _fit(train: Callable[[], None], name: str, resources: ResourcesConfig) -> ControllerError | None:
     """One Train run; returns what its controller died of. Its own files are on this node, where the controller is: no
     outage of the storage can end it. A controller repeats nothing: one whose group dies while it starts keeps what it
     has reserved and waits for as much again, for ever (Ray 2.60).
@@ -173,7 +173,7 @@ def _fit(work: Callable[[], None], name: str, resources: ResourcesConfig) -> Con
             callbacks=[TuneReportCallback()],
         )
         trainer = TorchTrainer(
-            work,
+            train,
             scaling_config=scaling(resources),
             torch_config=TorchConfig(backend=backend(resources)),
             run_config=run_config,

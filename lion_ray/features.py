@@ -15,16 +15,22 @@ class FeatureCache:
     """Prepared splits by key, the least recently used leaving first; one that alone exceeds the limit is not kept."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._limit, self._kept = limit_bytes, OrderedDict[Hashable, Examples]()
+        self._limit, self._kept = limit_bytes, OrderedDict[tuple[str, Hashable], Examples]()
 
-    def get(self, key: Hashable, make: Callable[[], Examples]) -> Examples:
-        """The split under `key`, made now if it is not here."""
+    def get(self, split: str, what: Hashable, make: Callable[[], Examples]) -> Examples:
+        """The split of what `what` says, made now if it is not here."""
+        key = (split, what)
         found = self._kept.pop(key, None)
         examples = make() if found is None else found
         self._kept[key] = examples
         while sum(map(_num_bytes, self._kept.values())) > self._limit:
             self._kept.popitem(last=False)
         return examples
+
+    def forget(self, split: str) -> None:
+        """Keep nothing of the splits of this name."""
+        for key in [key for key in self._kept if key[0] == split]:
+            del self._kept[key]
 
 
 def _num_bytes(examples: Examples) -> int:

@@ -18,7 +18,8 @@ from pathlib import Path
 from lion_ray import backbones, config, job, methods, report, request
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
-from lion_ray.planning import describe, make_plan
+from lion_ray.planning import describe
+from lion_ray.stages import Stages
 from lion_ray.store import Lease, Store, forget_dead, redacted
 
 FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, 130
@@ -71,7 +72,8 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
     backbone = backbones.resolve(study.backbone, store, source=str(file))
     with _no_collection():
         experiments = expand(study, backbone, source=str(file))
-        plan = make_plan(experiments, store, study.scheduler, verify=verify, keep=not dry_run)
+        stages = Stages(experiments, study)
+        plan = stages.plan(store, verify=verify, keep=not dry_run)
     if plan.pending:
         methods.check(study.methods, lambda: backbones.sketch(study.backbone), source=str(file))
     print(describe(plan, study))
@@ -90,9 +92,9 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
             backbone = backbones.stage(backbone, store, source=str(file))
             from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
 
-            failures = run_sweep(plan, study, store, backbone, lease=lease, source=str(file))
+            failures = run_sweep(plan, stages, study, store, backbone, lease=lease, source=str(file))
             request.record_failures(store, failures)
-            plan = make_plan(experiments, store, study.scheduler)
+            plan = stages.plan(store)
     else:
         request.record(store, study, experiments)
         forget_dead(store)
@@ -101,7 +103,8 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
         print(report.write(plan, study, store, failures))
     if plan.pending and not failures:
         raise KeyboardInterrupt  # Tune takes Ctrl-C for itself and ends the sweep early
-    return FAILED if failures else 0
+    chooses_nothing = plan.awaited and not study.scheduler.budget  # every setting of a search diverged
+    return FAILED if failures or chooses_nothing else 0
 
 
 @contextmanager

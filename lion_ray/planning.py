@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 from lion_ray.config import ResourcesConfig, SchedulerConfig, Study
 from lion_ray.decisions import LOTTERY, Decisions, Stop
-from lion_ray.experiments import Experiment
+from lion_ray.experiments import Experiment, dataset_label, entry_label
 from lion_ray.lottery import should_stop
 from lion_ray.results import Found, Row, survey, val_accuracies
 from lion_ray.store import Store
@@ -39,9 +40,10 @@ class Item:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All experiments of a study in their order."""
+    """All experiments of a study in their order; `awaited` stand for those whose setting is not chosen yet."""
 
     items: Sequence[Item]
+    awaited: Sequence[Experiment] = ()
 
     @property
     def pending(self) -> list[Experiment]:
@@ -73,7 +75,7 @@ def make_plan(
         verify: read every artifact with its digest; otherwise those that have changed since they were read last.
         keep: write down what was read, for the next plan.
     """
-    stops = Decisions(store, scheduler).stops(each.dataset for each in experiments)
+    stops = Decisions(store, scheduler).stops(each.peers for each in experiments)
     by_name = {each.name: each for each in experiments}
 
     def is_finished(name: str, found: Found) -> bool:
@@ -121,16 +123,24 @@ def stopped(stop: Stop) -> str:
     return f"stopped by {stop.by} " + (f"after round {stop.round}" if stop.round >= 0 else "before round 0")
 
 
+def awaited(plan: Plan) -> Counter[str]:
+    """How many final runs are still to come, by dataset and method entry."""
+    return Counter(f"{dataset_label(each.dataset)}/{entry_label(each.method)}" for each in plan.awaited)
+
+
 def describe(plan: Plan, study: Study) -> str:
     """The plan for people: what is there, what is to be done, what each experiment needs."""
     width = max(len(item.experiment.name) for item in plan.items)
     each = worker_text(study.resources)
-    lines = [f"study {study.study}: {len(plan.items)} experiments, {plan.num_rounds} rounds at most"]
+    rounds_at_most = plan.num_rounds + sum(each.num_rounds for each in plan.awaited)
+    num_experiments = len(plan.items) + len(plan.awaited)
+    lines = [f"study {study.study}: {num_experiments} experiments, {rounds_at_most} rounds at most"]
     for item in plan.items:
         state = f"needs {each}" if not item.is_finished else stopped(item.stop) if item.stop else "done"
         rounds = f"rounds {len(item.rounds)}/{item.experiment.num_rounds}"
         controls = (item.experiment.num_rounds - 1) * len(item.experiment.controls)
         rounds += f"  controls {len(item.controls)}/{controls}" * bool(controls)
         lines.append(f"  {item.experiment.name:<{width}}  {rounds:<12} {state}")
+    lines += [f"  {label}: {num} final runs once its setting is chosen" for label, num in awaited(plan).items()]
     lines.append(f"{plan.num_done_rounds} rounds are done, {len(plan.pending)} experiments to run")
     return "\n".join(lines)

@@ -45,6 +45,11 @@ def stop_event(experiment: Experiment, stop: Stop) -> dict[str, Any]:
     return {"stopped": experiment.name, "how": stopped(stop)}
 
 
+def admission_event(admitted: Sequence[Experiment], instead: Sequence[Experiment]) -> dict[str, Any]:
+    """What the driver says when a setting is chosen: its final runs, and the stand-ins whose place they take."""
+    return {"admitted": list(admitted), "instead": [each.name for each in instead]}
+
+
 def epoch_event(
     experiment: Experiment, number: int, density: float, record: Mapping[str, Any], *, seconds: float
 ) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def epoch_event(
 class Progress:
     """Counts epochs over all experiments and prints; `now` and `stream` are arguments so that tests can hold them."""
 
-    experiments: Sequence[Experiment]
+    experiments: Sequence[Experiment]  # final runs whose setting is not chosen yet are stand-ins
     done: Mapping[str, Collection[tuple[int, str]]]  # by name, the (round, ticket) that are in the store
     concurrency: int = 1
     stream: TextIO = dataclasses.field(default_factory=lambda: sys.stdout)
@@ -95,6 +100,14 @@ class Progress:
         if event["share_unconverged"]:
             share = f"{event['share_unconverged']:.1%}"
             self._print(f"WARNING {experiment.label}: {share} of the equilibrium solves did not converge", stays=True)
+
+    def admit(self, event: Event) -> None:
+        """Final runs take the place of their stand-ins."""
+        for name in event["instead"]:
+            del self._by_name[name], self._trained[name], self._left[name]
+        for each in event["admitted"]:
+            self._by_name[each.name], self._trained[each.name] = each, set()
+            self._left[each.name] = self._epochs_beside(each)
 
     def show_stop(self, event: Event) -> None:
         """Count and print that an experiment trains no further."""
@@ -145,14 +158,14 @@ class Progress:
         least = min((self._num_rounds(name) for name, epochs in self._left.items() if epochs), default=None)
         parts = [
             clock(self.now() - self._started),
-            f"{done}/{len(self.experiments)} done",
+            f"{done}/{len(self._by_name)} done",
             *([] if least is None else [f"all have {least} round{'s' * (least != 1)}"]),
             experiment.label,
             f"round {event['round']}/{experiment.num_rounds - 1}"
             + (f" {event['ticket']}" if event["ticket"] != WINNING else ""),
             f"epoch {event['epoch'] + 1}/{experiment.train.epochs}",
             f"loss {event['loss']:.3f}",
-            f"val {event['val_accuracy']:.3f}",
+            *([] if event["val_accuracy"] is None else [f"val {event['val_accuracy']:.3f}"]),
             f"density {event['density']:.3f}",
             f"left {'?' if left is None else clock(left)}",
         ]

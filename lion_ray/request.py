@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
-from lion_ray.config import Study, StudyError, sections_of, validate
-from lion_ray.experiments import Experiment
+from lion_ray.config import LotteryConfig, MethodConfig, Study, StudyError, TrainConfig, sections_of, validate
+from lion_ray.experiments import Experiment, applied, entry_label, stage_of
 from lion_ray.store import Store, redacted
 
 REQUEST, FAILURES = "request.json", "failures.json"
@@ -22,7 +23,9 @@ REQUEST, FAILURES = "request.json", "failures.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """A study and its experiments, which know everything but their `meaning`: whoever trains expands the study anew."""
+    """A study and the experiments that its file names, which know everything but their `meaning`: whoever trains
+    expands the study anew.
+    """
 
     study: Study
     experiments: Sequence[Experiment]
@@ -32,8 +35,16 @@ def record(store: Store, study: Study, experiments: Sequence[Experiment]) -> Non
     """Write down what is asked for, if it is not there already."""
     datasets = {id(dataset): index for index, dataset in enumerate(study.datasets)}
     methods = {id(method): index for index, method in enumerate(study.methods)}
+    entries = {entry_label(method): index for index, method in enumerate(study.methods)} if study.protocol else {}
     asked = [
-        [each.name, each.digest, datasets[id(each.dataset)], methods[id(each.method)], each.seed]
+        [
+            each.name,
+            each.digest,
+            datasets[id(each.dataset)],
+            entries[each.entry[1]] if each.is_search else methods[id(each.method)],
+            each.seed,
+            dict(each.setting),
+        ]
         for each in experiments
     ]
     told = {"study": study.model_dump(mode="json", exclude_unset=True), "experiments": asked}
@@ -58,8 +69,8 @@ def recall(store: Store) -> Request:
     try:
         told = json.loads(payload)
         study = validate(Study, told["study"], source=source)
-        sections = [sections_of(study, index, source=source) for index in range(len(study.methods))]
-        experiments = [_experiment(study, sections, fields) for fields in told["experiments"]]
+        entry_of = lru_cache(maxsize=None)(partial(_entry, study, source))
+        experiments = [_experiment(study, entry_of, fields) for fields in told["experiments"]]
     except StudyError:
         raise
     except (ValueError, KeyError, TypeError, IndexError) as damage:
@@ -85,17 +96,26 @@ def recall_failures(store: Store) -> dict[str, str]:
         raise ValueError(f"{store.url}/{FAILURES} is damaged ({damage}): run the study again, or delete it") from damage
 
 
-def _experiment(study: Study, sections: Sequence[Any], fields: Sequence[Any]) -> Experiment:
-    name, digest, dataset, method, seed = fields
-    train, lottery = sections[method]
+def _entry(study: Study, source: str, index: int, setting: str) -> tuple[MethodConfig, TrainConfig, LotteryConfig]:
+    """Entry `index` of the methods, of a search trial under its setting (JSON)."""
+    if setting != "{}":
+        return applied(study, index, json.loads(setting), source=source)
+    return study.methods[index], *sections_of(study, index, source=source)
+
+
+def _experiment(study: Study, entry_of: Callable[[int, str], Any], fields: Sequence[Any]) -> Experiment:
+    name, digest, dataset, method, seed, setting = fields
+    entry, train, lottery = entry_of(method, json.dumps(setting))
     return Experiment(
         name=name,
         digest=digest,
         meaning={},
         dataset=study.datasets[dataset],
         backbone=study.backbone,
-        method=study.methods[method],
+        method=entry,
         seed=seed,
         train=train,
         lottery=lottery,
+        stage=stage_of(study),
+        setting=setting,
     )

@@ -27,15 +27,17 @@ from lion_ray.experiments import Experiment
 from lion_ray.groups import released_when_abandoned
 from lion_ray.memory import visible_to_workers
 from lion_ray.notes import remove_leftovers
-from lion_ray.planning import Plan, make_plan
-from lion_ray.progress import Progress, stop_event
+from lion_ray.planning import Plan
+from lion_ray.progress import Progress, admission_event, stop_event
 from lion_ray.results import renew
 from lion_ray.schedule import Turns
 from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
 from lion_ray.scratch import scratch
+from lion_ray.stages import Following, Stages
 from lion_ray.store import Behind, Lease, Store
 from lion_ray.turn import run_turn
 from lion_ray.watching import watch
+from lion_ray.work import Shared, shared, work_on
 
 # Tune hands these of the driver's to its trials, and Ray then writes them to its logs; nodes have their own.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
@@ -45,7 +47,7 @@ TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfini
 
 def decode(
     pending: Sequence[Experiment], study: Study, transform: backbones.Transform, source: str
-) -> dict[DatasetConfig, Any]:
+) -> dict[DatasetConfig, Shared]:
     """The datasets of the experiments, decoded into the object store as far as `data.memory_gb` goes (see `Storage`).
 
     There their arrays are read-only and shared by all trials of a node.
@@ -77,12 +79,19 @@ def decode(
         )
         if cluster.works_here(study.resources):
             dataset.train.prepare()
-        decoded[config] = ray.put(dataset)
+        decoded[config] = shared(dataset)
     return decoded
 
 
 def run_sweep(
-    plan: Plan, study: Study, store: Store, backbone: backbones.Resolved, *, lease: Lease, source: str = "study"
+    plan: Plan,
+    stages: Stages,
+    study: Study,
+    store: Store,
+    backbone: backbones.Resolved,
+    *,
+    lease: Lease,
+    source: str = "study",
 ) -> dict[str, str]:
     """Run what is pending, on a backbone that is staged in `store`; returns the reason of each failure, by experiment.
 
@@ -96,7 +105,7 @@ def run_sweep(
         print(f"waiting: {fit.awaited}", flush=True)
     board = start_board()
     progress = Progress(
-        experiments=plan.pending,
+        experiments=[*plan.pending, *plan.awaited],
         done={
             i.experiment.name: [(row["round"], row["ticket"]) for row in (*i.rounds, *i.controls)] for i in plan.items
         },
@@ -110,26 +119,25 @@ def run_sweep(
     watcher.start()
     try:
         datasets = decode(plan.pending, study, backbone.transform, source)
-        with visible_to_workers(store) as shared:
+        with visible_to_workers(store) as seen:
             for attempt in range(TUNE_RETRIES + 1):
                 turns = Turns(
                     plan,
                     study.scheduler,
-                    Decisions(shared, study.scheduler),
+                    Decisions(seen, study.scheduler),
                     workers=study.resources.max_workers,
                     on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
+                    follow=Following(stages, plan, seen, lambda new, old: board.put.remote(admission_event(new, old))),
                     is_halted=lambda: bool(fatal) or lease.is_lost,
                 )
                 try:
-                    failures |= _tune(
-                        turns, plan.pending, study, shared, backbone, board, fit.concurrency, datasets, fatal.append
-                    )
+                    failures |= _tune(turns, study, seen, backbone, board, fit.concurrency, datasets, fatal.append)
                     break
                 except RuntimeError as error:
                     if attempt == TUNE_RETRIES or not str(error).startswith(TUNES_OWN):
                         raise
                     print(f"Ray Tune fell over and is started again: {_first_line(error)}", flush=True)
-                    plan = make_plan([item.experiment for item in plan.items], shared, study.scheduler)
+                    plan = stages.plan(seen)
     finally:
         over.set()
         watcher.join(timeout=10)
@@ -142,19 +150,16 @@ def run_sweep(
 
 def _tune(
     turns: Turns,
-    pending: Sequence[Experiment],
     study: Study,
     store: Store,
     backbone: backbones.Resolved,
     board: Any,
     concurrency: int,
-    datasets: Mapping[DatasetConfig, Any],
+    datasets: Mapping[DatasetConfig, Shared],
     on_storage: OnStorage,
 ) -> dict[str, str]:
     trainable = tune.with_parameters(
         run_turn,
-        experiments={experiment.name: experiment for experiment in pending},
-        datasets=datasets,
         backbone=backbone,
         resources=study.resources,
         store=store,
@@ -166,6 +171,10 @@ def _tune(
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
     indexing = Behind()
 
+    def hand(experiment: Experiment) -> None:
+        """What the trial that starts now is to do; it is there before the trial asks."""
+        ray.get(board.hand.remote(experiment.name, work_on(experiment, datasets[experiment.dataset])))
+
     def ended(name: str) -> None:
         """What is over may be indexed: a driver that is killed leaves little to be read again."""
         if turns.is_over_for(name):
@@ -175,7 +184,7 @@ def _tune(
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(
-                search_alg=TurnSearcher(turns, after=ended, on_storage=on_storage),
+                search_alg=TurnSearcher(turns, before=hand, after=ended, on_storage=on_storage),
                 scheduler=TurnScheduler(turns, on_storage=on_storage),
                 num_samples=-1,  # until nobody has a turn left
                 max_concurrent_trials=concurrency,

@@ -49,7 +49,7 @@ class Fitted:
 def fit(
     model: AdaptedModel,
     step_module: nn.Module,
-    examples: tuple[Examples, Examples],
+    examples: tuple[Examples, Examples | None],
     config: TrainConfig,
     *,
     point: Point,
@@ -63,6 +63,7 @@ def fit(
     """Train `model` in place under `mask` on `(train, val)` examples, from `point` or from where `notes` left off.
 
     Args:
+        examples: a final run has no val.
         step_module: `model.trained_part` as the team wraps it.
         point: weights, optimizer and epoch to go on from; one beyond the schedule's end trains a whole schedule more.
         keep: what later rounds need of this one.
@@ -92,7 +93,9 @@ def fit(
             totals += _step(step_module, steps, batch, train.labels, share, config)
         health = solves.merged(team.gather(model.health()))
         record = _record(epoch % config.epochs, team.sum(totals), len(train.labels), health)
-        record["val_accuracy"], record["evaluation_health"] = evaluate(model, val, config, team)
+        record |= {"val_accuracy": None, "evaluation_health": {}}
+        if val is not None:
+            record["val_accuracy"], record["evaluation_health"] = evaluate(model, val, config, team)
         history.append(record)
         on_epoch(record)
         if epoch + 1 == keep.point_after:
@@ -106,20 +109,27 @@ def evaluate(
     model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team
 ) -> tuple[float, dict[str, float]]:
     """Top-1 accuracy, 0 to 1, and the health of its solves; every example counts once, on one of the workers."""
+    correct, health = hits(model, examples, config, team)
+    return int(correct.sum()) / len(correct), health
+
+
+def hits(model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team) -> tuple[Tensor, dict[str, float]]:
+    """Which examples are classified correctly (N,), 1 or 0, and the health of the solves."""
     model.health()  # what was solved before is not this evaluation's
-    correct = team.together(lambda: _num_correct(model, examples, config, team))
+    correct = team.together(lambda: _own_hits(model, examples, config, team))
     health = solves.merged(team.gather(model.health()))
-    return int(team.sum(correct)) / len(examples.labels), health
+    return team.sum(correct), health
 
 
 @torch.no_grad()
-def _num_correct(model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team) -> Tensor:
-    """Of this worker's rows."""
-    correct = torch.zeros((), dtype=torch.int64, device=examples.labels.device)
+def _own_hits(model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team) -> Tensor:
+    """Of this worker's rows; 0 for those of others."""
+    correct = torch.zeros(len(examples.labels), dtype=torch.int64, device=examples.labels.device)
     for rows, inputs in examples.in_order(torch.arange(team.rank, len(examples.labels), team.size)):
         with _autocast(config, correct.device):
             predicted = model.trained_part(inputs).argmax(dim=1)
-        correct += (predicted == examples.labels[rows]).sum()
+        rows = rows.to(correct.device)
+        correct[rows] = (predicted == examples.labels[rows]).long()
     return correct
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lion_ray import backbones, methods, protocol, solves, training
 from lion_ray.config import ResourcesConfig, RewindEpoch
-from lion_ray.data import Dataset, Split
+from lion_ray.data import JoinedSplit, Split
 from lion_ray.examples import Examples, keeps_features, prepare
 from lion_ray.experiments import Experiment
 from lion_ray.features import FEATURES
@@ -25,13 +25,13 @@ from lion_ray.lottery import WINNING, Mask, NoNotes, Notes, Point, Round, run_ro
 from lion_ray.store import Store
 from lion_ray.team import Team
 
-_NO_NOTES = NoNotes()
+_NO_NOTES, TEST = NoNotes(), "test"
 OnEpoch = Callable[[Experiment, int, float, dict[str, Any]], None]
 
 
 def run_experiment(
     experiment: Experiment,
-    dataset: Dataset,
+    dataset: protocol.Handed,
     store: Store,
     *,
     backbone: backbones.Backbone,
@@ -47,7 +47,8 @@ def run_experiment(
     """
     trainer = RoundTrainer(experiment, dataset, backbone, team=team, device=device, on_epoch=on_epoch)
     ledger = StoreLedger(experiment, store, backbone=backbone, team=team, classes=dataset.classes)
-    yield from run_rounds(experiment.lottery, trainer, ledger)
+    lottery = experiment.lottery.model_copy(update={"controls": experiment.controls})
+    yield from run_rounds(lottery, trainer, ledger)
 
 
 def prepare_process(resources: ResourcesConfig, *, deterministic: bool) -> torch.device:
@@ -80,7 +81,7 @@ class RoundTrainer:
     def __init__(
         self,
         experiment: Experiment,
-        dataset: Dataset,
+        dataset: protocol.Handed,
         backbone: backbones.Backbone,
         *,
         team: Team,
@@ -91,9 +92,15 @@ class RoundTrainer:
         self._num_classes = len(dataset.classes)
         self.model = self._build("start").to(device)
         splits = protocol.training_splits(dataset)
-        self._train = self._prepared("train", splits.train, device, augment=experiment.train.augment)
-        self._val = self._prepared("val", splits.val, device)
-        self._test = self._prepared("test", protocol.final_split(dataset), device)
+        test = protocol.final_split(dataset)
+        if test is None:  # nor may what another experiment left in this process be reached
+            FEATURES.forget(TEST)
+        name = "train+val" if isinstance(splits.train, JoinedSplit) else "train"
+        self._train = self._prepared(name, splits.train, device, augment=experiment.train.augment)
+        self._val = None if splits.val is None else self._prepared("val", splits.val, device)
+        self._test = None if test is None else self._prepared(TEST, test, device)
+        by_count = experiment.stage is not None and experiment.stage.by_count
+        self._count_groups = protocol.count_groups(splits.train, self._num_classes) if by_count else {}
         self._step_module = team.wrap(self.model.trained_part)
         self._start = self.model.copy_trained()
 
@@ -108,8 +115,8 @@ class RoundTrainer:
             if not keeps_features(self.model, split, augment):
                 return make()
             meaning = [self._experiment.meaning[part] for part in ("dataset", "transform", "backbone")]
-            key = (json.dumps(meaning, sort_keys=True), self.model.body.maps, name, str(device))
-            return FEATURES.get(key, make)
+            key = (json.dumps(meaning, sort_keys=True), self.model.body.maps, str(device))
+            return FEATURES.get(name, key, make)
 
         return self._team.together(found)
 
@@ -126,7 +133,7 @@ class RoundTrainer:
         return self.model.prunable()
 
     def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING, notes: Notes = _NO_NOTES) -> Round:
-        """Train, then read the test split once. The round's metrics hold no clock time."""
+        """Train, then read the test split, if there is one, once. The round's metrics hold no clock time."""
         fitted = training.fit(
             self.model,
             self._step_module,
@@ -140,7 +147,7 @@ class RoundTrainer:
             team=self._team,
             on_epoch=lambda record: self._epoch_done(number, ticket, mask, record),
         )
-        test_accuracy, health = training.evaluate(self.model, self._test, self._experiment.train, self._team)
+        tested, health = self._tested()
         healths = [record[kind] for record in fitted.history for kind in ("health", "evaluation_health")]
         trained = self.model.copy_trained()
         if not all(bool(weight.isfinite().all()) for weight in trained.values()):
@@ -149,7 +156,7 @@ class RoundTrainer:
             "density": mask.density,
             **_num_params(trained, mask),
             "val_accuracy": fitted.history[-1]["val_accuracy"],
-            "test_accuracy": test_accuracy,
+            **tested,
             "solves": solves.summary([*healths, health]),
             "history": fitted.history,
         }
@@ -162,6 +169,17 @@ class RoundTrainer:
             point=fitted.point,
             scores=fitted.scores,
         )
+
+    def _tested(self) -> tuple[dict[str, float | None], dict[str, float]]:
+        """Test accuracy, with a long tail also over the test images of many-, medium- and few-shot classes."""
+        if self._test is None:
+            return {"test_accuracy": None}, {}
+        correct, health = training.hits(self.model, self._test, self._experiment.train, self._team)
+        found: dict[str, float | None] = {"test_accuracy": int(correct.sum()) / len(correct)}
+        for name, classes in self._count_groups.items():
+            rows = torch.isin(self._test.labels, torch.as_tensor(classes, device=correct.device))
+            found[f"test_accuracy_{name}"] = int(correct[rows].sum()) / int(rows.sum()) if rows.any() else None
+        return found, health
 
     def _build(self, purpose: str) -> methods.AdaptedModel:
         seed = self._experiment.seed_for(purpose)

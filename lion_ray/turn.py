@@ -9,30 +9,29 @@ import ray
 from ray import tune
 
 from lion_ray import backbones, trial
-from lion_ray.config import DatasetConfig, ResourcesConfig
+from lion_ray.config import ResourcesConfig
 from lion_ray.distributed import FATAL, Fatal, run_distributed
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
 from lion_ray.progress import Laps, epoch_event
+from lion_ray.stages import record_divergence
 from lion_ray.store import Outage, Store
 from lion_ray.team import Solo
 from lion_ray.training import TrainingDiverged
+from lion_ray.work import Work
 
 
 def run_turn(
     config: Mapping[str, Any],
     *,
-    experiments: Mapping[str, Experiment],
-    datasets: Mapping[DatasetConfig, Any],
     backbone: backbones.Resolved,
     resources: ResourcesConfig,
     store: Store,
     board: Any,
 ) -> None:
     """One experiment, in a trial process. A round that diverges is the experiment's end, not the sweep's."""
-    experiment = experiments[config["experiment"]]
-    dataset = datasets[experiment.dataset]
-
+    work: Work = ray.get(board.work.remote(config["experiment"]))
+    experiment = work.experiment
     laps = Laps()
     store = store.telling(lambda outage: _tell(board, outage))
 
@@ -40,6 +39,10 @@ def run_turn(
         board.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
 
     def on_diverged(error: TrainingDiverged) -> None:
+        if experiment.is_search:  # what the search wanted to know
+            record_divergence(store, experiment, str(error))
+            ray.get(board.put.remote({"stopped": experiment.name, "how": f"cannot be chosen: {error}"}))
+            return
         ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
 
     def on_fatal(error: Fatal) -> None:
@@ -47,8 +50,7 @@ def run_turn(
 
     if resources.is_distributed:
         run_distributed(
-            experiment,
-            dataset,
+            work,
             store,
             backbone=backbone,
             resources=resources,
@@ -61,9 +63,8 @@ def run_turn(
     device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
     try:
         loaded = backbones.load_staged(backbone, store)
-        decoded = ray.get(dataset)
         for finished in trial.run_experiment(
-            experiment, decoded, store, backbone=loaded, team=Solo(), device=device, on_epoch=on_epoch
+            experiment, work.open(), store, backbone=loaded, team=Solo(), device=device, on_epoch=on_epoch
         ):
             tune.report(tune_metrics(finished))
     except TrainingDiverged as error:

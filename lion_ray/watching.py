@@ -31,6 +31,8 @@ def watch(
                 progress.show_outage(event["outage"])
             elif "stopped" in event:
                 progress.show_stop(event)
+            elif "admitted" in event:
+                progress.admit(event)
             else:
                 progress.show(event)
         if last:

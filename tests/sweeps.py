@@ -50,7 +50,7 @@ class Sweep:
 
     def plan(self) -> Plan:
         """As `planning.make_plan` would see the store."""
-        stops = self.decisions().stops(each.dataset for each in self.experiments)
+        stops = self.decisions().stops(each.peers for each in self.experiments)
         items = []
         for each in self.experiments:
             values = self.rounds.get(each.name, [])[: each.num_rounds]

@@ -149,6 +149,7 @@ def test_features_of_augmented_images_are_not_fixed(study_file: Path, tmp_path: 
     dataset = decoded(chosen)
     subject = trainer(study_file, "methods=[linear]", "train.augment=flip")
     assert subject._train.features is None
+    assert subject._val is not None
     assert subject._val.features is not None
     transform = subject.model.body.backbone.transform
     rows = torch.arange(16)

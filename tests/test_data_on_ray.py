@@ -12,6 +12,7 @@ import ray
 from lion_ray import backbones, config, pipeline, sweep
 from lion_ray.experiments import expand
 from lion_ray.store import Store
+from lion_ray.work import Work, work_on
 from tests.helpers import artifacts
 from tests.test_data_decoding import noise, save
 
@@ -21,9 +22,9 @@ def arguments(study_file: Path, *overrides: str) -> list[str]:
 
 
 @ray.remote(num_cpus=0)
-def where(dataset: Any) -> list[str]:
+def where(work: Work) -> list[str]:
     """What each split's pixels are mapped from in this process."""
-    (mapped,) = ray.get(dataset)
+    mapped: Any = work.open()
     mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
     found = []
     for split in (mapped.train, mapped.val, mapped.test):
@@ -36,9 +37,10 @@ def where(dataset: Any) -> list[str]:
 
 @pytest.mark.usefixtures("embedded_ray")
 def test_trials_share_one_copy_of_what_the_driver_decoded(study_file: Path) -> None:
-    study = config.load(study_file)
-    (dataset,) = sweep.decode(expand(study), study, backbones.load(study.backbone).transform, "s.yaml").values()
-    for places in ray.get([where.remote([dataset]) for _ in range(2)]):
+    study = config.load(study_file, ["datasets=[{name: mnist, num_train: 48, num_val: 48, num_test: 48}]"])
+    experiments = expand(study)
+    (shared,) = sweep.decode(experiments, study, backbones.load(study.backbone).transform, "s.yaml").values()
+    for places in ray.get([where.remote(work_on(experiments[0], shared)) for _ in range(2)]):
         assert all("plasma" in place for place in places), places
 
 

@@ -15,6 +15,7 @@ from lion_ray.config import ResourcesConfig, WorkersRange
 from lion_ray.lottery import Mask
 from lion_ray.store import Store
 from lion_ray.team import Solo, Team
+from lion_ray.work import Shared, Work
 from tests.helpers import decoded, experiment
 from tests.test_pipeline import table
 
@@ -44,6 +45,7 @@ def first_step_and_evaluation(study_file: Path, team: Team) -> Found:
     training._step(subject._step_module, steps, inputs, subject._train.labels, share, still)
     trained = subject.model.trained()
     gradients = {name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None}
+    assert subject._test is not None
     accuracy, health = training.evaluate(subject.model, subject._test, still, team)  # 25 images: odd as well
     return gradients, accuracy, health["body.prompt.num_samples"]
 
@@ -146,8 +148,7 @@ def test_waiting_for_nodes_is_no_failure_and_a_controller_that_fails_is_replaced
     monkeypatch.setattr(distributed, "PAUSE_SECONDS", 0.0)
     run = partial(
         distributed.run_distributed,
-        experiment(study_file),
-        None,
+        Work(experiment=experiment(study_file), data=Shared(name="", classes=(), splits={})),
         Store(str(tmp_path)),
         backbone=None,  # type: ignore[arg-type]
         resources=ResourcesConfig(workers=2),

@@ -24,14 +24,14 @@ def examples(rows: int) -> Examples:
 
 def test_what_was_used_last_stays_and_what_does_not_fit_is_not_kept() -> None:
     cache = FeatureCache(limit_bytes=3 * 4096)
-    one, two = cache.get("one", lambda: examples(1)), cache.get("two", lambda: examples(2))
-    assert cache.get("one", lambda: examples(1)) is one
-    three = cache.get("three", lambda: examples(1))  # two was used least recently
-    assert cache.get("one", lambda: examples(1)) is one
-    assert cache.get("three", lambda: examples(1)) is three
-    assert cache.get("two", lambda: examples(2)) is not two
-    large = cache.get("large", lambda: examples(9))
-    assert cache.get("large", lambda: examples(9)) is not large
+    one, two = cache.get("train", "one", lambda: examples(1)), cache.get("train", "two", lambda: examples(2))
+    assert cache.get("train", "one", lambda: examples(1)) is one
+    three = cache.get("train", "three", lambda: examples(1))  # two was used least recently
+    assert cache.get("train", "one", lambda: examples(1)) is one
+    assert cache.get("train", "three", lambda: examples(1)) is three
+    assert cache.get("train", "two", lambda: examples(2)) is not two
+    large = cache.get("train", "large", lambda: examples(9))
+    assert cache.get("train", "large", lambda: examples(9)) is not large
 
 
 def test_methods_seeds_and_turns_share_features_and_other_data_has_its_own(study_file: Path, tmp_path: Path) -> None:

@@ -197,15 +197,15 @@ def test_a_sweep_survives_ray_tunes_own_falls_and_goes_on_from_the_store(
 
     whole, falls, asked = sweep._tune, iter([True, True, False]), []
 
-    def falls_twice(turns: Any, pending: list[Any], *others: Any) -> Any:
-        asked.append(len(pending))
+    def falls_twice(turns: Any, *others: Any) -> Any:
+        asked.append(turns.is_over)
         if next(falls):
             raise RuntimeError("Caught unexpected exception: 1 worker was killed: out of memory\nmuch more")
-        return whole(turns, pending, *others)
+        return whole(turns, *others)
 
     monkeypatch.setattr(sweep, "_tune", falls_twice)
     assert pipeline.main([str(study_file), "--set", "train.epochs=1", "--set", "methods=[linear]"]) == 0
-    assert asked == [1, 1, 1]
+    assert asked == [False, False, False]
     printed = capsys.readouterr().out
     assert printed.count("Ray Tune fell over and is started again: Caught unexpected exception: 1 worker") == 2
     assert len(table(tmp_path / "results", "tiny")) == 1
@@ -221,7 +221,8 @@ def test_a_bare_name_is_looked_up_among_the_shipped_studies(tmp_path: Path, monk
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
 def test_every_shipped_study_loads_and_says_how_to_run_it(file: Path) -> None:
     study = config.load(file)
-    assert expand(study)
+    if study.data.root is None:  # the others need data that is not here: see test_shipped_studies
+        assert expand(study)
     assert file.read_text().startswith(f"# python -m lion_ray.pipeline pipelines/{file.name}\n")
     assert study.study == file.stem
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from lion_ray import cli, request
 from lion_ray.decisions import Decision, Decisions
+from lion_ray.experiments import Peers
 from lion_ray.report import page, ranking, scores, slots, words
 from lion_ray.report.published import published
 from lion_ray.store import Store
@@ -122,7 +123,7 @@ def test_what_is_missing_has_its_reason(tiny: Store) -> None:
     dataset = TINY.datasets[2]
     name = next(each.name for each in experiments(TINY) if each.dataset == dataset and each.method.name == "lion")
     decision = Decision(experiment=name, round=0, val_accuracy=0.5, stopped=((name, 0),), by="budget")
-    Decisions(tiny, TINY.scheduler).write(dataset, [decision])
+    Decisions(tiny, TINY.scheduler).write(Peers(dataset=dataset), [decision])
     assert told() == {failed, "stopped by budget after round 0"}
 
 

@@ -98,8 +98,8 @@ def test_a_sweep_that_is_killed_and_resumed_decides_as_if_nothing_had_happened(t
     while killed.plan().pending:
         killed.run(kill_after=len(killed.trained) + 3)
     assert killed.trained == whole.trained  # no round twice, and the same order
-    assert killed.decisions().stops(e.dataset for e in killed.experiments) == whole.decisions().stops(
-        e.dataset for e in whole.experiments
+    assert killed.decisions().stops(e.peers for e in killed.experiments) == whole.decisions().stops(
+        e.peers for e in whole.experiments
     )
     assert bool(whole.stops) == (name != "none")
 
@@ -120,7 +120,7 @@ def test_every_sweep_ends_whatever_is_killed_and_stops_stay_stops(
     done.run(draw=draw)
     assert len(set(done.trained)) == len(done.trained)
     assert done.plan().pending == []
-    stops = done.decisions().stops(each.dataset for each in done.experiments)
+    stops = done.decisions().stops(each.peers for each in done.experiments)
     assert stops == done.stops
     for each in done.experiments:
         last = stops[each.name].round if each.name in stops else 4
@@ -174,16 +174,16 @@ def test_other_settings_decide_anew_from_what_is_stored(tmp_path: Path) -> None:
 
 
 def test_damaged_decisions_are_said_and_made_again(tmp_path: Path) -> None:
-    store, dataset = Store(str(tmp_path)), experiment("a").dataset
+    store, peers = Store(str(tmp_path)), experiment("a").peers
     decisions = Decisions(store, SchedulerConfig())
     made = Decision(experiment="a", round=1, val_accuracy=0.5, stopped=(("a", 1),), by="lottery")
-    decisions.write(dataset, [made])
-    assert decisions.read(dataset) == (made,)
-    assert decisions.stops([dataset]) == {"a": Stop(round=1, by="lottery")}
+    decisions.write(peers, [made])
+    assert decisions.read(peers) == (made,)
+    assert decisions.stops([peers]) == {"a": Stop(round=1, by="lottery")}
     (path,) = store.paths()
     payload = store.read(path)
     assert payload is not None
     for damaged in (payload[:-9], payload.replace(b"0.5", b"0.6"), b"[]"):
         store.write(path, damaged)
         with pytest.warns(DamagedArtifactWarning, match="counts as absent"):
-            assert decisions.read(dataset) == ()
+            assert decisions.read(peers) == ()

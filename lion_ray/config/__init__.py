@@ -6,6 +6,7 @@
 from lion_ray.config.base import Frozen
 from lion_ray.config.data import DataConfig, ImbalanceConfig, LabelNoiseConfig
 from lion_ray.config.lottery import Control, OneShot, RewindEpoch, RobustConfig
+from lion_ray.config.protocol import ProtocolConfig
 from lion_ray.config.reading import StudyError, load, nearest, validate
 from lion_ray.config.resources import ResourcesConfig, WorkersRange
 from lion_ray.config.scheduler import BudgetConfig, SchedulerConfig
@@ -33,6 +34,7 @@ __all__ = [
     "LotteryConfig",
     "MethodConfig",
     "OneShot",
+    "ProtocolConfig",
     "ResourcesConfig",
     "RewindEpoch",
     "RobustConfig",

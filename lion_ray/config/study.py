@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from lion_ray.config.base import Frozen
 from lion_ray.config.data import DataConfig, ImbalanceConfig, LabelNoiseConfig
 from lion_ray.config.lottery import Control, Prune, Rewind, RobustConfig, fixed_rounds, rounds_of
+from lion_ray.config.protocol import SEEDS, ProtocolConfig, Space
 from lion_ray.config.resources import ResourcesConfig
 from lion_ray.config.scheduler import SchedulerConfig
 
@@ -78,7 +79,8 @@ class DatasetConfig(Frozen):
 class MethodConfig(Frozen):
     """A method's name; its own options stand beside the name and are checked by the method's room.
 
-    `train` and `lottery` replace keys of the study's sections for this entry; `label` is its name in tables.
+    `train` and `lottery` replace keys of the study's sections for this entry, `search` the protocol's space; `label` is
+    its name in tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -86,6 +88,7 @@ class MethodConfig(Frozen):
     label: str | None = Field(default=None, min_length=1)
     train: dict[str, Any] = Field(default_factory=dict)
     lottery: dict[str, Any] = Field(default_factory=dict)
+    search: Space | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -161,6 +164,11 @@ Datasets = tuple[Annotated[DatasetConfig, BeforeValidator(_named)], ...]
 Methods = tuple[Annotated[MethodConfig, BeforeValidator(_named)], ...]
 
 
+def _seeds(values: dict[str, Any]) -> tuple[int, ...]:
+    """The default: one, or with a protocol those of its final runs."""
+    return SEEDS if values.get("protocol") else (0,)
+
+
 class Study(Frozen):
     """A whole study file. Its experiments are datasets × methods × seeds on one backbone."""
 
@@ -169,7 +177,8 @@ class Study(Frozen):
     backbone: BackboneConfig
     datasets: Datasets = Field(min_length=1)
     methods: Methods = Field(min_length=1)
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(default=(0,), min_length=1)
+    protocol: Annotated[ProtocolConfig | None, BeforeValidator(_named)] = None
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(default_factory=_seeds, min_length=1)
     train: TrainConfig = TrainConfig()
     lottery: LotteryConfig = LotteryConfig()
     scheduler: Annotated[SchedulerConfig, BeforeValidator(_named)] = SchedulerConfig()

@@ -10,6 +10,7 @@ from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.images import Image, find_images
 from lion_ray.data.item import BadData, Item
+from lion_ray.data.joined import JoinedSplit
 from lion_ray.data.source import Source, find
 from lion_ray.data.storage import Storage, fitting
 from lion_ray.data.streaming import ahead
@@ -19,6 +20,7 @@ __all__ = [
     "Dataset",
     "Image",
     "Item",
+    "JoinedSplit",
     "Resize",
     "Source",
     "Split",

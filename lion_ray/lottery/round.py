@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -82,5 +83,6 @@ class Round:
 
     @property
     def val_accuracy(self) -> float:
-        """Validation accuracy after the last epoch, 0 to 1."""
-        return float(self.metrics["val_accuracy"])
+        """Validation accuracy after the last epoch, 0 to 1; nan of a final run, which has none."""
+        accuracy = self.metrics["val_accuracy"]
+        return math.nan if accuracy is None else float(accuracy)

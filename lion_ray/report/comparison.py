@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 def read_rows(study_url: str) -> list[dict[str, Any]]:
-    """A study's `results.parquet` as rows.
+    """A study's `results.parquet` as rows, without those of a search, which have no test figure.
 
     Raises:
         FileNotFoundError: no run has ended there yet.
@@ -28,7 +28,7 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
     payload = Store(study_url).read(PARQUET)
     if payload is None:
         raise FileNotFoundError(f"{study_url} has no {PARQUET}: run the study to its end first")
-    return read_table(payload)
+    return [row for row in read_table(payload) if row["test_accuracy"] is not None]
 
 
 def compare(rows: Sequence[Row], reference: str) -> dict[str, dict[str, Difference]]:

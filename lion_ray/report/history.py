@@ -10,7 +10,7 @@ from typing import Any
 from lion_ray.lottery import WINNING
 from lion_ray.report.charts import Axis, Series, panel
 from lion_ray.report.figures import Bar, Figure, limited, limited_panels
-from lion_ray.report.slots import Line, Slot
+from lion_ray.report.slots import SEARCH, Line, Slot
 from lion_ray.report.words import NONE, method_text
 
 Method = tuple[str, ...]
@@ -25,7 +25,7 @@ def curves(slots: Sequence[Slot], groups: Mapping[str, str], key: str, label: st
         lambda: defaultdict(lambda: defaultdict(list))
     )
     for slot in slots:
-        if slot.record and slot.line.round == 0:
+        if slot.record and slot.line.round == 0 and slot.stage != SEARCH:
             for epoch in slot.record["metrics"]["history"]:
                 if epoch.get(key) is not None:
                     values[slot.line[:2]][slot.dataset][epoch["epoch"] + 1].append(scale * epoch[key])

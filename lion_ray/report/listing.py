@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from lion_ray.lottery import WINNING
-from lion_ray.report.tables import PARQUET, SCHEMA, aligned, read_table
+from lion_ray.report.tables import PARQUET, SCHEMA, accuracy_text, aligned, read_table
 from lion_ray.results import Row, indexed
 from lion_ray.store import Store, side_by_side
 
 FILE = "ticket.safetensors"
 METRICS = ("density", "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy")
 SOLVES = ("share_unconverged", "residual_max")
-COLUMNS = ("experiment", "dataset", "backbone", "method", "seed", "round", "ticket", *METRICS, *SOLVES)
+COLUMNS = ("experiment", "dataset", "backbone", "method", "stage", "seed", "round", "ticket", *METRICS, *SOLVES)
 TICKETS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in COLUMNS), ("num_bytes", pa.int64()), ("url", pa.string())])
 
 
@@ -81,6 +81,7 @@ def _row(record: dict[str, Any], labels: dict[str, str], num_bytes: int, url: st
     return {
         **{name: record[name] for name in ("experiment", "dataset", "backbone", "seed", "round", "ticket")},
         "method": labels.get(record["experiment"], record["method"]),
+        "stage": record["config"].get("stage", {}).get("name"),
         **{name: metrics[name] for name in METRICS},
         **{name: metrics["solves"][name] for name in SOLVES},
         "num_bytes": num_bytes,
@@ -102,8 +103,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["round"]),
         f"{row['density']:.3f}",
         f"{row['num_params']:,}",
-        f"{row['val_accuracy']:.3f}",
-        f"{row['test_accuracy']:.3f}",
+        accuracy_text(row["val_accuracy"]),
+        accuracy_text(row["test_accuracy"]),
         f"{row['num_bytes']:,}",
         row["url"],
     )

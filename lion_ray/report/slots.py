@@ -16,8 +16,9 @@ from lion_ray.config import Study
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.experiments import dataset_label, entry_label
 from lion_ray.lottery import WINNING
-from lion_ray.planning import Item, Plan, make_plan, stopped
+from lion_ray.planning import Item, Plan, stopped
 from lion_ray.results import Row
+from lion_ray.stages import Stages
 from lion_ray.store import Store, holder, redacted
 
 FINAL, SEARCH = "final", "search"  # runs that a table reports, and those that only chose settings
@@ -71,7 +72,7 @@ def opened(urls: Sequence[str]) -> list[View]:
     for url in dict.fromkeys(urls):
         store = Store(url)
         asked = request.recall(store)
-        plan = make_plan(asked.experiments, store, asked.study.scheduler, keep=False)
+        plan = Stages(asked.experiments, asked.study).plan(store, keep=False)
         failures, driver = request.recall_failures(store), holder(store)
         views.append(view(plan, asked.study, store, failures, driver))
     return _named_apart(views)
@@ -120,7 +121,8 @@ def reasons(missing: Iterable[Slot]) -> Counter[str]:
 
 def _of_study(view: View, name: str) -> Iterator[Slot]:
     methods, datasets = dict[int, str](), dict[int, str]()  # one label per section, not per experiment
-    for item in view.plan.items:
+    items = [*view.plan.items, *(Item(experiment=each, rounds=()) for each in view.plan.awaited)]
+    for item in items:
         method, dataset = item.experiment.method, item.experiment.dataset
         if id(method) not in methods:
             methods[id(method)] = entry_label(method)
@@ -137,7 +139,8 @@ def _of_experiment(view: View, item: Item, first: Line, dataset: str) -> Iterato
             record = records.get((number, ticket))
             reason = "" if record else _reason(view, item, number)
             line = first._replace(round=number, ticket=ticket)
-            yield Slot(line, dataset, experiment.seed, experiment.name, record, reason)
+            stage = SEARCH if experiment.is_search else FINAL
+            yield Slot(line, dataset, experiment.seed, experiment.name, record, reason, stage)
 
 
 def _reason(view: View, item: Item, number: int) -> str:
@@ -145,6 +148,8 @@ def _reason(view: View, item: Item, number: int) -> str:
         return stopped(item.stop)
     if item.experiment.name in view.failures:
         return f"failed: {view.failures[item.experiment.name]}"
+    if item.experiment in view.plan.awaited:
+        return "its setting is not chosen yet"
     return "running or waiting" if view.driver else "not run yet"
 
 

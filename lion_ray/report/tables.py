@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from lion_ray.config import Study
 from lion_ray.experiments import dataset_label, entry_label
 from lion_ray.lottery import WINNING
-from lion_ray.planning import Item, Plan, stopped
+from lion_ray.planning import Item, Plan, awaited, stopped
+from lion_ray.protocol import GROUPS
 from lion_ray.report import page, slots
 from lion_ray.store import Store
 
@@ -25,6 +26,7 @@ SCHEMA = pa.schema(
         ("dataset", pa.string()),
         ("backbone", pa.string()),
         ("method", pa.string()),
+        ("stage", pa.string()),  # of a protocol: search, final
         ("seed", pa.int64()),
         ("round", pa.int64()),
         ("ticket", pa.string()),  # winning, or the control beside it: random_ticket, reinit
@@ -32,7 +34,8 @@ SCHEMA = pa.schema(
         ("num_params", pa.int64()),
         ("num_params_without_classifier", pa.int64()),
         ("val_accuracy", pa.float64()),
-        ("test_accuracy", pa.float64()),
+        ("test_accuracy", pa.float64()),  # of a search none
+        *((f"test_accuracy_{group}", pa.float64()) for group in GROUPS),  # of a long tail's classes
         ("train_loss", pa.float64()),
         ("share_unconverged", pa.float64()),  # of the equilibrium solves, and the worst residual among all
         ("residual_max", pa.float64()),
@@ -64,6 +67,7 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
+    missing += [f"AWAITED {num} final runs of {entry}: no setting is chosen" for entry, num in awaited(plan).items()]
     lines = [text_tables(plan, study, table), *ended, *failed, *missing, *unconverged(plan)]
     pages = page.write([slots.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
     return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{PARQUET}"])
@@ -91,7 +95,8 @@ def text_tables(plan: Plan, study: Study, table: Sequence[Mapping[str, Any]]) ->
     """The `rows` of a plan, a table per dataset entry in the order of the study: one name at two sizes makes two."""
     parts = []
     for dataset in study.datasets:
-        names = {item.experiment.name for item in plan.items if item.experiment.dataset == dataset}
+        items = [item for item in plan.items if not item.experiment.is_search]
+        names = {item.experiment.name for item in items if item.experiment.dataset == dataset}
         parts.append(_text_table(dataset_label(dataset), [row for row in table if row["experiment"] in names]))
     return "\n".join(parts)
 
@@ -107,12 +112,17 @@ def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
             f"{row['density']:.3f}",
             f"{row['num_params']:,}",
             f"{row['num_params_without_classifier']:,}",
-            f"{row['val_accuracy']:.3f}",
-            f"{row['test_accuracy']:.3f}",
+            accuracy_text(row["val_accuracy"]),
+            accuracy_text(row["test_accuracy"]),
         )
         for row in table
     ]
     return "\n".join([f"\n{dataset}", *aligned(heads, body, left=(0, 1))])
+
+
+def accuracy_text(value: float | None) -> str:
+    """Three decimals, or a dash where the stage has none."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def aligned(heads: Sequence[str], body: Sequence[Sequence[str]], *, left: Collection[int]) -> list[str]:
@@ -137,7 +147,9 @@ def _row(record: Mapping[str, Any], item: Item, study: Study) -> dict[str, Any]:
         "study": study.study,
         "method": entry_label(experiment.method),
         **{name: record[name] for name in same},
+        "stage": experiment.stage.name if experiment.stage else None,
         **{name: metrics[name] for name in measured},
+        **{f"test_accuracy_{group}": metrics.get(f"test_accuracy_{group}") for group in GROUPS},
         "train_loss": metrics["history"][-1]["loss"],
         **{name: metrics["solves"][name] for name in ("share_unconverged", "residual_max")},
         "stopped_by": item.stop.by if item.stop else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,5 +86,6 @@ def _times(clock: bytes | None) -> dict[str, float | None]:
 
 
 def val_accuracies(rounds: Sequence[Row]) -> list[float]:
-    """What every decision reads."""
-    return [float(row["metrics"]["val_accuracy"]) for row in rounds]
+    """What every decision reads; nan of final runs, on which none is made."""
+    found = [row["metrics"]["val_accuracy"] for row in rounds]
+    return [math.nan if accuracy is None else float(accuracy) for accuracy in found]

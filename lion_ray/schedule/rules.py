@@ -52,8 +52,9 @@ class LotteryRule(Rule):
 
 
 def make_rule(config: SchedulerConfig, experiments: Sequence[Experiment]) -> Rule:
-    """The rule for the experiments of one dataset, in the study's order."""
-    if config.name == "none":
+    """The rule for experiments that are compared, in the study's order. Nothing stops a protocol's final runs."""
+    stage = experiments[0].stage
+    if config.name == "none" or (stage is not None and stage.name == "final"):
         return NoRule()
     if config.name == "lottery":
         return LotteryRule(experiments)

@@ -12,6 +12,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from lion_ray.experiments import Experiment
 from lion_ray.schedule.turns import Turns
 from lion_ray.store import StorageError
 
@@ -19,14 +20,22 @@ OnStorage = Callable[[StorageError], None]
 
 
 class TurnSearcher(Searcher):  # type: ignore[misc]
-    """Gives Tune the next turn whenever there is room for one; `after` is called with each experiment's trial's end.
+    """Gives Tune the next turn whenever there is room for one; `before` is called with the experiment of each, `after`
+    with its name when its trial has ended.
 
     `on_storage` is called when a decision cannot be stored; it has to halt the turns.
     """
 
-    def __init__(self, turns: Turns, *, after: Callable[[str], None], on_storage: OnStorage) -> None:
+    def __init__(
+        self,
+        turns: Turns,
+        *,
+        before: Callable[[Experiment], None],
+        after: Callable[[str], None],
+        on_storage: OnStorage,
+    ) -> None:
         super().__init__(metric="val_accuracy", mode="max")
-        self._turns, self._after, self._on_storage = turns, after, on_storage
+        self._turns, self._before, self._after, self._on_storage = turns, before, after, on_storage
         self._experiments: dict[str, str] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **_: Any) -> bool:
@@ -45,6 +54,7 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
             return finished
         if experiment is None:
             return None
+        self._before(experiment)
         self._experiments[trial_id] = experiment.name
         return {"experiment": experiment.name}
 

@@ -7,15 +7,15 @@ else comes first by then, or when `verdicts` or the study's budget say so. No Ra
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from lion_ray.config import SchedulerConfig
-from lion_ray.decisions import Decisions
+from lion_ray.decisions import BUDGET, Decisions
 from lion_ray.experiments import Experiment
-from lion_ray.planning import Plan
+from lion_ray.planning import Item, Plan
 from lion_ray.schedule.verdicts import OnStop, Seat, Verdicts
 
-BUDGET = "budget"
+Follow = Callable[[Experiment, Mapping[str, Seat]], Sequence[Item]]
 
 
 class Turns:
@@ -24,6 +24,7 @@ class Turns:
     Args:
         workers: of one experiment; they settle how long a turn is if the scheduler section does not.
         on_stop: called for every stop of this run, once it is in the store.
+        follow: what comes into being now that one experiment stands where its seat says; see `stages.Following`.
         is_halted: whether the sweep has to end as it is: nobody goes on, and nothing more is decided.
         now: seconds; an argument so that tests can hold it.
     """
@@ -36,6 +37,7 @@ class Turns:
         *,
         workers: int = 1,
         on_stop: OnStop = lambda *_: None,
+        follow: Follow = lambda *_: (),
         is_halted: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -45,6 +47,11 @@ class Turns:
         self._seconds_before, self._since = decisions.seconds, now()
         self._verdicts = Verdicts(plan, config, decisions, on_stop)
         self._seats = self._verdicts.seats
+        self._follow = follow
+        staged = [seat.experiment.entry for seat in self._seats.values() if seat.experiment.stage]
+        self._groups = {entry: place for place, entry in enumerate(dict.fromkeys(staged))}
+        for name in list(self._seats):
+            self._welcome(name)
 
     @property
     def is_over(self) -> bool:
@@ -70,7 +77,7 @@ class Turns:
         waiting = [seat for seat in seats if seat.state == "waiting"]
         if not waiting:
             return None
-        chosen = min(waiting, key=lambda seat: len(seat.accuracies))  # of equals the first in the study
+        chosen = min(waiting, key=self._rank)  # of equals the first in the study
         chosen.state, chosen.turn = "running", 0
         return chosen.experiment
 
@@ -79,9 +86,22 @@ class Turns:
 
         Rounds that are known already, and those up to a stop, just pass.
         """
-        seat = self._seats[name]
         if self._is_halted():
             return False
+        goes_on = self._goes_on(self._seats[name], number, val_accuracy)
+        self._welcome(name)
+        return goes_on
+
+    def on_end(self, name: str) -> None:
+        """The experiment's process has ended. If nobody had ended its turn it is over, in good or bad order."""
+        seat = self._seats[name]
+        if seat.state == "running":
+            seat.state = "over"
+            if not self._is_halted():
+                self._verdicts.leave(seat)
+                self._welcome(name)
+
+    def _goes_on(self, seat: Seat, number: int, val_accuracy: float) -> bool:
         if number < len(seat.accuracies) or seat.last is not None:
             return self._pass(seat, number, val_accuracy)
         seat.turn += 1
@@ -94,14 +114,6 @@ class Turns:
         if seat.state == "waiting" and not (self._is_turn_over(seat) and self._somebody_comes_first(seat)):
             seat.state = "running"
         return seat.state == "running"
-
-    def on_end(self, name: str) -> None:
-        """The experiment's process has ended. If nobody had ended its turn it is over, in good or bad order."""
-        seat = self._seats[name]
-        if seat.state == "running":
-            seat.state = "over"
-            if not self._is_halted():
-                self._verdicts.leave(seat)
 
     def _pass(self, seat: Seat, number: int, val_accuracy: float) -> bool:
         if number == len(seat.accuracies):
@@ -135,4 +147,16 @@ class Turns:
     def _somebody_comes_first(self, seat: Seat) -> bool:
         """By rounds, then by the study's order: so who is next does not depend on when a sweep was interrupted."""
         waiting = [other for other in self._seats.values() if other.state == "waiting"]
-        return min(waiting, key=lambda other: len(other.accuracies)) is not seat
+        return min(waiting, key=self._rank) is not seat
+
+    def _rank(self, seat: Seat) -> tuple[int, ...]:
+        """Who comes first: fewer rounds; with a protocol one dataset and method after the other, final runs at once."""
+        experiment, num_rounds = seat.experiment, len(seat.accuracies)
+        if experiment.stage is None:
+            return (num_rounds,)
+        return self._groups[experiment.entry], int(experiment.is_search), num_rounds
+
+    def _welcome(self, name: str) -> None:
+        """Give seats to those that follow from what `name` has just done."""
+        if arrived := self._follow(self._seats[name].experiment, self._seats):
+            self._verdicts.admit(arrived)

@@ -1,4 +1,4 @@
-"""Who is stopped: each dataset's rule is asked round by round, and what it says is in the store before it acts.
+"""Who is stopped: each dataset's rule, or each search's, is asked round by round; what it says is stored, then acts.
 
 A sweep that is started again replays what was decided, in its order, and then decides on stored rounds on which nobody
 had decided. The lottery's own rule is asked anew: its `tolerance` may have changed. `turns` holds one and says who
@@ -8,12 +8,13 @@ trains when.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from lion_ray.config import DatasetConfig, SchedulerConfig
-from lion_ray.decisions import LOTTERY, Decision, Decisions, Stop
-from lion_ray.experiments import Experiment
+from lion_ray.config import SchedulerConfig
+from lion_ray.decisions import DIVERGENCE, LOTTERY, Decision, Decisions, Stop
+from lion_ray.experiments import Experiment, Peers
 from lion_ray.planning import Item, Plan
 from lion_ray.results import val_accuracies
 from lion_ray.schedule.rules import Rule, make_rule
@@ -24,13 +25,14 @@ Stopped = tuple[tuple[str, int], ...]
 
 @dataclasses.dataclass
 class Seat:
-    """Where one experiment stands; `turn` counts the rounds of its present turn, `last` is where it was stopped."""
+    """Where one experiment stands; `turn` counts the rounds of its present turn, `last` is where `by` stopped it."""
 
     experiment: Experiment
     accuracies: list[float] = dataclasses.field(default_factory=list)
     state: Literal["waiting", "running", "held", "over"] = "waiting"
     turn: int = 0
     last: int | None = None
+    by: str = ""
 
     @property
     def trains_on(self) -> bool:
@@ -49,15 +51,23 @@ class Verdicts:
         self, plan: Plan, config: SchedulerConfig, decisions: Decisions, on_stop: OnStop = lambda *_: None
     ) -> None:
         self._config, self._decisions, self._on_stop = config, decisions, on_stop
-        self.seats = {item.experiment.name: Seat(experiment=item.experiment) for item in plan.items}
-        groups: dict[DatasetConfig, list[Experiment]] = {item.experiment.dataset: [] for item in plan.items}
-        for item in plan.items:
-            groups[item.experiment.dataset].append(item.experiment)
-        self._rules = {dataset: make_rule(config, group) for dataset, group in groups.items()}
-        self._made = {dataset: [made for made in decisions.read(dataset) if made.by != LOTTERY] for dataset in groups}
-        self._replay()
-        self._catch_up(plan.items)
-        for item in plan.items:
+        self.seats: dict[str, Seat] = {}
+        self._rules: dict[Peers, Rule] = {}
+        self._made: dict[Peers, list[Decision]] = {}
+        self.admit(plan.items)
+
+    def admit(self, items: Sequence[Item]) -> None:
+        """Give a seat to each, peers all at once, where their rounds and what was decided leave them."""
+        groups: dict[Peers, list[Experiment]] = {item.experiment.peers: [] for item in items}
+        for item in items:
+            groups[item.experiment.peers].append(item.experiment)
+            self.seats[item.experiment.name] = Seat(experiment=item.experiment)
+        assert not groups.keys() & self._rules.keys()
+        self._rules |= {peers: make_rule(self._config, group) for peers, group in groups.items()}
+        self._made |= {p: [made for made in self._decisions.read(p) if made.by != LOTTERY] for p in groups}
+        self._replay(groups)
+        self._catch_up(items)
+        for item in items:
             self._settle(item)
 
     def is_held(self, seat: Seat) -> bool:
@@ -68,7 +78,7 @@ class Verdicts:
         """Ask the dataset's rule about one more round, write down what it says, and act on it."""
         seat.accuracies.append(val_accuracy)
         stopped = self._training(self._rule_of(seat).on_round(seat.experiment.name, tuple(seat.accuracies)))
-        if stopped or self._config.compares:
+        if stopped or (self._config.compares and not math.isnan(val_accuracy)):
             self._record(seat, stopped, self._config.name, val_accuracy)
         self._stop(stopped, self._config.name)
         if not seat.trains_on:
@@ -96,14 +106,14 @@ class Verdicts:
 
     def _record(self, seat: Seat, stopped: Stopped, by: str, val_accuracy: float | None = None) -> None:
         name, number = seat.experiment.name, len(seat.accuracies) - 1
-        made = self._made[seat.experiment.dataset]
+        made = self._made[seat.experiment.peers]
         made.append(Decision(experiment=name, round=number, val_accuracy=val_accuracy, stopped=stopped, by=by))
-        self._decisions.write(seat.experiment.dataset, made)
+        self._decisions.write(seat.experiment.peers, made)
 
     def _stop(self, stopped: Stopped, by: str) -> None:
         for name, last in stopped:
             seat = self.seats[name]
-            seat.state, seat.last = "over", last
+            seat.state, seat.last, seat.by = "over", last, by
             self._on_stop(seat.experiment, Stop(round=last, by=by))
 
     def _release(self) -> None:
@@ -112,9 +122,9 @@ class Verdicts:
             if seat.state == "held" and not self.is_held(seat):
                 seat.state = "waiting"
 
-    def _replay(self) -> None:
+    def _replay(self, groups: Iterable[Peers]) -> None:
         """Bring rules and seats to where the stored decisions leave them; what is written down counts."""
-        for decision in (decision for made in self._made.values() for decision in made):
+        for decision in (decision for peers in groups for decision in self._made[peers]):
             seat = self.seats.get(decision.experiment)
             if seat and decision.val_accuracy is not None and decision.round == len(seat.accuracies):
                 seat.accuracies.append(decision.val_accuracy)
@@ -123,12 +133,12 @@ class Verdicts:
                     self._rule_of(seat).on_over(decision.experiment)
             for name, last in decision.stopped:
                 if name in self.seats:
-                    self.seats[name].last = last
+                    self.seats[name].last, self.seats[name].by = last, decision.by
                     self._rule_of(self.seats[name]).on_over(name)
 
     def _catch_up(self, items: Sequence[Item]) -> None:
         """Decide on stored rounds on which nobody has decided, early rounds first."""
-        for number in range(max(len(item.rounds) for item in items)):
+        for number in range(max((len(item.rounds) for item in items), default=0)):
             for item in (item for item in items if len(item.rounds) > number):
                 seat, accuracy = self.seats[item.experiment.name], val_accuracies(item.rounds)[number]
                 if number >= len(seat.accuracies) and seat.last is None:
@@ -139,6 +149,9 @@ class Verdicts:
     def _settle(self, item: Item) -> None:
         """Where an experiment stands before the first turn; one that is done may lack controls or a damaged round."""
         seat = self.seats[item.experiment.name]
+        if item.stop is not None and item.stop.by == DIVERGENCE and seat.trains_on:
+            seat.last, seat.by = item.stop.round, DIVERGENCE
+            self._rule_of(seat).on_over(item.experiment.name)
         last = seat.experiment.num_rounds - 1 if seat.last is None else seat.last
         if seat.trains_on:
             seat.state = "held" if self.is_held(seat) else "waiting"
@@ -146,7 +159,7 @@ class Verdicts:
             seat.state = "waiting" if _lacks_something(item, last) else "over"
 
     def _rule_of(self, seat: Seat) -> Rule:
-        return self._rules[seat.experiment.dataset]
+        return self._rules[seat.experiment.peers]
 
 
 def _lacks_something(item: Item, last: int) -> bool:

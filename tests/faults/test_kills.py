@@ -70,6 +70,28 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path
     assert killed_run == undisturbed
 
 
+SEARCH = "protocol={name: vtab1k, search: {train.lr: [0.01, 0.003, 0.001]}}"
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_again_and_again_chooses_the_same_and_ends_with_the_same_bits(tmp_path: Path) -> None:
+    def command(storage: str) -> list[str]:
+        where = ["--set", f"storage={tmp_path / storage}", "--set", "seeds=[42, 44]"]
+        return [*RUN, "smoke.yaml", "--set", SEARCH, *where]
+
+    started = time.monotonic()
+    assert subprocess.run(command("undisturbed"), stdout=subprocess.DEVNULL, check=False).returncode == 0
+    whole, draw, kills = time.monotonic() - started, random.Random(0), 0
+    while kill_once(command("killed"), draw.uniform(0.4, 0.8) * whole):
+        kills += 1
+    assert kills
+    stores = [Store(str(tmp_path / name / "smoke")) for name in ("undisturbed", "killed")]
+    choices = [{path: store.read(path) for path in store.listing("choices")} for store in stores]
+    assert choices[0] == choices[1]
+    assert len(choices[0]) == 2 * 2
+    assert artifacts(stores[0]) == artifacts(stores[1])
+
+
 def kill_once(command: list[str], after: float) -> list[int]:
     """Start `command` and kill it with all it started; the killed processes, none if it came to its end before."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,0 +1,23 @@
+"""What is to be trained: a study's experiments, each with a readable name and a pinned hash of what changes its result.
+
+`expand` makes all that a study file names; `final_run` is what follows from a search, once its setting is chosen.
+"""
+
+from lion_ray.experiments.expanding import expand, stage_of
+from lion_ray.experiments.experiment import Experiment, Peers, Setting, final_run, meaning_digest
+from lion_ray.experiments.labels import dataset_label, entry_label, method_label
+from lion_ray.experiments.settings import applied
+
+__all__ = [
+    "Experiment",
+    "Peers",
+    "Setting",
+    "applied",
+    "dataset_label",
+    "entry_label",
+    "expand",
+    "final_run",
+    "meaning_digest",
+    "method_label",
+    "stage_of",
+]

@@ -1,0 +1,133 @@
+"""From a study to its experiments: dataset x backbone x method x seed, or with a protocol the trials of its search."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lion_ray import backbones, data
+from lion_ray.config import DataConfig, DatasetConfig, LotteryConfig, MethodConfig, Study, StudyError, TrainConfig
+from lion_ray.experiments.experiment import NOT_MEANING, Experiment, Setting, experiment_name, meaning_digest
+from lion_ray.experiments.labels import entry_label
+from lion_ray.experiments.settings import applied, sections, settings_of
+from lion_ray.methods import METHODS, options_of
+from lion_ray.protocol import SEARCH, Stage, final_stage
+
+Run = tuple[Setting, MethodConfig, TrainConfig, LotteryConfig]
+
+
+def expand(study: Study, backbone: backbones.Resolved | None = None, *, source: str = "study") -> list[Experiment]:
+    """All experiments that a study file names, in the order in which they start: seed by seed, method by method.
+
+    With a protocol that searches they are the trials of its search; `stages` knows what follows from them.
+
+    Args:
+        backbone: what the study's section stands for; None asks its origin.
+
+    Raises:
+        StudyError: an unknown dataset, method or backbone, a wrong option, or the same experiment twice.
+    """
+    known = backbone or backbones.load(study.backbone, source=source)
+    runs = [run for index in range(len(study.methods)) for run in _runs(study, index, source)]
+    identities = {config: _identity(config, study.data, source) for config in study.datasets}
+    stage = stage_of(study)
+    meanings = [
+        (run, dataset, _meaning(*run[1:], identities[dataset], known, stage))
+        for run, dataset in itertools.product(runs, study.datasets)
+    ]
+    seeds = study.seeds[:1] if stage is SEARCH else study.seeds
+    experiments = []
+    for seed, ((setting, method, train, lottery), dataset, shared) in itertools.product(seeds, meanings):
+        meaning = {**shared, "seed": seed}
+        digest = meaning_digest(meaning)
+        which = "search" if stage is SEARCH else f"s{seed}"
+        experiment = Experiment(
+            name=experiment_name(dataset, study.backbone, method, which, digest),
+            digest=digest,
+            meaning=meaning,
+            dataset=dataset,
+            backbone=study.backbone,
+            method=method,
+            seed=seed,
+            train=train,
+            lottery=lottery,
+            stage=stage,
+            setting=setting,
+        )
+        experiments.append(experiment)
+    names = [experiment.name for experiment in experiments]
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
+    if twice:
+        raise StudyError(source, "datasets, methods, seeds", f"the same experiment stands there twice: {twice}")
+    _check_scheduler(study, experiments, source)
+    return experiments
+
+
+def stage_of(study: Study) -> Stage | None:
+    """What the experiments that a study file names are for."""
+    if study.protocol is None:
+        return None
+    return SEARCH if study.protocol.searches else final_stage(study.protocol.name)
+
+
+def _runs(study: Study, index: int, source: str) -> Iterator[Run]:
+    """Entry `index` of the methods as the study trains it: once, or under each setting of its search."""
+    method, protocol = study.methods[index], study.protocol
+    if protocol is None or not protocol.searches:
+        if method.search is not None:
+            raise StudyError(source, f"methods.{index}.search", "is read by a protocol that searches, such as vtab1k")
+        train, lottery = sections(study, index, source)
+        if protocol is not None and lottery.tolerance is not None:
+            raise StudyError(source, "lottery.tolerance", "stops early, and final runs have no stopping rule")
+        yield {}, method, train, lottery
+        return
+    sections(study, index, source)  # what is wrong with the entry itself, in its own words
+    if entry_label(method) in [entry_label(other) for other in study.methods[:index]]:
+        raise StudyError(source, f"methods.{index}", f"'{entry_label(method)}' names two entries: give one a label")
+    for setting in settings_of(study, index, source=source):
+        yield setting, *applied(study, index, setting, source=source)
+
+
+def _check_scheduler(study: Study, experiments: list[Experiment], source: str) -> None:
+    """Refuse one that could stop nobody."""
+    most_rounds = max(each.num_rounds for each in experiments)
+    num_competitors = max(Counter(each.peers for each in experiments).values())
+    idle = study.scheduler.reason_it_never_stops(most_rounds, num_competitors)
+    if study.scheduler.compares and study.protocol and not study.protocol.searches:
+        idle = "final runs have no stopping rule"
+    if idle:
+        raise StudyError(source, "scheduler", f"{idle}; use scheduler: none")
+
+
+def _identity(config: DatasetConfig, where: DataConfig, source: str) -> Mapping[str, Any]:
+    found = data.find(config, where, source=source)
+    if len(found.classes) < 2:
+        raise StudyError(source, f"datasets.{config.name}", "has one class only: there is nothing to tell apart")
+    return found.identity()
+
+
+def _meaning(
+    method: MethodConfig,
+    train: TrainConfig,
+    lottery: LotteryConfig,
+    dataset: Mapping[str, Any],
+    backbone: backbones.Resolved | backbones.Backbone,
+    stage: Stage | None,
+) -> dict[str, Any]:
+    """All of it but the seed."""
+    options = options_of(method).model_dump(mode="json", exclude_defaults=True)
+    meaning = {
+        "dataset": dict(dataset),
+        "transform": dataclasses.asdict(backbone.transform),
+        "backbone": {"name": backbone.name, "weights": backbone.weights_digest},
+        "method": {"name": method.name, **options},
+        "train": train.model_dump(mode="json", exclude_defaults=True),
+    }
+    if METHODS[method.name].is_prunable:
+        meaning["lottery"] = lottery.model_dump(mode="json", exclude_defaults=True, exclude=NOT_MEANING)
+    if stage is not None:
+        meaning["stage"] = stage.meaning()
+    return meaning

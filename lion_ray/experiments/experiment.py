@@ -1,0 +1,138 @@
+"""One experiment as a value: what it is called, what it means, what it trains. Its hash is a promise.
+
+The hash holds what changes the result and nothing else: no path, no time, no worker count, and no value that equals its
+default, so a new option with a default keeps every old name. `rounds`, `tolerance`, `patience` and `controls` stay out,
+so a study that asks for more rounds goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from lion_ray.config import BackboneConfig, Control, DatasetConfig, LotteryConfig, MethodConfig, TrainConfig
+from lion_ray.experiments.labels import dataset_label, entry_label, text_of
+from lion_ray.methods import METHODS, options_of
+from lion_ray.protocol import Stage
+from lion_ray.store import redacted
+
+NOT_MEANING = {"rounds", "tolerance", "patience", "controls"}  # how long it goes on and what is trained beside it
+Setting = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Peers:
+    """Experiments that a scheduler compares with each other; without a protocol all of one dataset."""
+
+    dataset: DatasetConfig
+    entry: str = ""
+    stage: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One trial of a study. `digest` is the SHA-256 of `meaning`; `name` ends with its first 8 digits.
+
+    With a protocol it has a `stage`, and a search trial the `setting` that it tries, which its other fields contain.
+    """
+
+    name: str
+    digest: str
+    meaning: Mapping[str, Any]
+    dataset: DatasetConfig
+    backbone: BackboneConfig
+    method: MethodConfig
+    seed: int
+    train: TrainConfig
+    lottery: LotteryConfig
+    stage: Stage | None = None
+    setting: Setting = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds at most: a method with nothing to prune trains once."""
+        return self.lottery.rounds if METHODS[self.method.name].is_prunable else 1
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """What is trained beside each pruned round; nothing is chosen by it, so a search has none."""
+        return self.lottery.controls if self.num_rounds > 1 and not self.is_search else ()
+
+    @property
+    def label(self) -> str:
+        """For people: `mnist/lion seed 0`, or of a search trial `mnist/lion search train.lr=0.01`."""
+        which = f"search {text_of(self.setting, sort=False)}" if self.is_search else f"seed {self.seed}"
+        return f"{dataset_label(self.dataset)}/{entry_label(self.method)} {which}"
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it only helps to choose a setting."""
+        return self.stage is not None and self.stage.name == "search"
+
+    @cached_property
+    def entry(self) -> tuple[DatasetConfig, str]:
+        """Dataset and method entry: what one setting is chosen for."""
+        return self.dataset, entry_label(self.method)
+
+    @cached_property
+    def peers(self) -> Peers:
+        """With whom a scheduler compares it: its dataset's experiments, or its search's; final runs with none."""
+        if self.stage is None:
+            return Peers(dataset=self.dataset)
+        return Peers(dataset=self.dataset, entry=self.entry[1], stage=self.stage.name)
+
+    def seed_for(self, purpose: str) -> int:
+        """A seed (63 bits) for one purpose, such as `start` or `order/3`, from the experiment's identity alone."""
+        return int(hashlib.sha256(f"{self.digest}/{purpose}".encode()).hexdigest()[:16], 16) >> 1
+
+    def key(self, stage: str) -> str:
+        """Where a stage of this experiment lies in the study's store."""
+        return f"experiments/{self.name}/{stage}"
+
+    def config(self) -> dict[str, Any]:
+        """The configuration, defaults included, as JSON holds it: all but how long the lottery goes on, and secrets."""
+        sections = {"dataset": self.dataset, "backbone": self.backbone, "train": self.train}
+        told: dict[str, Any] = {
+            **{name: section.model_dump(mode="json") for name, section in sections.items()},
+            "lottery": self.lottery.model_dump(mode="json", exclude=NOT_MEANING),
+            "method": {"name": self.method.name, **options_of(self.method).model_dump(mode="json")},
+            "seed": self.seed,
+        }
+        for section, key in (("dataset", "url"), ("backbone", "weights")):
+            if told[section][key]:
+                told[section][key] = redacted(told[section][key])
+        if self.stage is not None:
+            told["stage"] = self.stage.meaning()
+        return told
+
+
+def final_run(chosen: Experiment, stage: Stage, *, seed: int, rounds: int) -> Experiment:
+    """A search trial's setting as it is trained for the tables: so many rounds, which nothing stops early."""
+    meaning = {**chosen.meaning, "seed": seed, "stage": stage.meaning()}
+    digest = meaning_digest(meaning)
+    return dataclasses.replace(
+        chosen,
+        name=experiment_name(chosen.dataset, chosen.backbone, chosen.method, f"s{seed}", digest),
+        digest=digest,
+        meaning=meaning,
+        seed=seed,
+        lottery=chosen.lottery.model_copy(update={"rounds": rounds, "tolerance": None, "patience": 1}),
+        stage=stage,
+        setting={},
+    )
+
+
+def experiment_name(
+    dataset: DatasetConfig, backbone: BackboneConfig, method: MethodConfig, which: str, digest: str
+) -> str:
+    """Readable, with the first 8 digits of the digest."""
+    return f"{dataset.name}-{backbone.name}-{method.name}-{which}-{digest[:8]}"
+
+
+def meaning_digest(meaning: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `meaning`."""
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,121 @@
+"""The settings that a search tries: a grid or draws from a space, and a method entry under one of them.
+
+Draws are hashes of the space, the first seed and their number, so they are the same for every dataset and on every
+machine, and a smaller number of samples is the beginning of a larger one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lion_ray.config import LotteryConfig, MethodConfig, Study, StudyError, TrainConfig, sections_of
+from lion_ray.experiments.experiment import NOT_MEANING, Setting
+from lion_ray.experiments.labels import entry_label, text_of
+from lion_ray.methods import METHODS, options_of
+
+# VPT's ranges (tune_vtab.py: prompt, finetune); the rates are those of a batch of 256.
+RATES = {"sgd": (50.0, 25.0, 10.0, 5.0, 2.5, 1.0, 0.5, 0.25, 0.1, 0.05), "adam": (0.005, 0.001, 0.0005, 0.0001)}
+DECAYS = (0.01, 0.001, 0.0001, 0.0)
+SECTIONS = ("train", "lottery")
+Entry = tuple[MethodConfig, TrainConfig, LotteryConfig]
+
+
+def settings_of(study: Study, index: int, *, source: str = "study") -> list[Setting]:
+    """What the search tries for entry `index` of `study.methods`, in the order in which it starts.
+
+    Raises:
+        StudyError: a range without `samples`.
+    """
+    assert study.protocol is not None
+    own, samples = study.methods[index].search, study.protocol.samples
+    space = own or study.protocol.search or _default(sections(study, index, source)[0])
+    key = f"methods.{index}.search" if own else "protocol.search"
+    if wrong := next((name for name in space if name in {f"lottery.{each}" for each in NOT_MEANING}), None):
+        raise StudyError(source, f"{key}.{wrong}", "says how long a search goes on and is no setting")
+    if samples is not None:
+        drawn = [_drawn(space, study.seeds[0], number) for number in range(samples)]
+        return [setting for number, setting in enumerate(drawn) if setting not in drawn[:number]]
+    if wrong := next((name for name, axis in space.items() if isinstance(axis, dict) and "choice" not in axis), None):
+        raise StudyError(source, f"{key}.{wrong}", "a range has no grid: give protocol.samples, or a list of values")
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*map(_values, space.values()))]
+
+
+def applied(study: Study, index: int, setting: Setting, *, source: str = "study") -> Entry:
+    """Entry `index` under one setting: its method, how it is trained and how it is pruned.
+
+    Raises:
+        StudyError: the method has no such key, or the value is not allowed.
+    """
+    method = study.methods[index]
+    raw = {**method.model_dump(mode="json", exclude_unset=True, exclude={"search"}), "label": entry_label(method)}
+    for section in SECTIONS:
+        raw[section] = {**getattr(study, section).model_dump(mode="json", exclude_unset=True), **raw.get(section, {})}
+    for key, value in setting.items():
+        raw = _placed(raw, key.split("."), value)
+    if not METHODS[method.name].is_prunable:
+        raw["lottery"] = {}
+    entry = MethodConfig(**raw)
+    others = tuple(entry if place == index else other for place, other in enumerate(study.methods))
+    try:
+        return entry, *sections(study.model_copy(update={"methods": others}), index, source)
+    except StudyError as error:
+        told = f"{entry_label(method)} cannot take {text_of(setting, sort=False)}: {': '.join(error.args[1:])}"
+        key = "protocol.search" if method.search is None else f"methods.{index}.search"
+        raise StudyError(source, key, told) from error
+
+
+def sections(study: Study, index: int, source: str) -> tuple[TrainConfig, LotteryConfig]:
+    """How entry `index` of the methods is trained and pruned, checked against what the method can do."""
+    method, key = study.methods[index], f"methods.{index}"
+    options_of(method, source=source, key=key)
+    train, lottery = sections_of(study, index, source=source)
+    if method.label and method.label in [entry_label(other) for other in study.methods[:index]]:
+        raise StudyError(source, f"{key}.label", f"'{method.label}' names two entries")
+    if not METHODS[method.name].is_prunable:
+        if train.robust:
+            reason = f"robust training ranks prunable weights, '{method.name}' has none; set it in other entries only"
+            raise StudyError(source, f"{key}.train.robust", reason)
+        if method.lottery:
+            raise StudyError(source, f"{key}.lottery", f"'{method.name}' has nothing to prune: it trains once")
+    return train, lottery
+
+
+def _default(train: TrainConfig) -> dict[str, Any]:
+    rates = RATES["sgd" if train.optimizer == "sgd" else "adam"]
+    return {"train.lr": [rate * train.batch_size / 256 for rate in rates], "train.weight_decay": list(DECAYS)}
+
+
+def _values(axis: Any) -> list[Any]:
+    values: list[Any] = axis["choice"] if isinstance(axis, dict) else axis
+    return values
+
+
+def _drawn(space: Mapping[str, Any], seed: int, number: int) -> dict[str, Any]:
+    return {key: _value(axis, _uniform([key, axis, seed, number])) for key, axis in space.items()}
+
+
+def _uniform(purpose: list[Any]) -> float:
+    """In [0, 1), of 53 bits."""
+    digest = hashlib.sha256(json.dumps(purpose, sort_keys=True).encode()).hexdigest()
+    return (int(digest[:16], 16) >> 11) / 2**53
+
+
+def _value(axis: Any, place: float) -> Any:
+    kind, values = next(iter(axis.items())) if isinstance(axis, dict) else ("choice", axis)
+    if kind == "choice":
+        return values[int(place * len(values))]
+    low, high = values
+    value = low + place * (high - low) if kind == "uniform" else low * math.exp(place * math.log(high / low))
+    return float(f"{value:.6g}")  # as a person would write it
+
+
+def _placed(raw: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    if len(path) == 1:
+        return {**raw, path[0]: value}
+    inner = raw.get(path[0])
+    return {**raw, path[0]: _placed(inner if isinstance(inner, dict) else {}, path[1:], value)}

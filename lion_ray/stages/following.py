@@ -1,0 +1,52 @@
+"""What follows while a sweep runs: a group's final runs, as soon as the last of its search trials is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lion_ray.decisions import DIVERGENCE
+from lion_ray.experiments import Experiment
+from lion_ray.planning import Item, Plan
+from lion_ray.schedule import Seat
+from lion_ray.stages.choices import Trial, has_diverged
+from lion_ray.stages.groups import Stages
+from lion_ray.store import Store
+
+Admitted = Callable[[Sequence[Experiment], Sequence[Experiment]], None]
+
+
+class Following:
+    """What follows while trials end, for `schedule.Turns`.
+
+    Args:
+        on_admitted: called with a group's final runs and the stand-ins whose place they take.
+    """
+
+    def __init__(self, stages: Stages, plan: Plan, store: Store, on_admitted: Admitted) -> None:
+        self._store, self._on_admitted = store, on_admitted
+        awaited = {run.entry for run in plan.awaited}
+        self._open = {entry: group for entry, group in stages.groups.items() if entry in awaited}
+
+    def __call__(self, experiment: Experiment, seats: Mapping[str, Seat]) -> list[Item]:
+        """The final runs of the experiment's group, once: when the last of its trials is over."""
+        group = self._open.get(experiment.entry) if experiment.is_search else None
+        if group is None or any(seats[trial.name].state != "over" for trial in group.trials):
+            return []
+        trials = [self._trial(seats[trial.name]) for trial in group.trials]
+        done = [trial for trial in trials if trial is not None]
+        choice = group.settled(self._store, done if len(done) == len(trials) else None, keep=True)
+        del self._open[experiment.entry]
+        if choice is None:
+            return []
+        finals = group.finals(choice)
+        self._on_admitted(finals, group.awaited())
+        return [Item(experiment=run, rounds=()) for run in finals]
+
+    def _trial(self, seat: Seat) -> Trial | None:
+        """None if its process failed: it is tried again by the next command, and nothing is chosen before."""
+        ended_by = seat.by or None
+        if seat.trains_on:
+            if not has_diverged(self._store, seat.experiment):
+                return None
+            ended_by = DIVERGENCE
+        return Trial(experiment=seat.experiment, accuracies=tuple(seat.accuracies), ended_by=ended_by)

@@ -1,0 +1,114 @@
+"""A study's search trials by dataset and method entry, each group with the final runs that follow from its choice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from lion_ray.config import DatasetConfig, SchedulerConfig, Study
+from lion_ray.decisions import DIVERGENCE, Stop
+from lion_ray.experiments import Experiment, final_run
+from lion_ray.planning import Item, Plan, make_plan
+from lion_ray.protocol import final_stage
+from lion_ray.results import val_accuracies
+from lion_ray.stages.choices import CHOICES, Choice, Trial, choose, digest_of, diverged, read, write
+from lion_ray.store import Store, side_by_side
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+    """All trials of one dataset and method entry, and what the study does with the setting that is chosen."""
+
+    trials: tuple[Experiment, ...]
+    protocol: str
+    seeds: tuple[int, ...]
+    scheduler: SchedulerConfig
+
+    @property
+    def path(self) -> str:
+        """Where its choice lies: another space, length or scheduler chooses anew."""
+        how_long = [[t.name, t.num_rounds, t.lottery.tolerance, t.lottery.patience] for t in self.trials]
+        first = self.trials[0]
+        about = digest_of([how_long, self.scheduler.model_dump(mode="json"), self.protocol])[:8]
+        return f"{CHOICES}/{first.dataset.name}-{first.method.name}-{about}.json"
+
+    def finals(self, choice: Choice) -> list[Experiment]:
+        """The runs that follow; those that the choice has on record keep their names."""
+        chosen = next(trial for trial in self.trials if trial.name == choice.trial)
+        runs = [self._final(chosen, seed, choice.rounds) for seed in self.seeds]
+        if chosen.meaning:
+            return runs
+        known = {seed: (name, digest) for seed, name, digest in choice.finals}  # whoever reports knows no meaning
+        named = [(run, *known[run.seed]) for run in runs if run.seed in known]
+        return [dataclasses.replace(run, name=name, digest=digest) for run, name, digest in named]
+
+    def awaited(self) -> list[Experiment]:
+        """Stand-ins for the runs that will follow."""
+        return [self._final(self.trials[0], seed, self.trials[0].num_rounds) for seed in self.seeds]
+
+    def settled(self, store: Store, trials: Sequence[Trial] | None, *, keep: bool) -> Choice | None:
+        """The choice on record, or the one made of `trials` if they are all over, which is written down if `keep`."""
+        found = read(store, self.path)
+        choice = choose(trials) if found is None and trials is not None else found
+        if choice is None or not self.trials[0].meaning:
+            return choice
+        complete = tuple((run.seed, run.name, run.digest) for run in self.finals(choice))
+        choice = dataclasses.replace(choice, finals=complete)
+        if keep and choice != found:
+            write(store, self.path, choice)
+        return choice
+
+    def _final(self, chosen: Experiment, seed: int, rounds: int) -> Experiment:
+        return final_run(chosen, final_stage(self.protocol), seed=seed, rounds=rounds)
+
+
+class Stages:
+    """A study's experiments, stage by stage; without a protocol that searches there is one stage.
+
+    Args:
+        experiments: what the study file names: see `experiments.expand`.
+    """
+
+    def __init__(self, experiments: Sequence[Experiment], study: Study) -> None:
+        self.experiments, self.scheduler = experiments, study.scheduler
+        trials: dict[tuple[DatasetConfig, str], list[Experiment]] = {}
+        for each in experiments:
+            if each.is_search:
+                trials.setdefault(each.entry, []).append(each)
+        name = study.protocol.name if study.protocol else ""
+        self.groups = {
+            entry: Group(trials=tuple(group), protocol=name, seeds=study.seeds, scheduler=study.scheduler)
+            for entry, group in trials.items()
+        }
+
+    def plan(self, store: Store, *, verify: bool = False, keep: bool = True) -> Plan:
+        """Look everything up in the store, the final runs too whose setting is chosen by now; see `make_plan`."""
+        plan = make_plan(self.experiments, store, self.scheduler, verify=verify, keep=keep)
+        if not self.groups:
+            return plan
+        gone = diverged(store)
+        items = [_with_divergence(item, gone) for item in plan.items]
+        by_name = {item.experiment.name: item for item in items}
+
+        def settled(group: Group) -> Choice | None:
+            own = [by_name[trial.name] for trial in group.trials]
+            done = [_trial_of(item) for item in own] if all(item.is_finished for item in own) else None
+            return group.settled(store, done, keep=keep)
+
+        groups = list(self.groups.values())
+        choices = list(zip(groups, side_by_side(settled, groups), strict=True))
+        finals = [run for group, choice in choices if choice for run in group.finals(choice)]
+        awaited = [run for group, choice in choices if choice is None for run in group.awaited()]
+        more = make_plan(finals, store, self.scheduler, verify=verify, keep=keep).items if finals else []
+        return Plan(items=[*items, *more], awaited=awaited)
+
+
+def _with_divergence(item: Item, gone: set[str]) -> Item:
+    if item.experiment.name not in gone or item.is_finished:
+        return item
+    return dataclasses.replace(item, stop=Stop(round=len(item.rounds) - 1, by=DIVERGENCE))
+
+
+def _trial_of(item: Item) -> Trial:
+    by = item.stop.by if item.stop else None
+    return Trial(experiment=item.experiment, accuracies=val_accuracies(item.rounds), ended_by=by)

@@ -13,19 +13,19 @@ from lion_ray.store import Store
 from tests.conftest import SMALL_VIT
 from tests.helpers import artifacts
 
-METHODS = "methods=[bias, {name: ssf, train: {robust: {tau: 0.5, shrinkage: 0.1}}}, {name: lora, rank: 2}, vpt_deep]"
+METHODS = "methods=[bias, {name: ssf, train: {robust: {tau: 0.5, shrinkage: 0.1}}}, {name: lora, rank: 2}]"
 LOTTERY = "lottery={rounds: 2, prune: 0.5, criterion: gradient_weight, rewind: {epoch: 1}, controls: [reinit]}"
 
 
 def command(file: Path, *overrides: str) -> list[str]:
-    return [str(file), *(part for each in (METHODS, LOTTERY, *overrides) for part in ("--set", each))]
+    return [str(file), *(part for each in (METHODS, LOTTERY, "train.epochs=3", *overrides) for part in ("--set", each))]
 
 
 @pytest.mark.usefixtures("embedded_ray")
 def test_rounds_of_rivals_prune_what_they_train_and_are_found_again(
     study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = command(study_file, f"backbone={SMALL_VIT}", "train.epochs=3")
+    arguments = command(study_file, f"backbone={SMALL_VIT}")
     assert pipeline.main(arguments) == 0
     store = Store(f"{tmp_path}/results/tiny")
     rows = pq.read_table(io.BytesIO(store.read("results.parquet") or b"")).to_pylist()
@@ -33,14 +33,12 @@ def test_rounds_of_rivals_prune_what_they_train_and_are_found_again(
     for row in sorted(rows, key=lambda row: (row["round"], row["ticket"])):
         number = row["num_params_without_classifier"]
         found.setdefault(row["method"].partition("(")[0].partition("[")[0], []).append((row["density"], number))
-    width, depth = 64, 6
-    ssf, lora, vpt = 2 * (depth * 11 + 2) * width, 2 * depth * 16 * width, 10 * depth * width
+    width, depth, ratio = 64, 6, 3  # of test_vit and its MLPs
+    ssf, lora = 2 * (depth * (7 + ratio) + 2) * width, 2 * depth * (8 + 2 * ratio) * width
     assert found == {
-        "bias": [(1.0, (depth * 13 + 3) * width)],
-        **{
-            name: [(1.0, n), (0.5, n // 2), (0.5, n // 2)]
-            for name, n in (("ssf", ssf), ("lora", lora), ("vpt_deep", vpt))
-        },
+        "bias": [(1.0, (depth * (9 + ratio) + 3) * width)],
+        "ssf": [(1.0, ssf), (0.5, ssf // 2), (0.5, ssf // 2)],
+        "lora": [(1.0, lora), (0.5, lora // 2), (0.5, lora // 2)],
     }
     before = artifacts(store)
     capsys.readouterr()

@@ -39,7 +39,7 @@ class PromptedBlock(nn.Module):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the block makes of it."""
         if self.tokens is not None:
-            x = torch.cat([x, self.tokens.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+            x = torch.cat([x, self.tokens.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         out: Tensor = self.block(x, *args, **kwargs)
         return out[:, : out.shape[1] - self._num_dropped]
 

@@ -36,7 +36,7 @@ class Border(Prompt):
 
     def forward(self, x: Tensor) -> Tensor:
         """The larger images."""
-        rows, columns = (border.to(x.dtype).expand(len(x), -1, -1, -1) for border in (self.rows, self.columns))
+        rows, columns = (border.to(x.dtype).expand(x.shape[0], -1, -1, -1) for border in (self.rows, self.columns))
         x = torch.cat([columns[..., : self.width], x, columns[..., self.width :]], dim=3)
         return torch.cat([rows[:, :, : self.width], x, rows[:, :, self.width :]], dim=2)
 

@@ -29,7 +29,7 @@ class PromptedStages(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The patches after the last stage; the tokens go."""
-        learned = [each.to(x.dtype).expand(len(x), -1, -1) for each in self.tokens]
+        learned = [each.to(x.dtype).expand(x.shape[0], -1, -1) for each in self.tokens]
         is_deep, tokens = len(learned) > 1, learned[0]
         stages: Any = self.stages
         for stage in stages:

@@ -43,6 +43,7 @@ lottery: {{rounds: 3, prune: 0.5}}
 """
 
 SMALL_VIT = "{name: test_vit, weights: random, image_size: 32}"
+SMALL_CONVNET = "{name: test_resnet, weights: random, image_size: 32}"
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def study_file(tmp_path: Path) -> Path:
 def every_method(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Store]:
     """For each method a store with two rounds of it and, where it prunes, a control; read only.
 
-    What does not apply to the study's ConvNet runs on a small ViT.
+    Those that train something in the backbone do it in miniatures: a ViT where a ConvNet has no place for them.
     """
     from lion_ray.methods import METHODS
     from tests.helpers import experiment, run
@@ -68,7 +69,8 @@ def every_method(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Store
         file = folder / "tiny.yaml"
         file.write_text(STUDY.format(storage=folder / "results"))
         stores[method] = Store(str(folder / "store"))
-        on = [f"backbone={SMALL_VIT}"] if method in ("vpt_shallow", "vpt_deep", "adapter", "lora") else []
+        small = SMALL_VIT if method in ("vpt_shallow", "vpt_deep", "adapter", "lora") else SMALL_CONVNET
+        on = [f"backbone={small}"] if METHODS[method].may_not_apply else []
         run(experiment(file, f"methods=[{method}]", *settings, *on), stores[method])
     return stores
 

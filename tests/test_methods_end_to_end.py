@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from lion_ray import pipeline
+from lion_ray import notes, pipeline
 from lion_ray.store import Store
-from tests.conftest import SMALL_VIT
-from tests.helpers import artifacts
+from tests.conftest import SMALL_CONVNET, SMALL_VIT
+from tests.helpers import artifacts, experiment, run
 
-METHODS = "methods=[bias, {name: ssf, train: {robust: {tau: 0.5, shrinkage: 0.1}}}, {name: lora, rank: 2}, vpt_deep]"
+METHODS = "methods=[bias, {name: ssf, train: {robust: {tau: 0.5, shrinkage: 0.1}}}, {name: lora, rank: 2}]"
 LOTTERY = "lottery={rounds: 2, prune: 0.5, criterion: gradient_weight, rewind: {epoch: 1}, controls: [reinit]}"
 
 
 def command(file: Path, *overrides: str) -> list[str]:
-    return [str(file), *(part for each in (METHODS, LOTTERY, *overrides) for part in ("--set", each))]
+    return [str(file), *(part for each in (METHODS, LOTTERY, "train.epochs=3", *overrides) for part in ("--set", each))]
 
 
 @pytest.mark.usefixtures("embedded_ray")
 def test_rounds_of_rivals_prune_what_they_train_and_are_found_again(
     study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = command(study_file, f"backbone={SMALL_VIT}", "train.epochs=3")
+    arguments = command(study_file, f"backbone={SMALL_VIT}")
     assert pipeline.main(arguments) == 0
     store = Store(f"{tmp_path}/results/tiny")
     rows = pq.read_table(io.BytesIO(store.read("results.parquet") or b"")).to_pylist()
@@ -58,3 +59,30 @@ def test_a_method_that_does_not_apply_is_one_line_and_exit_status_2(
         "methods.2: 'lora' does not apply to tf_efficientnet_lite0: lora changes linear layers of attention and MLPs, "
         "and it has none; use ssf or partial"
     )
+
+
+class Interrupted(Exception):
+    """What ends a run from outside."""
+
+
+@pytest.mark.parametrize("method", ["full", "ssf"])  # of channels_last weights, and of parametrized ones
+def test_interruptions_at_every_second_epoch_cost_no_bit(
+    study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(notes.StoreNotes.__init__, "__defaults__", (0.0,))  # after every epoch, however short
+    whole, store = Store(str(tmp_path / "whole")), Store(str(tmp_path / "store"))
+    settings = [LOTTERY, "train.epochs=3", f"backbone={SMALL_CONVNET}", f"methods=[{method}]"]
+    chosen = experiment(study_file, *settings)
+    epochs: list[Any] = []
+
+    def interrupt(*event: Any) -> None:
+        epochs.append(event)
+        if len(epochs) % 2 == 0:
+            raise Interrupted
+
+    run(chosen, whole)
+    for _ in range(7):
+        with pytest.raises(Interrupted):
+            run(chosen, store, interrupt)
+    run(chosen, store)
+    assert artifacts(store) == artifacts(whole)

@@ -69,7 +69,9 @@ def test_the_reader_in_the_documentation_reads_every_ticket(every_method: Mappin
     assert np.array_equal(fixed_batch(5), ticket.fixed_images(5))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["linear", "lion", "vpt_deep", "vpt_pad", "lora", "ssf"]
+)  # the others have no new form
 def test_the_exported_file_gives_the_tickets_logits_at_any_batch_size(
     every_method: Mapping[str, Store], tmp_path: Path, method: str
 ) -> None:

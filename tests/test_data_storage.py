@@ -178,6 +178,15 @@ def test_processes_of_one_node_make_a_file_once(tmp_path: Path) -> None:
     assert (tmp_path / "c" / "made").read_text() == "x"
 
 
+def test_a_file_that_a_living_process_maps_is_mapped_by_others_too(tmp_path: Path) -> None:
+    mapped(tmp_path / "c", "a", SHAPE, filled)
+    (tmp_path / "c" / "made").touch()
+    other = started(tmp_path / "c", 0.0)
+    other.join(60)
+    assert other.exitcode == 0
+    assert (tmp_path / "c" / "made").read_text() == ""
+
+
 def test_a_file_whose_maker_was_killed_is_made_again(tmp_path: Path) -> None:
     process = started(tmp_path / "c", 60)
     assert process.pid is not None

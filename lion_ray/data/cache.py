@@ -86,13 +86,13 @@ def mapped(folder: Path, name: str, shape: tuple[int, ...], fill: Fill) -> Pixel
 def _make_sure(path: Path, lock: IO[bytes], shape: tuple[int, ...], fill: Fill) -> None:
     """Return with a finished file and a shared lock on it."""
     while True:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _is_done(path, shape):
-            _make(path, shape, fill)
-        fcntl.flock(lock, fcntl.LOCK_SH)  # not one step: somebody may remove the file in between
+        fcntl.flock(lock, fcntl.LOCK_SH)
         if _is_done(path, shape):
             os.utime(_marker(path))  # used now
             return
+        fcntl.flock(lock, fcntl.LOCK_EX)  # lets go of the shared lock first, and so do the others that wait
+        if not _is_done(path, shape):
+            _make(path, shape, fill)
 
 
 def _make(path: Path, shape: tuple[int, ...], fill: Fill) -> None:

@@ -99,7 +99,9 @@ def prepare(
     )
     if not keeps_features(model, split, augment):
         return examples
-    features = torch.cat([features for _, features in examples.in_order(torch.arange(len(split)))])
+    features = torch.empty(len(split), model.body.backbone.num_features, device=device)
+    for rows, made in examples.in_order(torch.arange(len(split))):
+        features[rows.to(device)] = made
     return dataclasses.replace(examples, split=None, body=None, features=features)
 
 

@@ -68,7 +68,7 @@ def decode(
     for config, meaning in meanings.items():
         storage = data.Storage(
             in_memory=frozenset(split for own, split in kept if own == config),
-            cache=study.data.cache,
+            cache=study.data.cache and os.path.abspath(os.path.expanduser(study.data.cache)),  # trials work elsewhere
             identity=json.dumps([meaning["dataset"], meaning["transform"]], sort_keys=True),
         )
         dataset = sources[config].decode(

@@ -25,12 +25,12 @@ from PIL import Image
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.item import Item
 
-ROUNDS = 9
+ROUNDS = 7
 CASES = {  # format, height, width, images per core and round, pixels after
-    "jpeg 375 x 500 to 224": ("jpeg", 375, 500, 160, 224),
-    "png 375 x 500 to 224": ("png", 375, 500, 64, 224),
-    "png 32 x 32 to 224": ("png", 32, 32, 640, 224),
-    "png 32 x 32 to 32": ("png", 32, 32, 4000, 32),
+    "jpeg 375 x 500 to 224": ("jpeg", 375, 500, 512, 224),
+    "png 375 x 500 to 224": ("png", 375, 500, 192, 224),
+    "png 32 x 32 to 224": ("png", 32, 32, 1600, 224),
+    "png 32 x 32 to 32": ("png", 32, 32, 9600, 32),
 }
 
 

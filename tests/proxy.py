@@ -48,7 +48,7 @@ class FaultyProxy(ThreadingHTTPServer):
         self.times -= 1
         return self.fault
 
-    def answered(self, request: str, status: int, body: bytes) -> None:
+    def answered(self, request: str, status: int) -> None:
         """The server behind has answered `request` (method and path); called before the client hears of it."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.request(self.command, self.path, body, dict(self.headers))
             response = upstream.getresponse()
             payload = response.read()
-            self.server.answered(f"{self.command} {self.path}", response.status, body)
+            self.server.answered(f"{self.command} {self.path}", response.status)
             self._send(response.status, dict(response.getheaders()), payload, fault)
             upstream.close()
 

@@ -1,17 +1,19 @@
 """What a study's store and the proxy's log prove once it has come to its end; numbers for the campaign's figures.
 
 Every training of a round begins with reading its notes, `partial.safetensors`, whether there are any or not, and ends
-with writing a `DONE` that holds the digest of a `clock.json` that no two trainings share. So the log shows each.
+with writing a `clock.json`, which no two trainings share, and then `DONE`. So the log shows each.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from lion_ray.notes import FILE
+from lion_ray.results import CLOCK
+from lion_ray.results.rounds import FOLDER
 from lion_ray.store import DONE, Store
 from lion_ray.store.lease import PATH as LEASE
 from tests.faults.logged_proxy import Answer
@@ -31,28 +33,37 @@ class Trainings:
 
 def trainings(answers: Sequence[Answer], study: str) -> Trainings:
     """Of the study whose keys begin with `study`."""
-    done: dict[str, list[Answer]] = defaultdict(list)
-    begun: dict[str, list[Answer]] = defaultdict(list)
+    done, begun, ended = ({key: list[float]() for key in _rounds(answers, study)} for _ in range(3))
+    resumed = 0
     for answer in answers:
-        key, _, name = answer.path.partition("?")[0].rpartition("/")
-        if key.startswith(f"/{study}/") and answer.method == "PUT" and name == DONE and answer.status == 200:
-            done[key].append(answer)
-        elif key.startswith(f"/{study}/") and answer.method == "GET" and name == FILE:
-            begun[key].append(answer)
-    rounds = [key for key in done if not key.endswith("/start")]
+        key, _, name = answer.path.rpartition("/")
+        if key not in done:
+            continue
+        if answer.method == "PUT" and answer.status == 200 and name in (DONE, CLOCK):
+            (done if name == DONE else ended)[key].append(answer.at)
+        elif answer.method == "GET" and name == FILE:
+            begun[key].append(answer.at)
+            resumed += answer.status in (200, 206)
+    first = {key: min(times) for key, times in done.items() if times}
     return Trainings(
-        rounds=len(rounds),
-        begun=sum(len(answers) for answers in begun.values()),
-        resumed=sum(answer.status in (200, 206) for answers in begun.values() for answer in answers),
-        begun_after_done=[key for key in rounds if begun[key][-1].at > done[key][0].at],
-        done_twice=[key for key in rounds if len({answer.digest for answer in done[key]}) > 1],
+        rounds=len(first),
+        begun=sum(map(len, begun.values())),
+        resumed=resumed,
+        begun_after_done=[key for key, when in first.items() if max(begun[key], default=0.0) > when],
+        done_twice=[key for key, when in first.items() if max(ended[key], default=0.0) > when],
     )
 
 
+def _rounds(answers: Sequence[Answer], study: str) -> set[str]:
+    """The key of every round of the study that the log names."""
+    return {key[0] for answer in answers if (key := re.match(rf"/{study}/.*/round-[^/]+(?=/)", answer.path))}
+
+
 def differences(store: Store, reference: Store) -> list[str]:
-    """Every committed file but clocks that is not the same bits, and every file that one has and the other has not."""
+    """Every committed file of an experiment that is not the same bits in both, or that only one of them has."""
     found, expected = artifacts(store), artifacts(reference)
-    return sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
+    paths = {path for path in found.keys() | expected.keys() if path.startswith(f"{FOLDER}/")}
+    return sorted(path for path in paths if found.get(path) != expected.get(path))
 
 
 def remains(store: Store) -> list[str]:

@@ -24,14 +24,15 @@ MARK = "LION_RAY_FAULTS"
 ROOT = Path(__file__).parent.parent.parent
 BUCKET = "campaign"
 TITLES = {"trial": r"ray::ImplicitFunc", "worker": r"ray::RayTrainWorker"}
-RAYLETS = {"raylet": "worker", "head": "head"}
+RAYLETS = {"raylet": "worker", "node": "worker", "head": "head"}  # a `node` does not come back
 END_SECONDS = 60.0
 
 
 class Stage:
     """Everything in `folder`, temporary files included, so that what is left behind can be seen."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, dashboard: bool = True) -> None:
+        self._without = [] if dashboard else ["--include-dashboard", "false"]
         self.folder, self.temporary, self.log = folder, folder / "tmp", folder / "answers.log"
         self.id = secrets.token_hex(8)
         self.s3_port, self.proxy_port = two_nodes.free_ports(2)
@@ -62,7 +63,7 @@ class Stage:
         s3 = {"AWS_ENDPOINT_URL": f"http://{two_nodes.HOST}:{self.proxy_port}", "AWS_DEFAULT_REGION": "us-east-1"}
         login = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         own = {MARK: self.id, "SPT_NOENV": "1", "TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)}
-        quiet = {"RAY_memory_monitor_refresh_ms": "0", "OMP_NUM_THREADS": "1"}
+        quiet = {"RAY_memory_monitor_refresh_ms": "0", "RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1"}
         return s3 | login | own | quiet
 
     def start_proxy(self) -> None:
@@ -76,7 +77,7 @@ class Stage:
         gcs, dashboard, client = two_nodes.free_ports(3)
         self.environment = two_nodes.write_environment(self.folder, dashboard)
         self.address = f"{two_nodes.HOST}:{gcs}"
-        self._start_node("head", two_nodes.head_options(gcs, dashboard, client))
+        self._start_node("head", [*two_nodes.head_options(gcs, dashboard, client), *self._without])
         self.start_second_node()
 
     def start_second_node(self) -> None:
@@ -121,8 +122,9 @@ class Stage:
             self.proxy.wait()
             time.sleep(pause)
             self.start_proxy()
-        elif target == "raylet":
+        elif target in ("node", "raylet"):
             self._await_end("worker")
+        if target == "raylet":
             time.sleep(pause)
             self.start_second_node()
 
@@ -153,11 +155,15 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """A stage in an empty `folder`; the environment of this process is as before, afterwards."""
+def stage(folder: Path, *, dashboard: bool = True) -> Iterator[Stage]:
+    """A stage in an empty `folder`; the environment of this process is as before, afterwards.
+
+    Args:
+        dashboard: of the cluster; its processes cost more than the rest of it.
+    """
     before = dict(os.environ)
     try:
-        with Stage(folder) as made:
+        with Stage(folder, dashboard=dashboard) as made:
             yield made
     finally:
         os.environ.clear()

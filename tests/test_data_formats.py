@@ -11,6 +11,10 @@ import pytest
 from lion_ray.config import DatasetConfig, StudyError
 from lion_ray.data import find
 from tests.datasets import look, png, put
+from tests.test_data_archive import FOLDER, packed
+from tests.test_data_arrays import IMAGES as PIXELS
+from tests.test_data_arrays import LABELS, npz
+from tests.test_data_lists import IMAGES
 from tests.test_data_parquet import rows, write
 
 
@@ -64,3 +68,18 @@ def test_labels_from_one_are_refused_unless_the_classes_are_named(tmp_path: Path
         look(str(tmp_path))
     write(f"{tmp_path}/all.parquet", data, names="abcd")
     assert look(str(tmp_path)).classes == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("url", ["set.csv", "./set.zip", "zip://::set.zip", "set.npz", "all.parquet", "folder"])
+def test_a_relative_path_means_the_same_after_a_change_of_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Ray's workers have a working directory of their own."""
+    listed = "path,label\n" + "".join(f"images/no {value}.png,{value % 2}\n" for value in range(8))
+    put(str(tmp_path), {**IMAGES, **{f"folder/{path}": payload for path, payload in FOLDER.items()}, "set.csv": listed})
+    put(str(tmp_path), {"set.zip": packed(FOLDER), "set.npz": npz(images=PIXELS, labels=LABELS)})
+    write(f"{tmp_path}/all.parquet", rows(0, 9))
+    monkeypatch.chdir(tmp_path)
+    source = look(url)
+    monkeypatch.chdir("/")
+    assert source.decode(size=4)

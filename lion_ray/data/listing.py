@@ -134,12 +134,18 @@ def bare(url: str) -> str:
 def _all_files(url: str) -> dict[str, File]:
     if url.startswith("zip://"):
         inner, _, archive = url.removeprefix("zip://").partition("::")
-        return dict(members(archive, inner))
+        return dict(members(_absolute(archive), inner))
     if url.endswith(".zip"):
-        return _without_top(members(url))
+        return _without_top(members(_absolute(url)))
     if url.endswith(SINGLE):
-        return {url.rpartition("/")[2]: UrlFile(url=url)}
+        return {url.rpartition("/")[2]: UrlFile(url=_absolute(url))}
     return {relative(found, url): UrlFile(url=found) for found in find_files(url)}
+
+
+def _absolute(url: str) -> str:
+    """A URL that means the same in a worker, whose working directory is another."""
+    local = UrlFile(url=url).local_path
+    return f"file://{os.path.abspath(local)}" if local else url
 
 
 def _is_hidden(path: str) -> bool:

@@ -99,7 +99,7 @@ def prepare(
     )
     if not keeps_features(model, split, augment):
         return examples
-    features = torch.empty(len(split), model.body.backbone.num_features, device=device)
+    features = torch.empty(len(split), model.body.num_outputs, device=device)
     for rows, made in examples.in_order(torch.arange(len(split))):
         features[rows.to(device)] = made
     return dataclasses.replace(examples, split=None, body=None, features=features)
@@ -110,5 +110,5 @@ def keeps_features(model: AdaptedModel, split: Split, augment: str = "none") -> 
 
     How much memory there is for images does not matter, so it changes no result.
     """
-    num_bytes = 4 * len(split) * model.body.backbone.num_features
+    num_bytes = 4 * len(split) * model.body.num_outputs
     return model.features_are_fixed and augment == "none" and num_bytes <= LIMIT_BYTES

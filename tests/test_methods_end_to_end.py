@@ -34,14 +34,12 @@ def test_rounds_of_rivals_prune_what_they_train_and_are_found_again(
     for row in sorted(rows, key=lambda row: (row["round"], row["ticket"])):
         number = row["num_params_without_classifier"]
         found.setdefault(row["method"].partition("(")[0].partition("[")[0], []).append((row["density"], number))
-    width, depth = 64, 6  # and an MLP three times as wide
-    ssf, lora, vpt = 2 * (depth * 10 + 2) * width, 2 * depth * 14 * width, 10 * depth * width
+    width, depth, ratio = 64, 6, 3  # of test_vit and its MLPs
+    ssf, lora = 2 * (depth * (7 + ratio) + 2) * width, 2 * depth * (8 + 2 * ratio) * width
     assert found == {
-        "bias": [(1.0, (depth * 12 + 3) * width)],
-        **{
-            name: [(1.0, n), (0.5, n // 2), (0.5, n // 2)]
-            for name, n in (("ssf", ssf), ("lora", lora), ("vpt_deep", vpt))
-        },
+        "bias": [(1.0, (depth * (9 + ratio) + 3) * width)],
+        "ssf": [(1.0, ssf), (0.5, ssf // 2), (0.5, ssf // 2)],
+        "lora": [(1.0, lora), (0.5, lora // 2), (0.5, lora // 2)],
     }
     before = artifacts(store)
     capsys.readouterr()

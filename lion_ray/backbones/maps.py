@@ -45,7 +45,7 @@ class Maps:
             raise ValueError(f"timm's {backbone.name} shows no maps; use source: pooled or image")
         size = backbone.transform.size
         with torch.no_grad():
-            row = self.read(backbone, torch.zeros(1, 3, size, size))
+            row = self.read(backbone, torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device))
         return (row.shape[1] - backbone.num_features) // self.grid**2
 
     def _indices(self, backbone: Backbone) -> list[int]:

@@ -7,6 +7,7 @@ they are computed once and only the head is run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -61,6 +62,12 @@ class Body(nn.Module):
     def prunable(self) -> tuple[str, ...]:
         """Names, among this module's parameters, of the weights that lottery rounds may prune."""
         return *(f"prompt.{name}" for name in self.prompt.prunable()), *self._prunable
+
+    @cached_property
+    def num_outputs(self) -> int:
+        """Columns of a row that `forward` makes: D, and with maps C g g more."""
+        maps = self.maps
+        return self.backbone.num_features + (maps.num_channels(self.backbone) * maps.grid**2 if maps else 0)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features; gradients reach the prompt through the backbone."""

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
+
 from cluster import two_nodes
 from tests.faults.driver import Driver
 
@@ -168,6 +170,7 @@ def stage(folder: Path, *, dashboard: bool = True) -> Iterator[Stage]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # its instances still talk to this stage's proxy
         shutil.rmtree(folder / "head", ignore_errors=True)
         shutil.rmtree(folder / "worker", ignore_errors=True)
 

@@ -18,7 +18,7 @@ from lion_ray import solves
 from lion_ray.config import TrainConfig
 from lion_ray.examples import Examples
 from lion_ray.lottery import Mask, Notes, Partial, Point
-from lion_ray.methods import AdaptedModel
+from lion_ray.methods import AdaptedModel, losses
 from lion_ray.optimizer import Steps
 from lion_ray.team import Team
 
@@ -64,7 +64,7 @@ def fit(
 
     Args:
         examples: a final run has no val.
-        step_module: `model.trained_part` as the team wraps it.
+        step_module: `methods.step_module` as the team wraps it.
         point: weights, optimizer and epoch to go on from; one beyond the schedule's end trains a whole schedule more.
         keep: what later rounds need of this one.
         notes: read at the start, written after every epoch but the last.
@@ -90,7 +90,7 @@ def fit(
         inputs = train.batches([share.rows for share in shares], seed_for(f"augment/{epoch}"))
         for index, (share, batch) in enumerate(zip(shares, inputs, strict=True)):
             steps.set_rate(epoch * steps_per_epoch + index, config.epochs * steps_per_epoch)
-            totals += _step(step_module, steps, batch, train.labels, share, config)
+            totals += _step(step_module, steps, batch, train.labels, share, config, model.head.auxiliary)
         health = solves.merged(team.gather(model.health()))
         record = _record(epoch % config.epochs, team.sum(totals), len(train.labels), health)
         record |= {"val_accuracy": None, "evaluation_health": {}}
@@ -149,14 +149,20 @@ def _share(batch: Tensor, team: Team) -> Share:
 
 
 def _step(
-    module: nn.Module, steps: Steps, inputs: Tensor, all_labels: Tensor, share: Share, config: TrainConfig
+    module: nn.Module,
+    steps: Steps,
+    inputs: Tensor,
+    all_labels: Tensor,
+    share: Share,
+    config: TrainConfig,
+    auxiliary: float = 0.0,
 ) -> Tensor:
     """One optimizer step on this worker's share of a global batch; returns its summed (loss, number correct)."""
     labels = all_labels[share.rows.to(all_labels.device)]
     with _autocast(config, labels.device):
-        logits = module(inputs).float()
-    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-    steps.take(loss * share.weight)
+        outputs = module(inputs).float()
+    minimised, loss, logits = losses(outputs, labels, auxiliary)
+    steps.take(minimised * share.weight)
     counted = torch.stack([loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()]).double()
     return counted if share.weight else torch.zeros_like(counted)
 

@@ -101,7 +101,7 @@ class RoundTrainer:
         self._test = None if test is None else self._prepared(TEST, test, device)
         by_count = experiment.stage is not None and experiment.stage.by_count
         self._count_groups = protocol.count_groups(splits.train, self._num_classes) if by_count else {}
-        self._step_module = team.wrap(self.model.trained_part)
+        self._step_module = team.wrap(methods.step_module(self.model))
         self._start = self.model.copy_trained()
 
     def _prepared(self, name: str, split: Split, device: torch.device, augment: str = "none") -> Examples:

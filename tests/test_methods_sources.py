@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from lion_ray import methods
 from lion_ray.backbones import Maps, middle, num_maps
@@ -118,3 +119,30 @@ def test_an_output_that_makes_no_sense_is_refused(output: dict[str, Any], says: 
 def test_a_map_that_the_backbone_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="stages: 7 is not one of the 5 maps of resnet18"):
         build("resnet18", source="stages", stages=[7])
+
+
+@pytest.mark.parametrize("source", ["pooled", *SOURCES])
+def test_what_a_step_minimises_with_an_auxiliary_loss_is_that_of_the_model_and_weighted_that_of_the_prompt_alone(
+    source: str,
+) -> None:
+    model = build("resnet18", source=source, auxiliary=0.5)
+    labels = torch.tensor([0, 3])
+    rows = model.body(images(load("resnet18")))
+    model.head.prompt.get_parameter("V").data.normal_(generator=torch.Generator().manual_seed(0))
+    minimised, loss, logits = methods.losses(methods.step_module(model)(rows), labels, model.head.auxiliary)
+    added = model.head.prompt(rows) - rows[:, :512]
+    torch.testing.assert_close(logits, model.head(rows))
+    torch.testing.assert_close(loss, cross_entropy(model.head(rows), labels, reduction="sum"))
+    alone = cross_entropy(model.head.classifier(added), labels, reduction="sum")
+    torch.testing.assert_close(minimised, loss + 0.5 * alone, rtol=1e-4, atol=1e-4)
+
+
+def test_an_auxiliary_loss_goes_with_maps_and_a_whole_model_has_one_too() -> None:
+    assert build("resnet18").head.auxiliary == 0.0
+    assert build("resnet18", source="map").head.auxiliary == 1.0
+    config = MethodConfig.model_validate({"name": "lion", "output": {"source": "stages"}})
+    model = methods.build(config, load("resnet18"), num_classes=3, seed=0)
+    x = images(load("resnet18"))
+    both = methods.step_module(model)(x)
+    assert both.shape == (2, 2, 3)
+    torch.testing.assert_close(both[:, 0], model(x))

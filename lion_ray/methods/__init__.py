@@ -19,6 +19,7 @@ from lion_ray.methods.model import AdaptedModel, contiguous_copy
 from lion_ray.methods.partial import PARTIAL
 from lion_ray.methods.registry import Method
 from lion_ray.methods.ssf import SSF
+from lion_ray.methods.stepping import losses, step_module
 from lion_ray.methods.tuning import NotApplicable
 from lion_ray.methods.vpt_deep import VPT_DEEP
 from lion_ray.methods.vpt_pad import VPT_PAD
@@ -35,8 +36,10 @@ __all__ = [
     "build",
     "check",
     "contiguous_copy",
+    "losses",
     "merge_",
     "options_of",
+    "step_module",
 ]
 
 

@@ -58,6 +58,7 @@ class OutputOptions(Frozen):
     `pooled`: the features, a linear cell of `width` units (default 64). The others have a convolutional cell of `width`
     maps (default 32) on `grid` x `grid` places, read out over `readout` x `readout` fields through a V of `rank`:
     `stages` reads mid-level maps (timm's by index; null: two in the middle), `map` the last one, `image` the image.
+    `auxiliary` weighs the loss of the prompt alone (see `Head`): by default 0 for `pooled`, else 1.
     """
 
     source: Literal["pooled", "map", "stages", "image"] = "pooled"
@@ -67,7 +68,13 @@ class OutputOptions(Frozen):
     grid: int = Field(default=6, ge=1)
     readout: int = Field(default=3, ge=1)
     rank: int = Field(default=16, ge=1)
+    auxiliary: float | None = Field(default=None, ge=0)
     lr_multiplier: float = Field(default=1.0, gt=0)
+
+    @property
+    def auxiliary_weight(self) -> float:
+        """`auxiliary`, or its default."""
+        return float(self.source != "pooled") if self.auxiliary is None else self.auxiliary
 
     @property
     def num_units(self) -> int:
@@ -152,7 +159,8 @@ def build(options: LionOptions, backbone: Backbone, num_classes: int, generator:
     maps = _maps(options.output, backbone)
     before = _input_prompt(options.input, options, generator) if options.input else Prompt()
     after = _output_prompt(options.output, options, backbone, maps, generator) if options.output else Prompt()
-    head = Head(after, backbone.num_features, num_classes, generator)
+    auxiliary = options.output.auxiliary_weight if options.output else 0.0
+    head = Head(after, backbone.num_features, num_classes, generator, auxiliary)
     return AdaptedModel(Body(backbone, before, maps=maps), head)
 
 

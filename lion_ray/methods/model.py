@@ -30,6 +30,10 @@ class Prompt(nn.Module):
         """`x` with the prompt added; same shape."""
         return x
 
+    def added(self, x: Tensor) -> Tensor:
+        """The prompt alone, without `x`; only prompts that may have an auxiliary loss have to tell."""
+        raise NotImplementedError
+
     def prunable(self) -> tuple[str, ...]:
         """Names, among this module's own parameters, of the weights that lottery rounds may prune."""
         return ()
@@ -77,11 +81,18 @@ class Body(nn.Module):
 
 
 class Head(nn.Module):
-    """`logits = C prompt(h)`: features (B, D) to logits (B, num_classes)."""
+    """`logits = C prompt(h)`: features (B, D) to logits (B, num_classes).
 
-    def __init__(self, prompt: Prompt, num_features: int, num_classes: int, generator: torch.Generator) -> None:
+    Args:
+        auxiliary: weight in training of the loss that the prompt alone has, `C (prompt(h) - h)` [this project's].
+    """
+
+    def __init__(
+        self, prompt: Prompt, num_features: int, num_classes: int, generator: torch.Generator, auxiliary: float = 0.0
+    ) -> None:
         super().__init__()
         self.prompt = prompt
+        self.auxiliary = auxiliary
         self.classifier = nn.Linear(num_features, num_classes)
         with torch.no_grad():
             self.classifier.weight.normal_(0.0, 0.01, generator=generator)
@@ -91,6 +102,13 @@ class Head(nn.Module):
         """Logits."""
         logits: Tensor = self.classifier(self.prompt(features))
         return logits
+
+    def both(self, features: Tensor) -> Tensor:
+        """Logits, and those of the prompt alone: (B, 2, num_classes)."""
+        added = self.prompt.added(features)
+        prompted = features[:, : added.shape[1]] + added
+        both: Tensor = self.classifier(torch.stack([prompted, added], 1))
+        return both
 
 
 class AdaptedModel(nn.Module):
@@ -118,7 +136,7 @@ class AdaptedModel(nn.Module):
 
     @property
     def trained_part(self) -> Head | AdaptedModel:
-        """What a training step runs: the head on features where those are fixed, else the whole model on images."""
+        """What is trained and evaluated: the head on features where those are fixed, else the whole model on images."""
         return self.head if self.features_are_fixed else self
 
     def trained(self) -> dict[str, nn.Parameter]:

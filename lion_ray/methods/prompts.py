@@ -68,7 +68,11 @@ class OutputPrompt(EquilibriumPrompt):
 
     def forward(self, x: Tensor) -> Tensor:
         """The prompted features."""
-        return x + F.linear(self.equilibrium(x), self.V.to(x.dtype))
+        return x + self.added(x)
+
+    def added(self, x: Tensor) -> Tensor:
+        """`V2 z2*`."""
+        return F.linear(self.equilibrium(x), self.V.to(x.dtype))
 
 
 class MapsPrompt(EquilibriumPrompt):
@@ -87,7 +91,11 @@ class MapsPrompt(EquilibriumPrompt):
 
     def forward(self, x: Tensor) -> Tensor:
         """The prompted features."""
-        features, maps = x[:, : self.num_features], x[:, self.num_features :]
+        return x[:, : self.num_features] + self.added(x)
+
+    def added(self, x: Tensor) -> Tensor:
+        """`V2 R2 a(z2*)`."""
+        maps = x[:, self.num_features :]
         z = self.equilibrium(maps.reshape(x.shape[0], -1, self.grid, self.grid))
         fields = F.adaptive_avg_pool2d(z, self.readout).flatten(1)
-        return features + F.linear(F.linear(fields, self.R.to(x.dtype)), self.V.to(x.dtype))
+        return F.linear(F.linear(fields, self.R.to(x.dtype)), self.V.to(x.dtype))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def test_trials_share_one_copy_of_what_the_driver_decoded(study_file: Path) -> N
 
 
 @pytest.mark.usefixtures("embedded_ray")
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_sweep_without_memory_has_the_same_bits(study_file: Path, tmp_path: Path, workers: int) -> None:
     found = []
     for name, memory in (("rich", "null"), ("poor", "0")):
@@ -91,6 +93,33 @@ def test_a_broken_image_is_one_line_and_exit_status_2_before_any_trial_or_where_
     assert f"datasets.pets: {broken}: the image cannot be decoded" in said.err
     assert str(study_file) in said.err
     assert ("epoch" in said.out) == (memory == "0" and broken.startswith("test"))
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_rounds_before_a_streamed_image_broke_stay_and_the_next_run_goes_on_from_them(
+    study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = pets(tmp_path / "pets", "test/dog/1.png")
+    image = tmp_path / "pets/test/dog/1.png"
+    image.write_bytes(whole := (tmp_path / "pets/test/dog/0.png").read_bytes())
+    overrides = [dataset, "data.memory_gb=0", "methods=[lion]", "lottery.rounds=4"]
+
+    def break_it() -> None:
+        while not list((tmp_path / "results").glob("tiny/experiments/*/round-0/DONE")):
+            time.sleep(0.02)
+        image.write_bytes(b"broken")
+
+    vandal = threading.Thread(target=break_it, daemon=True)
+    vandal.start()
+    assert pipeline.main(arguments(study_file, *overrides)) == 2
+    vandal.join()
+    assert "test/dog/1.png: the image cannot be decoded" in capsys.readouterr().err
+    kept = list((tmp_path / "results").glob("tiny/experiments/*/round-*/DONE"))
+    before = {done: done.stat().st_mtime_ns for done in kept}
+    assert 1 <= len(before) < 4
+    image.write_bytes(whole)
+    assert pipeline.main(arguments(study_file, *overrides)) == 0
+    assert {done: done.stat().st_mtime_ns for done in kept} == before
 
 
 def test_the_pixels_of_a_gathered_batch_are_a_copy() -> None:

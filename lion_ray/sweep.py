@@ -7,11 +7,11 @@ started again from the store.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,11 @@ import ray
 from ray import tune
 from ray.tune.execution import class_cache
 
-from lion_ray import backbones, cluster, data
+from lion_ray import backbones, cluster, request
 from lion_ray.board import start_board
 from lion_ray.config import DatasetConfig, Study
 from lion_ray.decisions import Decisions
+from lion_ray.decoded import decode
 from lion_ray.experiments import Experiment
 from lion_ray.groups import released_when_abandoned
 from lion_ray.memory import visible_to_workers
@@ -34,53 +35,15 @@ from lion_ray.schedule import Turns
 from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
 from lion_ray.scratch import scratch
 from lion_ray.stages import Following, Stages
-from lion_ray.store import Behind, Lease, Store
+from lion_ray.store import Behind, Lease, StorageError, Store
 from lion_ray.turn import run_turn
 from lion_ray.watching import watch
-from lion_ray.work import Shared, shared, work_on
+from lion_ray.work import Shared, work_on
 
 # Tune hands these of the driver's to its trials, and Ray then writes them to its logs; nodes have their own.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 TUNE_RETRIES, TUNES_OWN = 3, "Caught unexpected exception"  # such as a worker that Ray killed for want of memory
 TRIAL_RETRIES = 2  # a trial whose process died starts again at its first unfinished round
-
-
-def decode(
-    pending: Sequence[Experiment], study: Study, transform: backbones.Transform, source: str
-) -> dict[DatasetConfig, Shared]:
-    """The datasets of the experiments, decoded into the object store as far as `data.memory_gb` goes (see `Storage`).
-
-    There their arrays are read-only and shared by all trials of a node.
-
-    Raises:
-        StudyError: an image cannot be decoded, of all that is kept in memory or mapped on this node.
-    """
-    meanings = {experiment.dataset: experiment.meaning for experiment in pending}
-    sources = {config: data.find(config, study.data, source=source) for config in meanings}
-    num_bytes = {
-        (config, split): 3 * transform.size**2 * len(sources[config].chosen(split)[1])
-        for split in ("train", "val", "test")
-        for config in sources
-    }
-    memory_gb = study.data.memory_gb
-    kept = data.fitting(num_bytes, cluster.object_store_bytes() / 2 if memory_gb is None else memory_gb * 1e9)
-    decoded = {}
-    for config, meaning in meanings.items():
-        storage = data.Storage(
-            in_memory=frozenset(split for own, split in kept if own == config),
-            cache=study.data.cache and os.path.abspath(os.path.expanduser(study.data.cache)),  # trials work elsewhere
-            identity=json.dumps([meaning["dataset"], meaning["transform"]], sort_keys=True),
-        )
-        dataset = sources[config].decode(
-            size=transform.size,
-            interpolation=transform.interpolation,
-            crop_fraction=transform.crop_fraction,
-            storage=storage,
-        )
-        if cluster.works_here(study.resources):
-            dataset.train.prepare()
-        decoded[config] = shared(dataset)
-    return decoded
 
 
 def run_sweep(
@@ -115,7 +78,9 @@ def run_sweep(
     failures: dict[str, str] = {}
     fatal: list[Exception] = []
     over = threading.Event()
-    watcher = threading.Thread(target=watch, args=(board, progress, failures, fatal, over), daemon=True)
+    watcher = threading.Thread(
+        target=watch, args=(board, progress, failures, fatal, over, partial(_tell, store)), daemon=True
+    )
     watcher.start()
     try:
         datasets = decode(plan.pending, study, backbone.transform, source)
@@ -146,6 +111,12 @@ def run_sweep(
     lease.check()
     remove_leftovers(store)
     return failures
+
+
+def _tell(store: Store, failures: Mapping[str, str]) -> None:
+    """For reports on a study that runs."""
+    with contextlib.suppress(StorageError):  # the end of the sweep writes them again
+        request.record_failures(store, failures)
 
 
 def _tune(

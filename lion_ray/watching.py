@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
@@ -17,14 +18,24 @@ LOST = "Ray is gone from the driver's node: the same command goes on where this 
 
 
 def watch(
-    board: Any, progress: Progress, failures: dict[str, str], fatal: list[Exception], over: threading.Event
+    board: Any,
+    progress: Progress,
+    failures: dict[str, str],
+    fatal: list[Exception],
+    over: threading.Event,
+    on_failure: Callable[[Mapping[str, str]], None],
 ) -> None:
-    """Show events until the sweep is over and the board is empty; what has to end the sweep goes to `fatal`."""
+    """Show events until the sweep is over and the board is empty; what has to end the sweep goes to `fatal`.
+
+    Args:
+        on_failure: called with all `failures` after each new one.
+    """
     while True:
         last = over.is_set()
         for event in _take(board):
             if "failed" in event:
                 failures[event["failed"]] = event["reason"]
+                on_failure(failures)
             elif "fatal" in event:
                 fatal.append(event["fatal"])
             elif "outage" in event:

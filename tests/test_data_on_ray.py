@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import ray
 
-from lion_ray import backbones, config, pipeline, sweep
+from lion_ray import backbones, config, pipeline
+from lion_ray.decoded import decode
 from lion_ray.experiments import expand
 from lion_ray.store import Store
 from lion_ray.work import Work, work_on
@@ -41,7 +42,7 @@ def where(work: Work) -> list[str]:
 def test_trials_share_one_copy_of_what_the_driver_decoded(study_file: Path) -> None:
     study = config.load(study_file, ["datasets=[{name: mnist, num_train: 48, num_val: 48, num_test: 48}]"])
     experiments = expand(study)
-    (shared,) = sweep.decode(experiments, study, backbones.load(study.backbone).transform, "s.yaml").values()
+    (shared,) = decode(experiments, study, backbones.load(study.backbone).transform, "s.yaml").values()
     for places in ray.get([where.remote(work_on(experiments[0], shared)) for _ in range(2)]):
         assert all("plasma" in place for place in places), places
 

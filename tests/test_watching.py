@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+import ray
+
+from lion_ray import request
+from lion_ray.board import start_board
+from lion_ray.progress import Progress
+from lion_ray.store import Store
+from lion_ray.watching import watch
 
 WATCH = """
 import io, threading, ray
@@ -13,7 +26,7 @@ from lion_ray.watching import watch
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 board = start_board()
 progress = Progress(experiments=[], done={}, stream=io.StringIO())
-threading.Thread(target=watch, args=(board, progress, {}, [], threading.Event()), daemon=True).start()
+threading.Thread(target=watch, args=(board, progress, {}, [], threading.Event(), print), daemon=True).start()
 ray.get(board.take.remote())
 ray.kill(board)
 threading.Event().wait()
@@ -24,3 +37,19 @@ def test_a_driver_whose_board_is_gone_ends_with_one_line() -> None:
     ended = subprocess.run([sys.executable, "-c", WATCH], capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
     assert ended.stdout == "Ray is gone from the driver's node: the same command goes on where this one ended\n"
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_a_failure_is_in_the_store_while_the_sweep_goes_on(tmp_path: Path) -> None:
+    board, store, over = start_board(), Store(str(tmp_path)), threading.Event()
+    ray.get(board.put.remote({"failed": "a", "reason": "out of memory"}))
+    over.set()
+    watch(
+        board,
+        Progress(experiments=[], done={}, stream=io.StringIO()),
+        {},
+        [],
+        over,
+        partial(request.record_failures, store),
+    )
+    assert request.recall_failures(store) == {"a": "out of memory"}

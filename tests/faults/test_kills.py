@@ -82,7 +82,7 @@ def test_a_search_that_is_killed_again_and_again_chooses_the_same_and_ends_with_
     started = time.monotonic()
     assert subprocess.run(command("undisturbed"), stdout=subprocess.DEVNULL, check=False).returncode == 0
     whole, draw, kills = time.monotonic() - started, random.Random(0), 0
-    while kill_once(command("killed"), draw.uniform(0.4, 0.8) * whole):
+    while kill_once(command("killed"), draw.uniform(0.2, 0.6) * whole):
         kills += 1
     assert kills
     stores = [Store(str(tmp_path / name / "smoke")) for name in ("undisturbed", "killed")]
@@ -99,7 +99,9 @@ def kill_once(command: list[str], after: float) -> list[int]:
         assert process.wait(timeout=after) == 0
     except subprocess.TimeoutExpired:
         killed = kill_everything(process)
-        time.sleep(1.0)
-        assert not [pid for pid in killed if alive(pid)]
+        deadline = time.monotonic() + 30.0  # on busy cores the kernel takes its time to end them
+        while left := [pid for pid in killed if alive(pid)]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
         return killed
     return []

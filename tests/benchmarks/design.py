@@ -36,7 +36,7 @@ OUTPUT = "input: false, output: {{source: stages{}}}{}"
 VARIANTS = {
     "linear": "linear",
     REFERENCE: OUTPUT.format("", ""),
-    "cell: explicit, depth: 2 (as many parameters)": OUTPUT.format("", ", cell: explicit, depth: 2"),
+    "cell: explicit, depth: 2": OUTPUT.format("", ", cell: explicit, depth: 2"),
     "cell: explicit, depth: 1": OUTPUT.format("", ", cell: explicit"),
     "gamma: 0.9": OUTPUT.format("", ", gamma: 0.9"),
     "auxiliary: 0": OUTPUT.format(", auxiliary: 0", ""),

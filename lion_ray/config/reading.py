@@ -66,6 +66,8 @@ def validate(model: type[Model], raw: Mapping[str, Any], *, source: str, key: st
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """`; did you mean 'mnist'? Allowed: ...`, for every message about a name that is not known."""
     names = sorted(allowed)
+    if not names:
+        return "nothing is allowed here"
     match = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     hint = f"did you mean '{match[0]}'? " if match else ""
     return f"{hint}Allowed: {', '.join(names[:40])}{', ...' if len(names) > 40 else ''}"

@@ -65,8 +65,9 @@ def applied(study: Study, index: int, setting: Setting, *, source: str = "study"
         return entry, *sections(study.model_copy(update={"methods": others}), index, source)
     except StudyError as error:
         told = f"{entry_label(method)} cannot take {text_of(setting, sort=False)}: {': '.join(error.args[1:])}"
-        key = "protocol.search" if method.search is None else f"methods.{index}.search"
-        raise StudyError(source, key, told) from error
+        if method.search is not None:
+            raise StudyError(source, f"methods.{index}.search", told) from error
+        raise StudyError(source, "protocol.search", f"{told}; an entry's own search replaces this one") from error
 
 
 def sections(study: Study, index: int, source: str) -> tuple[TrainConfig, LotteryConfig]:

@@ -119,7 +119,7 @@ class Play:
 
     def _told(self, epochs: Sequence[float]) -> list[dict[str, Any]]:
         """The kills, with the seconds to the next epoch where that came before the next kill."""
-        nexts = [*(each.at for each in self.kills[1:]), math.inf]
+        nexts = [*(each.at for each in self.kills[1:]), math.inf][: len(self.kills)]
         after = [
             next((at - each.at for at in epochs if each.at < at < following), None)
             for each, following in zip(self.kills, nexts, strict=True)

@@ -52,6 +52,20 @@ def test_only_pairs_that_both_have_count() -> None:
     assert found["all"].mean == pytest.approx(0.02)
 
 
+def test_tickets_are_lines_of_their_own_held_against_the_dense_reference() -> None:
+    rounds = [{**row, "round": 1, "test_accuracy": 0.1} for row in rows() if row["method"] == "lion"]
+    found = comparison.compare([*rounds, *rows()], "lion")
+    assert list(found) == ["lion, round 1", "linear"]
+    assert found["lion, round 1"]["a"].mean == pytest.approx(0.1 - 0.55)
+    assert found["linear"] == comparison.compare(rows(), "lion")["linear"]
+    said = comparison.text([*rounds, *rows()], "lion").splitlines()
+    assert said[2] == "| lion | 55.0 | 85.0 | 70.0 |"
+
+
+def test_one_pair_has_no_interval() -> None:
+    assert "| -2.0 (n = 1) |" in comparison.text([row for row in rows() if row["seed"] == 0], "linear")
+
+
 def test_the_command_prints_a_table_and_one_line_for_a_wrong_name(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows()), tmp_path / "results.parquet")
     printed = CliRunner().invoke(cli.main, ["compare", str(tmp_path), "--reference", "lion"])

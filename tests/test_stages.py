@@ -266,6 +266,18 @@ def test_a_report_reads_final_runs_from_the_record_and_says_what_is_awaited(stud
     assert {name for name, cell in linear.cells.items() if cell.values} == {"mnist(num_train=20)"}
 
 
+def test_a_report_waits_for_a_choice_that_a_killed_driver_did_not_write_down(study_file: Path, tmp_path: Path) -> None:
+    of = study(study_file)
+    driver = Driver(of, Store(str(tmp_path)), concurrency=1)
+    request.record(driver.store, of, driver.stages.experiments)
+    driver.run(kill_after=4)  # all trials of mnist/linear, and no choice
+    assert not driver.choices
+    found = slots.slots(slots.opened([driver.store.url]))
+    finals = [slot for slot in found if slot.stage == slots.FINAL]
+    assert len(finals) == 2 * 2 + 2 * 2 * 3  # seeds, datasets; LION has three rounds
+    assert {slot.reason for slot in finals} == {"its setting is not chosen yet"}
+
+
 def test_a_choice_is_a_value(tmp_path: Path) -> None:
     from lion_ray.stages.choices import read, write
 

@@ -1,4 +1,4 @@
-"""Method entries against a reference, pair by pair: the same dataset, seed, round and ticket of one study.
+"""Method entries and their tickets against a reference's dense round, pair by pair: dataset and seed of one study.
 
 The interval is Student's t of the paired differences in test accuracy. Differences over seeds of one dataset share its
 test images, and those over datasets are few: read an interval as what the runs themselves scatter, not as a law.
@@ -6,17 +6,20 @@ test images, and those over datasets are few: read an interval as what the runs 
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lion_ray.lottery import WINNING
 from lion_ray.report.student import Difference, paired_difference
 from lion_ray.report.tables import PARQUET, read_table
 from lion_ray.store import Store
 
 ALL = "all"
 Row = Mapping[str, Any]
+Accuracies = dict[tuple[str, int], float]
+"""By dataset and seed."""
 
 
 def read_rows(study_url: str) -> list[dict[str, Any]]:
@@ -32,47 +35,62 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
 
 
 def compare(rows: Sequence[Row], reference: str) -> dict[str, dict[str, Difference]]:
-    """By method entry, then by dataset and `all` of them: test accuracy minus that of `reference`.
+    """By entry, its later rounds and controls apart, then by dataset and `all`: test accuracy minus dense `reference`.
 
     Raises:
         ValueError: the study has no such entry.
     """
-    entries = list(dict.fromkeys(str(row["method"]) for row in rows))
-    if reference not in entries:
-        raise ValueError(f"'{reference}' is no method entry of this study; there are {', '.join(entries)}")
-    accuracy = {(*_pair(row), row["method"]): float(row["test_accuracy"]) for row in rows}
-    found: dict[str, dict[str, list[float]]] = {entry: defaultdict(list) for entry in entries if entry != reference}
-    for (*pair, entry), value in accuracy.items():
-        base = accuracy.get((*pair, reference))
-        if entry != reference and base is not None:
-            for dataset in (str(pair[0]), ALL):
-                found[entry][dataset].append(value - base)
-    return {e: {name: paired_difference(d) for name, d in by.items()} for e, by in found.items()}
+    lines = _lines(rows)
+    base = _reference(rows, lines, reference)
+    return {
+        name: {
+            dataset: paired_difference(gaps)
+            for dataset in (*dict.fromkeys(pair[0] for pair in base), ALL)
+            if (gaps := [found[p] - base[p] for p in found if p in base and dataset in (p[0], ALL)])
+        }
+        for name, found in lines.items()
+        if found is not base
+    }
 
 
 def text(rows: Sequence[Row], reference: str) -> str:
     """The comparison as a Markdown table, in points (1/100 of accuracy)."""
-    compared = compare(rows, reference)
-    accuracies: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if row["method"] == reference:
-            accuracies[str(row["dataset"])].append(100 * float(row["test_accuracy"]))
-    datasets = [*accuracies, ALL]
-    every = [value for values in accuracies.values() for value in values]
+    compared, base = compare(rows, reference), _reference(rows, _lines(rows), reference)
+    datasets = [*dict.fromkeys(dataset for dataset, _ in base), ALL]
     head = [f"| test accuracy, points | {' | '.join(datasets)} |", f"|---|{'---|' * len(datasets)}"]
-    means = [f"{statistics.fmean(accuracies[name] if name != ALL else every):.1f}" for name in datasets]
-    lines = [f"| {reference} | {' | '.join(means)} |"]
+    own = [[value for (dataset, _), value in base.items() if name in (dataset, ALL)] for name in datasets]
+    lines = [f"| {reference} | {' | '.join(f'{100 * statistics.fmean(values):.1f}' for values in own)} |"]
     for entry, by in compared.items():
         lines.append(f"| {entry} minus {reference} | {' | '.join(_cell(by.get(name)) for name in datasets)} |")
     return "\n".join([*head, *lines])
+
+
+def _lines(rows: Sequence[Row]) -> dict[str, Accuracies]:
+    """Accuracies by dataset and seed of each entry's dense round, then of its tickets; entries in their order."""
+    order = {entry: place for place, entry in enumerate(dict.fromkeys(row["method"] for row in rows))}
+    lines: dict[str, Accuracies] = {}
+    for row in sorted(rows, key=lambda row: (order[row["method"]], row["ticket"] != WINNING, row["round"])):
+        pair = str(row["dataset"]), int(row["seed"])
+        lines.setdefault(_name(row), {})[pair] = float(row["test_accuracy"])
+    return lines
+
+
+def _reference(rows: Sequence[Row], lines: Mapping[str, Accuracies], reference: str) -> Accuracies:
+    entries = list(dict.fromkeys(str(row["method"]) for row in rows))
+    if reference not in entries:
+        raise ValueError(f"'{reference}' is no method entry of this study; there are {', '.join(entries)}")
+    return lines[reference]
+
+
+def _name(row: Row) -> str:
+    """`lion`, `lion, round 4` or `lion, random ticket, round 4`."""
+    ticket = "" if row["ticket"] == WINNING else f", {str(row['ticket']).replace('_', ' ')}"
+    return f"{row['method']}{ticket}" + (f", round {row['round']}" if row["round"] else "")
 
 
 def _cell(difference: Difference | None) -> str:
     if difference is None:
         return "missing"
     mean, low, high = (100 * value for value in (difference.mean, difference.low, difference.high))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}; n = {difference.num})"
-
-
-def _pair(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("dataset", "seed", "round", "ticket"))
+    interval = "" if math.isnan(low) else f"{low:+.1f} to {high:+.1f}; "
+    return f"{mean:+.1f} ({interval}n = {difference.num})"

@@ -105,7 +105,7 @@ def _state(view: View) -> dict[str, object]:
     stopped = sum(item.stop is not None and item.is_finished for item in plan.items)
     words = f"{view.driver} works on it" if view.driver else "nobody works on it"
     return {
-        "experiments": len(plan.items),
+        "experiments": len(plan.items) + len(plan.awaited),
         "finished": len(plan.items) - len(plan.pending),
         "stopped": stopped,
         "failed": failed,

@@ -49,9 +49,11 @@ class Group:
     def settled(self, store: Store, trials: Sequence[Trial] | None, *, keep: bool) -> Choice | None:
         """The choice on record, or the one made of `trials` if they are all over, which is written down if `keep`."""
         found = read(store, self.path)
+        if not self.trials[0].meaning:  # whoever reports cannot name the runs of a choice that is not on record
+            return found
         choice = choose(trials) if found is None and trials is not None else found
-        if choice is None or not self.trials[0].meaning:
-            return choice
+        if choice is None:
+            return None
         complete = tuple((run.seed, run.name, run.digest) for run in self.finals(choice))
         choice = dataclasses.replace(choice, finals=complete)
         if keep and choice != found:

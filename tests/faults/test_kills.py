@@ -56,13 +56,10 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path
         where = ["--set", f"storage={tmp_path / storage}", "--set", f"resources.workers={workers}"]
         return [*RUN, "smoke.yaml", *LONGER, *where]
 
-    started = time.monotonic()
     assert subprocess.run(command("undisturbed"), stdout=subprocess.DEVNULL, check=False).returncode == 0
-    whole = time.monotonic() - started
-    draw = random.Random(workers)
-    committed = [0]
-    while killed := kill_once(command("killed"), draw.uniform(0.2, 0.7) * whole):
-        committed.append(len(Store(str(tmp_path / "killed" / "smoke")).committed()))
+    draw, store, committed = random.Random(workers), Store(str(tmp_path / "killed" / "smoke")), [0]
+    while killed := kill_once(command("killed"), store, draw):
+        committed.append(len(store.committed()))
         print(f"kill {len(committed) - 1}: {len(killed)} processes, {committed[-1]} keys committed", flush=True)
     assert len(committed) - 1 >= LEAST_KILLS
     assert committed == sorted(committed)
@@ -79,24 +76,28 @@ def test_a_search_that_is_killed_again_and_again_chooses_the_same_and_ends_with_
         where = ["--set", f"storage={tmp_path / storage}", "--set", "seeds=[42, 44]"]
         return [*RUN, "smoke.yaml", "--set", SEARCH, *where]
 
-    started = time.monotonic()
     assert subprocess.run(command("undisturbed"), stdout=subprocess.DEVNULL, check=False).returncode == 0
-    whole, draw, kills = time.monotonic() - started, random.Random(0), 0
-    while kill_once(command("killed"), draw.uniform(0.2, 0.6) * whole):
-        kills += 1
-    assert kills
     stores = [Store(str(tmp_path / name / "smoke")) for name in ("undisturbed", "killed")]
+    draw, kills = random.Random(0), 0
+    while kill_once(command("killed"), stores[1], draw):
+        kills += 1
+    assert kills >= LEAST_KILLS
     choices = [{path: store.read(path) for path in store.listing("choices")} for store in stores]
     assert choices[0] == choices[1]
     assert len(choices[0]) == 2 * 2
     assert artifacts(stores[0]) == artifacts(stores[1])
 
 
-def kill_once(command: list[str], after: float) -> list[int]:
-    """Start `command` and kill it with all it started; the killed processes, none if it came to its end before."""
+def kill_once(command: list[str], store: Store, draw: random.Random) -> list[int]:
+    """Start `command` and kill it with all it started, some moments after it has committed some keys more; the killed
+    processes, none if it came to its end before. Times of a whole run would say little: the cores are never alike.
+    """
+    enough, moments = len(store.committed()) + draw.randint(1, 4), draw.uniform(0.0, 1.0)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(store.committed()) < enough:
+        time.sleep(0.05)
     try:
-        assert process.wait(timeout=after) == 0
+        assert process.wait(timeout=moments) == 0
     except subprocess.TimeoutExpired:
         killed = kill_everything(process)
         deadline = time.monotonic() + 30.0  # on busy cores the kernel takes its time to end them

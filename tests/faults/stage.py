@@ -113,10 +113,17 @@ class Stage:
         """The processes that a kill of `target` may hit; for `driver` and `proxy` ask their owner."""
         if target == "proxy":
             return [self.proxy.pid]
+        if target == "node" and "worker" not in self.nodes_with_trials():
+            return []  # it does not come back: without a trial on it its end would prove little
         if target in RAYLETS:
             sign = f"--raylet_socket_name={self.folder / RAYLETS[target]}/"
             return [pid for pid, command in self.processes().items() if "raylet/raylet" in command and sign in command]
         return [pid for pid, command in self.processes().items() if re.match(TITLES[target], command)]
+
+    def nodes_with_trials(self) -> set[str]:
+        """The nodes on which trials have run: each node logs in a folder of its own."""
+        logs = {name: self.folder.glob(f"{name}/session_2*/logs/worker-*.out") for name in ("head", "worker")}
+        return {name for name, files in logs.items() for file in files if ":actor_name:run_turn" in file.read_text()}
 
     def mend(self, target: str, pause: float) -> None:
         """Bring back, after a pause, what Ray does not bring back by itself."""

@@ -48,7 +48,7 @@ def test_kills_of_trial_proxy_node_and_driver_change_no_bit_and_train_no_finishe
     record = Play(two_raylets, "0", SHORT, targets, "0", moments=(0.5, 2.0), pauses=(0.2, 0.5)).run()
     assert [each["target"] for each in record["kills"]] == targets
     assert [each["status"] for each in record["kills"]] == [None, None, None, -9]  # only its own kill ends a driver
-    assert nodes_with_trials(two_raylets) == {"head", "worker"}
+    assert two_raylets.nodes_with_trials() == {"head", "worker"}
     assert record["hangs"] == 0
     assert record["begun_after_done"] == record["done_twice"] == record["remains"] == []
     undisturbed = Store(str(tmp_path))
@@ -75,12 +75,6 @@ def test_the_proxys_log_shows_a_round_that_is_trained_twice(again: str, shown: t
     found = evidence.trainings(log, "b/s")
     assert (found.begun_after_done, found.done_twice) == shown
     assert found.rounds == 1
-
-
-def nodes_with_trials(stage: Stage) -> set[str]:
-    """The nodes on which trials have run: each node logs in a folder of its own."""
-    logs = {name: stage.folder.glob(f"{name}/session_2*/logs/worker-*.out") for name in ("head", "worker")}
-    return {name for name, files in logs.items() for file in files if ":actor_name:run_turn" in file.read_text()}
 
 
 @pytest.mark.slow

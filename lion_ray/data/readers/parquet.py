@@ -147,7 +147,7 @@ def _images(shard: Shard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
             here = rows[(rows >= first) & (rows < first + size)]
             if len(here):
                 wanted = f"{shard.column}.bytes" if shard.is_struct else shard.column
-                table = file.read_row_group(group, columns=[wanted], use_threads=False)  # as report.read_table
+                table = file.read_row_group(group, columns=[wanted], use_threads=False)
                 column = table.column(shard.column).combine_chunks()
                 column = pc.struct_field(column, "bytes") if shard.is_struct else column
                 for row in here.tolist():
@@ -158,7 +158,7 @@ def _images(shard: Shard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
 @contextmanager
 def _opened(file: File, path: str) -> Iterator[Any]:
     try:
-        with file.open() as raw, pq.ParquetFile(raw) as table:
+        with file.open() as raw, pq.ParquetFile(raw, pre_buffer=False) as table:  # as report.read_table
             yield table
     except (OSError, pa.ArrowException) as error:
         raise BadData(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from error

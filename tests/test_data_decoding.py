@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
+from lion_ray.data import item
 from lion_ray.data.dataset import ArraySplit
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.item import BadData, Encoded, Item
@@ -73,6 +76,13 @@ def test_at_224_px_square_and_crop_are_timms_too(shape: tuple[int, int], interpo
         np.testing.assert_array_equal(pixels(encoded, 224, interpolation=interpolation, crop_fraction=fraction), want)
 
 
+@pytest.fixture(params=["quick", "slow"])
+def pace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every item counts as quick (this thread does them all) or as slow (a pool does, after the first chunk)."""
+    monkeypatch.setattr(item, "QUICK", {"quick": 60.0, "slow": 0.0}[request.param])
+
+
+@pytest.mark.usefixtures("pace")
 def test_threads_do_not_matter_and_places_do() -> None:
     encoded = [save(Image.fromarray(noise(12, 15, seed))) for seed in range(150)]
     places = np.random.default_rng(0).permutation(150).tolist()
@@ -81,6 +91,7 @@ def test_threads_do_not_matter_and_places_do() -> None:
     np.testing.assert_array_equal(one[places[3]], pixels(encoded[3], 8))
 
 
+@pytest.mark.usefixtures("pace")
 def test_the_first_bad_image_in_order_is_told_whatever_the_threads() -> None:
     encoded = [save(Image.fromarray(noise(6, 6))) for _ in range(200)]
     encoded[70] = encoded[190] = b"broken"
@@ -89,6 +100,7 @@ def test_the_first_bad_image_in_order_is_told_whatever_the_threads() -> None:
             decode(items(*encoded), range(200), Resize(size=8), num_threads=num_threads)
 
 
+@pytest.mark.usefixtures("pace")
 def test_memory_in_flight_is_bounded() -> None:
     """The reader is never far ahead of the decoder, so a set larger than memory can stream through."""
     alive, most = set[int](), 0
@@ -107,6 +119,21 @@ def test_memory_in_flight_is_bounded() -> None:
 
     decode(stream(), range(2000), Resize(size=2), num_threads=2)
     assert most <= 6 * 32
+
+
+@pytest.mark.parametrize(("seconds", "threads"), [(2e-3, {1, 2}), (0.0, {0})])
+def test_only_what_takes_time_goes_to_threads(seconds: float, threads: set[int]) -> None:
+    """Two threads need longer than one for images of 32 x 32: Python's lock changes hands too often."""
+    pool = set[int]()
+
+    def work(_: int) -> None:
+        if seconds:
+            time.sleep(seconds)
+        if threading.current_thread() is not threading.main_thread():
+            pool.add(threading.get_ident())
+
+    assert [number for number, _ in item.ordered(range(300), work, 2)] == list(range(300))
+    assert len(pool) in threads
 
 
 def test_decoded_arrays_are_read_only_and_stay_so_when_pickled() -> None:

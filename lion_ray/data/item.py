@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import statistics
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +24,8 @@ Result = TypeVar("Result")
 
 CHUNK = 32
 """Items per task: tiny images would otherwise spend their time in the queue."""
+QUICK = 2e-4
+"""Seconds per item below which a second thread costs more than it brings: both wait for Python's lock."""
 
 
 class BadData(ValueError):
@@ -63,10 +67,18 @@ def ordered(
     """`work` on every item (or whatever goes with one), in order.
 
     A bounded number is in flight, so memory does not grow with the set. The first failing item in order raises,
-    however many threads there are.
+    however many threads there are. The first chunk is worked on here: where its items are `QUICK`, so are all others.
     """
-    threads = num_threads or default_threads()
     stream, pending = iter(items), deque[Future[list[tuple[Job, Result]]]]()
+    first, clock = list[tuple[Job, Result]](), [time.perf_counter()]
+    for item in islice(stream, CHUNK):
+        first.append((item, work(item)))
+        clock.append(time.perf_counter())
+    yield from first
+    if first and statistics.median(np.diff(clock)) < QUICK:
+        yield from ((item, work(item)) for item in stream)
+        return
+    threads = num_threads or default_threads()
     with ThreadPoolExecutor(threads, thread_name_prefix="lion-ray-data") as executor:
         while chunk := list(islice(stream, CHUNK)):
             pending.append(executor.submit(_chunk, chunk, work))

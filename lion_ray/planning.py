@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lion_ray.config import ResourcesConfig, SchedulerConfig, Study
 from lion_ray.decisions import LOTTERY, Decisions, Stop
@@ -39,11 +40,24 @@ class Item:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The setting that one of `num_trials` won with for a dataset and method entry, and by which figure."""
+
+    trial: Experiment
+    setting: Mapping[str, Any]
+    num_trials: int
+    rounds: int
+    compared: int
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
     """All experiments of a study in their order; `awaited` stand for those whose setting is not chosen yet."""
 
     items: Sequence[Item]
     awaited: Sequence[Experiment] = ()
+    chosen: Sequence[Chosen] = ()
 
     @property
     def pending(self) -> list[Experiment]:

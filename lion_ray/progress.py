@@ -1,8 +1,8 @@
 """What a person sees while a sweep runs: one readable line per epoch, and how long it will still take.
 
-`sweep` feeds it the events of all trials. "all have 2 rounds" says how far every experiment is that still trains. On a
-terminal the line of the moment is rewritten in place and finished rounds stay; in a log every line stands for itself,
-without control codes.
+`sweep` feeds it the events of all trials. "all have 2 rounds" says how far every experiment is that still trains; not
+of a protocol's, whose stages differ. On a terminal the line of the moment is rewritten in place and finished rounds
+stay; in a log every line stands for itself, without control codes.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ class Progress:
     def _line(self, experiment: Experiment, event: Event) -> str:
         left = self.seconds_left()
         done = sum(1 for epochs in self._left.values() if epochs == 0)
-        least = min((self._num_rounds(name) for name, epochs in self._left.items() if epochs), default=None)
+        still = [name for name, epochs in self._left.items() if epochs and experiment.stage is None]
+        least = min(map(self._num_rounds, still), default=None)
         parts = [
             clock(self.now() - self._started),
             f"{done}/{len(self._by_name)} done",

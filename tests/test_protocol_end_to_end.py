@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from lion_ray import pipeline, report
-from lion_ray.report import comparison
+from lion_ray.report import comparison, listing
 from lion_ray.store import Store
 from tests.helpers import artifacts
 from tests.test_pipeline import table
@@ -58,7 +59,14 @@ def test_a_study_searches_chooses_and_reports_final_runs_and_a_second_run_finds_
     tables = printed[printed.index("\nmnist(num_train") :]
     assert tables.count("winning") == len(final)
 
+    rates = re.findall(r"^\w*mnist\(.* +train\.lr=(\S+) +0\.\d{3} \(round 1\) +3 +2$", printed, re.MULTILINE)
+    assert len(rates) == 2
+
     url = f"{tmp_path}/results/tiny"
+    page = (Store(url).read("report/report.html") or b"").decode()
+    section = page[page.index('<h2 id="settings">') : page.index('<h2 id="plots">')]
+    assert all(f"<td>train.lr={rate}</td>" in section for rate in rates)
+    assert {line.split()[0] for line in listing.text(report.tickets(url)).splitlines()[2:]} == {"search", "final"}
     assert len(comparison.read_rows(url)) == len(final)
     assert {row["stage"] for row in report.tickets(url).to_pylist()} == {"search", "final"}
     before = artifacts(Store(url))

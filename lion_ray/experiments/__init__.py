@@ -5,7 +5,7 @@
 
 from lion_ray.experiments.expanding import expand, stage_of
 from lion_ray.experiments.experiment import Experiment, Peers, Setting, final_run, meaning_digest
-from lion_ray.experiments.labels import dataset_label, entry_label, method_label
+from lion_ray.experiments.labels import dataset_label, entry_label, method_label, text_of
 from lion_ray.experiments.settings import applied
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "meaning_digest",
     "method_label",
     "stage_of",
+    "text_of",
 ]

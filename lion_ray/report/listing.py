@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from lion_ray.lottery import WINNING
-from lion_ray.report.tables import PARQUET, SCHEMA, accuracy_text, aligned, read_table
+from lion_ray.report.tables import PARQUET, SCHEMA, accuracy_text, read_table
+from lion_ray.report.words import aligned
 from lion_ray.results import Row, indexed
 from lion_ray.store import Store, side_by_side
 
@@ -59,7 +60,12 @@ def tickets(study_url: str) -> pa.Table:
 def text(table: pa.Table) -> str:
     """The table for people: accuracies, sizes and, last, the URL."""
     heads = ("dataset", "method", "ticket", "seed", "round", "density", "params", "val acc", "test acc", "bytes", "url")
-    return "\n".join(aligned(heads, [_cells(row) for row in table.to_pylist()], left=(0, 1, 2, 10)))
+    found = table.to_pylist()
+    cells = [_cells(row) for row in found]
+    if not any(row["stage"] for row in found):
+        return "\n".join(aligned(heads, cells, left=(0, 1, 2, 10)))
+    staged = [(row["stage"] or "", *line) for row, line in zip(found, cells, strict=True)]
+    return "\n".join(aligned(("stage", *heads), staged, left=(0, 1, 2, 3, 11)))
 
 
 def _record(store: Store, key: str) -> Row:

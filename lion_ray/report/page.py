@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import jinja2
 
-from lion_ray.report import charts, exports, history, words
+from lion_ray.report import charts, exports, history, settings, words
 from lion_ray.report.figures import Figure, density, parameters
 from lion_ray.report.published import GROUPS, published
 from lion_ray.report.ranking import compared, main_slots, ranked_datasets
@@ -70,6 +70,8 @@ def _page(
         ranked=ranked_datasets(main),
         figures=[figure for figure in drawn if figure],
         missing=_missing(found),
+        settings=_settings(views),
+        setting_heads=settings.HEADS if len(views) == 1 else ("study", *settings.HEADS),
         unconverged=_unconverged(found),
         tasks=len(tasks),
         published=published() if tasks else [],
@@ -112,6 +114,11 @@ def _state(view: View) -> dict[str, object]:
         "trainings": sum(trainings),
         "state": "complete" if not plan.pending else f"unfinished; {words}",
     }
+
+
+def _settings(views: Sequence[View]) -> list[tuple[str, ...]]:
+    """What each search has chosen, under its study's name if there are several."""
+    return [(view.name, *row) if len(views) > 1 else row for view in views for row in settings.rows(view.plan)]
 
 
 def _missing(found: Sequence[Slot]) -> list[Missing]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +15,8 @@ from lion_ray.experiments import dataset_label, entry_label
 from lion_ray.lottery import WINNING
 from lion_ray.planning import Item, Plan, awaited, stopped
 from lion_ray.protocol import GROUPS
-from lion_ray.report import page, slots
+from lion_ray.report import page, settings, slots
+from lion_ray.report.words import aligned
 from lion_ray.store import Store
 
 PARQUET, FOLDER = "results.parquet", "report"
@@ -73,7 +74,8 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
     missing += [f"AWAITED {num} final runs of {entry}: no setting is chosen" for entry, num in awaited(plan).items()]
-    lines = [text_tables(plan, study, table), *ended, *failed, *missing, *unconverged(plan)]
+    tables = [text_tables(plan, study, table), *([settings.text(plan)] if plan.chosen else [])]
+    lines = [*tables, *ended, *failed, *missing, *unconverged(plan)]
     pages = page.write([slots.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
     return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{PARQUET}"])
 
@@ -128,19 +130,6 @@ def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
 def accuracy_text(value: float | None) -> str:
     """Three decimals, or a dash where the stage has none."""
     return "-" if value is None else f"{value:.3f}"
-
-
-def aligned(heads: Sequence[str], body: Sequence[Sequence[str]], *, left: Collection[int]) -> list[str]:
-    """Heads, a rule and the body as lines of equal columns; those in `left` are aligned to the left."""
-    widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
-    first, *rest = (_align(line, widths, left) for line in (heads, *body))
-    return [first, "-" * len(first), *rest]
-
-
-def _align(line: Sequence[str], widths: Sequence[int], left: Collection[int]) -> str:
-    cells = enumerate(zip(line, widths, strict=True))
-    padded = (text.ljust(width) if column in left else text.rjust(width) for column, (text, width) in cells)
-    return "  ".join(padded).rstrip()
 
 
 def _row(record: Mapping[str, Any], item: Item, study: Study) -> dict[str, Any]:

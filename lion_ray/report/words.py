@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from lion_ray.lottery import WINNING
 from lion_ray.report.scores import NOT_ASKED, Cell, Mean, Score
@@ -74,3 +74,16 @@ def missing_kinds(missing: Mapping[str, int]) -> str:
     for reason, num in missing.items():
         kinds[reason.partition(":")[0]] += num
     return ", ".join(f"{num} {kind}" if kind != NOT_ASKED else kind for kind, num in kinds.items())
+
+
+def aligned(heads: Sequence[str], body: Sequence[Sequence[str]], *, left: Collection[int]) -> list[str]:
+    """Heads, a rule and the body as lines of equal columns; those in `left` are aligned to the left."""
+    widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
+    first, *rest = (_align(line, widths, left) for line in (heads, *body))
+    return [first, "-" * len(first), *rest]
+
+
+def _align(line: Sequence[str], widths: Sequence[int], left: Collection[int]) -> str:
+    cells = enumerate(zip(line, widths, strict=True))
+    padded = (text.ljust(width) if column in left else text.rjust(width) for column, (text, width) in cells)
+    return "  ".join(padded).rstrip()

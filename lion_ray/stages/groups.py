@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lion_ray.config import DatasetConfig, SchedulerConfig, Study
 from lion_ray.decisions import DIVERGENCE, Stop
 from lion_ray.experiments import Experiment, final_run
-from lion_ray.planning import Item, Plan, make_plan
+from lion_ray.planning import Chosen, Item, Plan, make_plan
 from lion_ray.protocol import final_stage
 from lion_ray.results import val_accuracies
 from lion_ray.stages.choices import CHOICES, Choice, Trial, choose, digest_of, diverged, read, write
@@ -32,9 +32,20 @@ class Group:
         about = digest_of([how_long, self.scheduler.model_dump(mode="json"), self.protocol])[:8]
         return f"{CHOICES}/{first.dataset.name}-{first.method.name}-{about}.json"
 
+    def chosen(self, choice: Choice) -> Chosen:
+        """The choice, for people."""
+        return Chosen(
+            trial=self._winner(choice),
+            setting=choice.setting,
+            num_trials=len(self.trials),
+            rounds=choice.rounds,
+            compared=choice.compared,
+            accuracy=choice.accuracy,
+        )
+
     def finals(self, choice: Choice) -> list[Experiment]:
         """The runs that follow; those that the choice has on record keep their names."""
-        chosen = next(trial for trial in self.trials if trial.name == choice.trial)
+        chosen = self._winner(choice)
         runs = [self._final(chosen, seed, choice.rounds) for seed in self.seeds]
         if chosen.meaning:
             return runs
@@ -59,6 +70,9 @@ class Group:
         if keep and choice != found:
             write(store, self.path, choice)
         return choice
+
+    def _winner(self, choice: Choice) -> Experiment:
+        return next(trial for trial in self.trials if trial.name == choice.trial)
 
     def _final(self, chosen: Experiment, seed: int, rounds: int) -> Experiment:
         return final_run(chosen, final_stage(self.protocol), seed=seed, rounds=rounds)
@@ -102,7 +116,8 @@ class Stages:
         finals = [run for group, choice in choices if choice for run in group.finals(choice)]
         awaited = [run for group, choice in choices if choice is None for run in group.awaited()]
         more = make_plan(finals, store, self.scheduler, verify=verify, keep=keep).items if finals else []
-        return Plan(items=[*items, *more], awaited=awaited)
+        chosen = [group.chosen(choice) for group, choice in choices if choice]
+        return Plan(items=[*items, *more], awaited=awaited, chosen=chosen)
 
 
 def _with_divergence(item: Item, gone: set[str]) -> Item:

@@ -1,0 +1,31 @@
+"""Which setting each search has chosen, as a table: on the page and at the end of a run."""
+
+from __future__ import annotations
+
+from lion_ray.experiments import dataset_label, entry_label, text_of
+from lion_ray.planning import Chosen, Plan
+from lion_ray.report.words import aligned
+
+HEADS = ("dataset", "method", "chosen setting", "val acc", "of trials", "rounds")
+
+
+def rows(plan: Plan) -> list[tuple[str, ...]]:
+    """A row per dataset and method entry whose search is over."""
+    return [_row(each) for each in plan.chosen]
+
+
+def text(plan: Plan) -> str:
+    """The rows for a terminal."""
+    return "\n".join(["\nchosen on validation", *aligned(HEADS, rows(plan), left=(0, 1, 2))])
+
+
+def _row(chosen: Chosen) -> tuple[str, ...]:
+    which = f" (round {chosen.compared})" if chosen.rounds > 1 else ""
+    return (
+        dataset_label(chosen.trial.dataset),
+        entry_label(chosen.trial.method),
+        text_of(chosen.setting, sort=False) or "the study's",
+        f"{chosen.accuracy:.3f}{which}",
+        str(chosen.num_trials),
+        str(chosen.rounds),
+    )

@@ -18,6 +18,7 @@ from pathlib import Path
 from lion_ray import backbones, config, job, methods, report, request
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
+from lion_ray.messages import plain_warnings
 from lion_ray.planning import describe
 from lion_ray.stages import Stages
 from lion_ray.store import Lease, Store, forget_dead, redacted
@@ -47,7 +48,8 @@ def _answer(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--verify", action="store_true", help="read every artifact and compare it with its digest")
     options = parser.parse_args(arguments)
     try:
-        return run(options.study, overrides=options.set, dry_run=options.dry_run, verify=options.verify)
+        with plain_warnings():
+            return run(options.study, overrides=options.set, dry_run=options.dry_run, verify=options.verify)
     except StudyError as error:
         print(redacted(error), file=sys.stderr)
         return BAD_INPUT
@@ -81,6 +83,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
     if verify:
         store.load(backbone.key)  # a warning if it is damaged; made again when something is trained
+        print("verified: every artifact was read and compared with its digest; a warning names each that is damaged")
     if dry_run:
         return 0
     failures: dict[str, str] = {}

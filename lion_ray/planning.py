@@ -106,10 +106,15 @@ def _item(experiment: Experiment, found: Found, decided: Stop | None) -> Item:
     return Item(experiment=experiment, rounds=rounds, controls=controls, stop=stop, lacks_start=lacks_start)
 
 
+def counted(num: int, thing: str) -> str:
+    """`1 round`, `2 rounds`."""
+    return f"{num} {thing}{'s' * (num != 1)}"
+
+
 def worker_text(need: ResourcesConfig) -> str:
     """`2 workers with 1 CPU`, for people."""
     few, many = need.min_workers, need.max_workers
-    count = f"{many} worker{'s' * (many > 1)}" if few == many else f"{few} to {many} workers"
+    count = counted(many, "worker") if few == many else f"{few} to {many} workers"
     return f"{count} with {need.cpus} CPU" + f", {need.gpus:g} GPU" * bool(need.gpus)
 
 
@@ -148,13 +153,17 @@ def describe(plan: Plan, study: Study) -> str:
     each = worker_text(study.resources)
     rounds_at_most = plan.num_rounds + sum(each.num_rounds for each in plan.awaited)
     num_experiments = len(plan.items) + len(plan.awaited)
-    lines = [f"study {study.study}: {num_experiments} experiments, {rounds_at_most} rounds at most"]
+    lines = [
+        f"study {study.study}: {counted(num_experiments, 'experiment')}, {counted(rounds_at_most, 'round')} at most"
+    ]
     for item in plan.items:
         state = f"needs {each}" if not item.is_finished else stopped(item.stop) if item.stop else "done"
         rounds = f"rounds {len(item.rounds)}/{item.experiment.num_rounds}"
         controls = (item.experiment.num_rounds - 1) * len(item.experiment.controls)
         rounds += f"  controls {len(item.controls)}/{controls}" * bool(controls)
         lines.append(f"  {item.experiment.name:<{width}}  {rounds:<12} {state}")
-    lines += [f"  {label}: {num} final runs once its setting is chosen" for label, num in awaited(plan).items()]
-    lines.append(f"{plan.num_done_rounds} rounds are done, {len(plan.pending)} experiments to run")
+    for label, num in awaited(plan).items():
+        lines.append(f"  {label}: {counted(num, 'final run')} once its setting is chosen")
+    done, left = plan.num_done_rounds, len(plan.pending)
+    lines.append(f"{counted(done, 'round')} {'is' if done == 1 else 'are'} done, {counted(left, 'experiment')} to run")
     return "\n".join(lines)

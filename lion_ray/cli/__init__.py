@@ -19,7 +19,7 @@ def main() -> None:
     """Adapt one frozen backbone to many datasets and find the smallest winning tickets."""
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(arguments: tuple[str, ...]) -> None:
     """Run a study or go on with it; the same as `python -m lion_ray.pipeline`."""
@@ -66,8 +66,10 @@ def methods() -> None:
 
     for name, method in METHODS.items():
         click.echo(name)
-        for option, value in method.options().model_dump(mode="json").items():
-            click.echo(f"  {option}: {value}")
+        options = method.options()
+        plain = options.model_dump(mode="json")  # without what is no part of an experiment's identity
+        for option in type(options).model_fields:
+            click.echo(f"  {option}: {plain.get(option, getattr(options, option))}")
 
 
 for command in (*COMMANDS, data):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
+from lion_ray.messages import plain_warnings
 from lion_ray.store import redacted
 
 
@@ -24,8 +24,7 @@ class OneLine(click.ClickException):
 def one_line_errors() -> Iterator[None]:
     """Errors and warnings about files, tickets and studies as one line each; anything else is a fault of ours."""
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show
+        with plain_warnings():
             yield
     except ImportError as missing:
         remedy = f"{missing.name} is missing: pip install 'lion-ray[report]'" if missing.name else missing
@@ -34,7 +33,3 @@ def one_line_errors() -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:
         raise OneLine(error) from error
-
-
-def _show(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"Warning: {' '.join(redacted(message).split())}", err=True)

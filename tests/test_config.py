@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,19 @@ def test_a_minimal_study_takes_every_default(tmp_path: Path) -> None:
     study = config.load(write(tmp_path, MINIMAL))
     assert study.datasets[0].name == "mnist"
     assert (study.seeds, study.train.epochs, study.lottery.rounds, study.resources.workers) == ((0,), 5, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("methods=[]", "methods: [] is not allowed (at least 1 is needed)"),
+        ("study=off", "study: False is not allowed (a text is expected; quote what YAML reads otherwise"),
+        ("study=a b", "study: 'a b' is not allowed (only letters, digits, "),
+    ],
+)
+def test_what_is_expected_is_told_in_the_words_of_yaml(tmp_path: Path, override: str, says: str) -> None:
+    with pytest.raises(StudyError, match=re.escape(says)):
+        config.load(write(tmp_path, MINIMAL), [override])
 
 
 def test_sections_are_immutable(tmp_path: Path) -> None:
@@ -73,7 +87,7 @@ def test_sections_are_immutable(tmp_path: Path) -> None:
         ("train: {robust: {tau: 0.5, shrinkage: 1, warmup_epochs: 0}}", "train.robust.warmup_epochs: 0 is not allowed"),
         ("resources: {workers: 2, gpus: 0.5}", "resources: gpus: 0.5 is a share"),
         ("seeds: [1, two]", "seeds.1: 'two' is not allowed"),
-        ("seeds: 3", "seeds: 3 is not allowed"),
+        ("seeds: 3", "seeds: 3 is not allowed (a list is expected"),
         ("lottery: 3", "lottery: 3 is not allowed"),
         ("train: {epochs: 1}\ntrain: {epochs: 2}", "the key 'train' is given twice"),
         ("train: {epochs: 1", "is not valid YAML"),

@@ -136,7 +136,7 @@ def test_a_bad_image_among_good_ones_is_named_in_one_line(ticket_url: str, photo
 def test_what_is_wrong_with_the_ticket_is_one_line(ticket_url: str, photos: Path) -> None:
     image = str(photos / "test" / "a" / "0 RGB.png")
     assert invoke(image, image) == (2, f"Error: {image}: this file is not a lion_ray ticket\n")
-    assert invoke(f"{photos}/none", image) == (2, f"Error: [Errno 2] No such file or directory: '{photos}/none'\n")
+    assert invoke(f"{photos}/none", image) == (2, f"Error: {photos}/none: No such file or directory\n")
     for arguments, says in (
         (("--weights", "random"), "trained on other weights of tf_efficientnet_lite0"),
         (("--weights", "none.pth"), "say where they are with weights=... (--weights)"),

@@ -31,5 +31,8 @@ def one_line_errors() -> Iterator[None]:
         raise OneLine(remedy) from missing
     except BrokenPipeError:  # the reader of our output has left: click ends quietly
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
+        raise OneLine(told) from error
+    except ValueError as error:
         raise OneLine(error) from error

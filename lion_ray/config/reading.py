@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lion_ray.config.study import Study
+from lion_ray.config.study import SLUG, Study
 
 
 class StudyError(ValueError):
@@ -83,7 +83,21 @@ def _explain(model: type[BaseModel], error: Any) -> str:
         return f"{value!r} is not allowed; {nearest(str(value), _words(error['ctx']['expected']))}"
     if kind == "value_error":
         return str(error["ctx"]["error"])
-    return f"{value!r} is not allowed ({error['msg'][0].lower()}{error['msg'][1:]})"
+    return f"{value!r} is not allowed ({_expected(kind, error)})"
+
+
+def _expected(kind: str, error: Any) -> str:
+    """What is allowed, in the words of YAML where pydantic uses Python's."""
+    if kind in ("tuple_type", "list_type"):
+        return "a list is expected: [...]"
+    if kind == "too_short":
+        return f"at least {error['ctx']['min_length']} is needed"
+    if kind == "string_type":
+        return "a text is expected; quote what YAML reads otherwise, such as off or 1"
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == SLUG:
+        return "only letters, digits, '.', '_' and '-', a letter or digit first"
+    message: str = error["msg"]
+    return message[0].lower() + message[1:]
 
 
 def _keys_of(path: tuple[str | int, ...]) -> list[str | int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from lion_ray.config import DataConfig, DatasetConfig
+from lion_ray.config import DataConfig, DatasetConfig, validate
 from lion_ray.data import shards
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.fingerprint import common, fold
@@ -57,7 +57,7 @@ def build_named(
         BadData: it is not what the catalogue says of `name`.
         And what `build` raises.
     """
-    config = DatasetConfig.model_validate({"name": name, "url": source, **reading})
+    config = validate(DatasetConfig, {"name": name, "url": source, **reading}, source="")
     found, entry = find(config, DataConfig(on_bad_image=on_bad_image), source="").found, CATALOGUE.get(name)
     origin = source or f"package {entry.package.name if entry and entry.package else name}"
     if entry is not None:

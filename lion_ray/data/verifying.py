@@ -71,7 +71,8 @@ def _config(target: str, root: str | None, format: Any) -> DatasetConfig:
     if target in CATALOGUE:
         return DatasetConfig(name=target, url=f"{root.rstrip('/')}/{target}" if root else None, format=format)
     if root is not None:
-        raise ValueError(f"--root goes with a name of the catalogue, and {nearest(target, names())}")
+        own = f"one of your own is verified by its URL alone, {root.rstrip('/')}/{target}"
+        raise ValueError(f"{target} is no set of the catalogue ({own}); {nearest(target, names())}")
     last = re.sub(r"\W+", "-", target.rstrip("/").rpartition("/")[2].partition(".")[0]).strip("-_")
     return DatasetConfig(name=last or "set", url=target, format=format)
 

@@ -1,17 +1,18 @@
 """Which design of LION's output prompt is best on validation: variants, each at its own best rate per dataset.
 
-    python -m tests.benchmarks.design ROOT_OF_BUILT_DATASETS [VARIANT ...]
+    python -m tests.benchmarks.design ROOT_OF_BUILT_DATASETS [--shots K] [VARIANT ...]
 
 The search trials of `pipelines/evidence.yaml`, in this process and for several seeds: what they are handed has no test
 split. Its figures choose defaults and nothing else; `design.json` beside it is the last run, one variant after another.
+With `--shots` each class has K training images, and `design_K_shots.json` holds the figures.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import statistics
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -29,18 +30,18 @@ from lion_ray.store import Store
 from lion_ray.team import Solo
 
 STUDY = Path(__file__).parent.parent.parent / "pipelines/evidence.yaml"
-RESULT = Path(__file__).with_suffix(".json")
 RATES, SEEDS = [1.0e-2, 3.0e-3, 1.0e-3, 3.0e-4], (10, 11, 12)  # seeds of no final run
 REFERENCE = "lion"
-OUTPUT = "input: false, output: {{source: stages{}}}{}"
+OUTPUT = "name: lion, input: false, output: {{source: stages{}}}{}"
 VARIANTS = {
-    "linear": "linear",
+    "linear": "name: linear",
+    "linear, weight_decay: 1": "name: linear, train: {weight_decay: 1.0}",
     REFERENCE: OUTPUT.format("", ""),
     "cell: explicit, depth: 2": OUTPUT.format("", ", cell: explicit, depth: 2"),
     "cell: explicit, depth: 1": OUTPUT.format("", ", cell: explicit"),
     "gamma: 0.9": OUTPUT.format("", ", gamma: 0.9"),
     "auxiliary: 0": OUTPUT.format(", auxiliary: 0", ""),
-    "source: pooled": "input: false",
+    "source: pooled": "name: lion, input: false",
     "source: map": OUTPUT.replace("stages", "map").format("", ""),
     "source: image": OUTPUT.replace("stages", "image").format("", ""),
     "three maps": OUTPUT.format(", stages: [1, 2, 3]", ""),
@@ -54,17 +55,22 @@ VARIANTS = {
     "lr_multiplier: 3": OUTPUT.format(", lr_multiplier: 3", ""),
     "robust, tau: 0.5": OUTPUT.format("", ", train: {robust: {tau: 0.5, shrinkage: 1.0}}"),
     "weight_decay: 1": OUTPUT.format("", ", train: {weight_decay: 1.0}"),
+    "weight_decay: 3": OUTPUT.format("", ", train: {weight_decay: 3.0}"),
+    "augment: flip": OUTPUT.format("", ", train: {augment: flip}"),
+    "augment: crop_flip": OUTPUT.format("", ", train: {augment: crop_flip}"),
+    "both prompts": OUTPUT.replace("input: false", "input: {{lr_multiplier: 0.1}}").format("", ""),
 }
 """One change each from the reference."""
 
 Accuracies = dict[str, list[float]]
 
 
-def study_of(variant: str, root: str, seed: int) -> Study:
+def study_of(variant: str, root: str, seed: int, shots: int | None) -> Study:
     """The evidence study with this variant as its one method."""
-    chosen = VARIANTS[variant]
-    method = chosen if chosen == "linear" else f"{{name: lion, {chosen}}}"
-    overrides = [f"methods=[{method}]", f"seeds=[{seed}]", f"data.root={root}"]
+    overrides = [f"methods=[{{{VARIANTS[variant]}}}]", f"seeds=[{seed}]", f"data.root={root}"]
+    if shots:
+        datasets = [each.model_dump(mode="json", exclude_defaults=True) for each in config.load(STUDY).datasets]
+        overrides.append(f"datasets={json.dumps([{**each, 'shots': shots} for each in datasets])}")
     return config.load(STUDY, [*overrides, f"protocol={{name: fewshot, search: {{train.lr: {RATES}}}}}"])
 
 
@@ -90,11 +96,11 @@ def _accuracy(experiment: Experiment, root: str) -> tuple[float, int]:
     return 100 * dense.val_accuracy, int(dense.metrics["num_params_without_classifier"])
 
 
-def measured(variant: str, root: str) -> dict[str, Any]:
+def measured(variant: str, root: str, shots: int | None) -> dict[str, Any]:
     """By dataset the best rate and the seeds' accuracies there."""
     began, found, size = time.perf_counter(), defaultdict[str, Accuracies](lambda: defaultdict(list)), 0
     for seed in SEEDS:
-        for trial_of in (each for each in expand(study_of(variant, root, seed)) if each.is_search):
+        for trial_of in (each for each in expand(study_of(variant, root, seed, shots)) if each.is_search):
             accuracy, size = _accuracy(trial_of, root)
             found[trial_of.dataset.name][f"{trial_of.train.lr:g}"].append(accuracy)
     best = {name: max(by.items(), key=lambda item: statistics.fmean(item[1])) for name, by in found.items()}
@@ -122,12 +128,18 @@ def line(name: str, found: dict[str, Any], reference: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure what is asked for, or all; print the table of all that `design.json` holds."""
-    root, *names = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root")
+    parser.add_argument("variants", nargs="*", default=list(VARIANTS))
+    parser.add_argument("--shots", type=int)
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    kept: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    for name in names or VARIANTS:
-        kept[name] = measured(name, root)
-        RESULT.write_text(json.dumps(kept, indent=1) + "\n")
+    few = f"_{options.shots}_shots" if options.shots else ""
+    result = Path(__file__).with_name(f"design{few}.json")
+    kept: dict[str, Any] = json.loads(result.read_text()) if result.exists() else {}
+    for name in options.variants:
+        kept[name] = measured(name, options.root, options.shots)
+        result.write_text(json.dumps(kept, indent=1) + "\n")
         print(f"{name}: {kept[name]['mean']:.2f} in {kept[name]['seconds']:.0f} s", flush=True)
     for name in (name for name in VARIANTS if name in kept):
         print(line(name, kept[name], kept[REFERENCE]))

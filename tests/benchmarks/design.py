@@ -69,7 +69,8 @@ def study_of(variant: str, root: str, seed: int, shots: int | None) -> Study:
     """The evidence study with this variant as its one method."""
     overrides = [f"methods=[{{{VARIANTS[variant]}}}]", f"seeds=[{seed}]", f"data.root={root}"]
     if shots:
-        datasets = [each.model_dump(mode="json", exclude_defaults=True) for each in config.load(STUDY).datasets]
+        whole = config.load(STUDY).datasets
+        datasets = [each.model_dump(mode="json", exclude_defaults=True, exclude={"num_train"}) for each in whole]
         overrides.append(f"datasets={json.dumps([{**each, 'shots': shots} for each in datasets])}")
     return config.load(STUDY, [*overrides, f"protocol={{name: fewshot, search: {{train.lr: {RATES}}}}}"])
 

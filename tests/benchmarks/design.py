@@ -1,6 +1,6 @@
 """Which design of LION's output prompt is best on validation: variants, each at its own best rate per dataset.
 
-    python -m tests.benchmarks.design ROOT_OF_BUILT_DATASETS [--shots K] [VARIANT ...]
+    python -m tests.benchmarks.design [--shots K] ROOT_OF_BUILT_DATASETS [VARIANT ...]
 
 The search trials of `pipelines/evidence.yaml`, in this process and for several seeds: what they are handed has no test
 split. Its figures choose defaults and nothing else; `design.json` beside it is the last run, one variant after another.

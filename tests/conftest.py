@@ -46,6 +46,11 @@ SMALL_VIT = "{name: test_vit, weights: random, image_size: 32}"
 SMALL_CONVNET = "{name: test_resnet, weights: random, image_size: 32}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--storage gs://bucket/prefix`: the store's contract is tested there, with the credentials of this machine."""
+    parser.addoption("--storage", metavar="URL", help="test the store's contract below this URL and nowhere else")
+
+
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
     """A study that takes seconds, its storage in `tmp_path`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
+import uuid
 from pathlib import Path
 
 import fsspec
@@ -23,10 +24,19 @@ from lion_ray.store import (
 )
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Three kinds of storage, or the one that `--storage` names."""
+    if "store" in metafunc.fixturenames:
+        elsewhere = metafunc.config.getoption("--storage")
+        metafunc.parametrize("store", [elsewhere] if elsewhere else ["local", "memory", "s3"], indirect=True)
+
+
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "s3":
         return Store(f"{request.getfixturevalue('s3_url')}/prefix/study")
+    if "://" in request.param:
+        return Store(f"{request.param.rstrip('/')}/{uuid.uuid4().hex}/study")
     url = {"local": str(tmp_path / "a b"), "memory": f"memory://{tmp_path.name}"}[request.param]
     return Store(f"{url}/study")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import torch
 from lion_ray import backbones, distributed, pipeline, trial
 from lion_ray.config import ResourcesConfig, WorkersRange
 from lion_ray.lottery import Mask
+from lion_ray.methods import METHODS
 from lion_ray.store import Store
 from lion_ray.team import Solo, Team
 from lion_ray.work import Shared, Work
+from tests.conftest import SMALL_CONVNET, SMALL_VIT
 from tests.helpers import decoded, experiment
 from tests.test_pipeline import table
 
@@ -25,18 +28,19 @@ CPU = torch.device("cpu")
 Found = tuple[dict[str, torch.Tensor], float, float]
 
 
-def first_step_and_evaluation(study_file: Path, team: Team) -> Found:
+def first_step_and_evaluation(study_file: Path, team: Team, *overrides: str) -> Found:
     """Gradients of one step on the first global batch, V already away from zero; test accuracy, samples counted."""
     from lion_ray import optimizer, training
     from lion_ray.lottery import Point
 
     torch.set_num_threads(1)
-    chosen = experiment(study_file)
+    chosen = experiment(study_file, *overrides)
     backbone = backbones.load(chosen.backbone)
     subject = trial.RoundTrainer(chosen, decoded(chosen), backbone, team=team, device=CPU, on_epoch=lambda *_: None)
     weights = {name: weight.clone() for name, weight in subject.start().items()}
-    for name in ("body.prompt.V", "head.prompt.V"):
-        weights[name].normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
+    for weight in weights.values():
+        if not weight.any():
+            weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
     subject.model.load_trained(weights)
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
     steps = optimizer.Steps(subject.model, still, Point(weights=weights), Mask.dense({}))
@@ -47,14 +51,17 @@ def first_step_and_evaluation(study_file: Path, team: Team) -> Found:
     gradients = {name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None}
     assert subject._test is not None
     accuracy, health = training.evaluate(subject.model, subject._test, still, team)  # 25 images: odd as well
-    return gradients, accuracy, health["body.prompt.num_samples"]
+    return gradients, accuracy, health.get("body.prompt.num_samples", 0)
 
 
 @ray.remote(num_cpus=0)
-def worker(study_file: Path, rendezvous: str, rank: int, size: int) -> Found:
+def worker(
+    study_file: Path, rendezvous: str, rank: int, size: int, subjects: Sequence[Sequence[str]] = ((),)
+) -> list[Found]:
     torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size)
     try:
-        return first_step_and_evaluation(study_file, distributed.ProcessGroup(CPU))
+        team = distributed.ProcessGroup(CPU)
+        return [first_step_and_evaluation(study_file, team, *overrides) for overrides in subjects]
     finally:
         torch.distributed.destroy_process_group()
 
@@ -68,15 +75,34 @@ def test_workers_gradients_equal_one_workers_on_the_same_global_batch_and_each_i
     assert samples == 25
     for size in (2, 4):
         rendezvous = f"file://{tmp_path / str(size)}"
-        team: list[Found] = ray.get([worker.remote(study_file, rendezvous, rank, size) for rank in range(size)])
-        for gradients, team_accuracy, team_samples in team:
+        team: list[list[Found]] = ray.get([worker.remote(study_file, rendezvous, rank, size) for rank in range(size)])
+        for ((gradients, team_accuracy, team_samples),) in team:
             assert (team_accuracy, team_samples) == (accuracy, samples)
-            assert alone.keys() == gradients.keys()
-            for name, gradient in alone.items():
-                assert torch.equal(gradients[name], team[0][0][name]), name
-                scale = float(gradient.abs().max())
-                assert scale > 0, name
-                assert float((gradients[name] - gradient).abs().max()) <= 1e-5 * scale, name
+            assert_same_gradients(gradients, alone, team[0][0][0])
+
+
+def assert_same_gradients(
+    found: Mapping[str, torch.Tensor], alone: Mapping[str, torch.Tensor], leader: Mapping[str, torch.Tensor]
+) -> None:
+    assert found.keys() == alone.keys()
+    for name, gradient in alone.items():
+        assert torch.equal(found[name], leader[name]), name
+        scale = float(gradient.abs().max())
+        assert scale > 0, name
+        assert float((found[name] - gradient).abs().max()) <= 1e-5 * scale, name
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_every_methods_gradients_on_two_workers_equal_those_on_one(study_file: Path, tmp_path: Path) -> None:
+    on_vit = {name: (f"methods=[{name}]", f"backbone={SMALL_VIT}") for name in METHODS if name != "vpt_pad"}
+    subjects = {**on_vit, "vpt_pad": ("methods=[vpt_pad]", f"backbone={SMALL_CONVNET}")}
+    rendezvous, several = f"file://{tmp_path / 'r'}", list(subjects.values())
+    team: list[list[Found]] = ray.get([worker.remote(study_file, rendezvous, rank, 2, several) for rank in (0, 1)])
+    for index, overrides in enumerate(several):
+        alone, accuracy, _ = first_step_and_evaluation(study_file, Solo(), *overrides)
+        for found in team:
+            assert found[index][1] == accuracy
+            assert_same_gradients(found[index][0], alone, team[0][index][0])
 
 
 def samples(row: dict[str, object]) -> list[float]:

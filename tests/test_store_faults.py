@@ -16,7 +16,7 @@ import s3fs
 from fsspec.implementations.local import LocalFileSystem
 
 from lion_ray.store import Outage, Patience, StorageError, Store, open_url, pieces, read_url, redacted
-from lion_ray.store.faults import is_transient
+from lion_ray.store.faults import as_storage_error, is_transient
 from lion_ray.store.urls import S3_CONFIG
 from tests.conftest import SECRET
 from tests.proxy import FaultyProxy
@@ -144,6 +144,14 @@ def test_a_missing_bucket_is_said_at_once(s3_server: str, said: list[Outage]) ->
     with pytest.raises(FileNotFoundError, match="bucket does not exist"):
         store.listing()
     assert not said
+
+
+def test_what_a_service_adds_for_itself_is_left_out() -> None:
+    azure = RuntimeError(
+        "The specified container does not exist.\nRequestId:8c73\nTime:2026 ErrorCode:ContainerNotFound"
+    )
+    told = str(as_storage_error(azure, "az://none/x"))
+    assert told == "[Errno 5] RuntimeError: The specified container does not exist.: 'az://none/x'"
 
 
 def test_a_full_disk_is_said_at_once_and_keeps_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,7 @@ def as_storage_error(fault: BaseException, url: str, note: str = "") -> StorageE
         number, text = fault.errno, fault.strerror or str(fault)
     else:
         number, text = None, f"{type(fault).__name__}: {fault}"
+    text = text.partition("RequestId:")[0].strip()  # Azure goes on for lines
     for login in USER_INFO.finditer(url):
         text = text.replace(login.group()[3:], "***@")  # a package may quote this part of the URL alone
     if isinstance(fault, FileNotFoundError) or number == errno.ENOENT:

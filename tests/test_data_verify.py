@@ -126,6 +126,13 @@ def test_an_empty_class_is_told(tmp_path: Path) -> None:
     }
 
 
+def test_a_set_of_one_class_is_wrong_as_a_study_refuses_it(tmp_path: Path) -> None:
+    for split, first in (("train", 0), ("val", 9), ("test", 12)):
+        write_url(f"{tmp_path}/{split}-0.parquet", table(*((encoded(first + k), 0) for k in range(3)), num_classes=1))
+    detail = "one class only: there is nothing to tell apart"
+    assert problems(str(tmp_path)) == {"labels": Check(name="labels", status="wrong", detail=detail)}
+
+
 def test_a_broken_image_is_named_and_the_rest_is_looked_at(tmp_path: Path) -> None:
     write_folder(f"{tmp_path}/set")
     for number in (1, 4, 7, 10):

@@ -118,6 +118,8 @@ def _classes(source: Source) -> Check:
     """That labels are in range is known once a set has been read; a class may still be empty."""
     part, pool = source.parts["train"], source.found.pools[source.parts["train"].pool]
     labels = pool.labels[part.indices(source.name, len(pool.labels))]
+    if len(source.classes) < 2:
+        return Check(name="labels", status="wrong", detail="one class only: there is nothing to tell apart")
     empty = [source.classes[label] for label in np.flatnonzero(np.bincount(labels, minlength=len(source.classes)) == 0)]
     if empty:
         return Check(name="labels", status="warning", detail=f"no image in train of {', '.join(empty)}")

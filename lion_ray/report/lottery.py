@@ -37,10 +37,13 @@ def markdown(evidence: Evidence) -> str:
     parts = [
         "Test accuracy in points, mean ± standard deviation over seeds.",
         _table(("dataset", "density", *map(title, evidence.series)), _accuracy_rows(evidence)),
-        "Paired differences in points (same dataset, round and seed), mean and 95 % interval (Student's t); "
-        "**bold** where the interval leaves out 0. Methods that differ in their settings have other starts at the "
-        "same seed: their pairs share dataset and seed number only.",
     ]
+    if evidence.comparisons:
+        parts.append(
+            "Paired differences in points (same dataset, round and seed), mean and 95 % interval (Student's t); "
+            "**bold** where the interval leaves out 0. Methods that differ in their settings have other starts at the "
+            "same seed: their pairs share dataset and seed number only."
+        )
     for one, other in evidence.comparisons:
         heads = ("density", *evidence.datasets, "all")
         rows = [_difference_row(evidence, one, other, number) for number in evidence.densities]

@@ -2,9 +2,10 @@
 
     W x + (alpha / r) B A x
 
-`B` starts at zero, `A` uniform in ±1/√D (Kaiming's, as theirs). Rank 8 is peft's default, alpha = r theirs. Fused
-queries, keys and values are one layer. All of A and B is prunable. Not `peft`: it draws from torch's global generator,
-and takes no backbone whose attention reads `qkv.weight` itself (BEiT, Swin V2).
+`B` starts at zero, `A` uniform in ±1/√D (Kaiming's, as theirs). Rank and alpha 8 are peft's defaults. Fused queries,
+keys and values are one layer. All of A and B is prunable. Not `peft`: it draws from torch's global generator, and takes
+no backbone whose attention reads `qkv.weight` itself (BEiT, Swin V2). With the same A and B on ViT-Ti/16, outputs and
+gradients were those of peft 0.21.2 bit for bit (checked by hand).
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def save_noise(seed: int) -> bytes:
 
 
 def test_a_stream_holds_a_few_chunks_however_many_images_there_are(tmp_path: Path) -> None:
-    """Of 300 MB decoded, at most a third is in memory (measured: about a tenth)."""
+    """Of 300 MB decoded, at most a third is in memory (measured: a fifth, on a busy machine)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -154,9 +154,9 @@ def test_a_stream_holds_a_few_chunks_however_many_images_there_are(tmp_path: Pat
     test = data.find(DatasetConfig(name="many", url=str(tmp_path / "set"))).decode(size=224, storage=storage).test
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = memory_kb("VmRSS")
-    sums = [int(chunk[:, 0, 0, 0].sum()) for chunk in ahead(test.chunks(np.arange(2000), 100, num_threads=2))]
+    sums = [int(chunk[:, 0, 0, 0].sum()) for chunk in ahead(test.chunks(np.arange(2000), 50, num_threads=2))]
     assert len(set(sums)) == 1
-    assert len(sums) == 20
+    assert len(sums) == 40
     assert memory_kb("VmHWM") - before < 100_000
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -67,17 +66,18 @@ def ordered(
     """`work` on every item (or whatever goes with one), in order.
 
     A bounded number is in flight, so memory does not grow with the set. The first failing item in order raises,
-    however many threads there are. The first chunk is worked on here: where its items are `QUICK`, so are all others.
+    however many threads there are. As long as items are `QUICK` they are worked on here; two others in a row, and the
+    threads take over.
     """
     stream, pending = iter(items), deque[Future[list[tuple[Job, Result]]]]()
-    first, clock = list[tuple[Job, Result]](), [time.perf_counter()]
-    for item in islice(stream, CHUNK):
-        first.append((item, work(item)))
-        clock.append(time.perf_counter())
-    yield from first
-    if first and statistics.median(np.diff(clock)) < QUICK:
-        yield from ((item, work(item)) for item in stream)
-        return
+    slow = 0
+    for item in stream:
+        began = time.perf_counter()
+        result = work(item)
+        slow = slow + 1 if time.perf_counter() - began > QUICK else 0
+        yield item, result
+        if slow == 2:
+            break
     threads = num_threads or default_threads()
     with ThreadPoolExecutor(threads, thread_name_prefix="lion-ray-data") as executor:
         while chunk := list(islice(stream, CHUNK)):

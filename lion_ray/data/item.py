@@ -25,6 +25,8 @@ CHUNK = 32
 """Items per task: tiny images would otherwise spend their time in the queue."""
 QUICK = 2e-4
 """Seconds per item below which a second thread costs more than it brings: both wait for Python's lock."""
+HICCUP = 5e-3
+"""Seconds that the first items may take longer: a busy machine is no slow item."""
 
 
 class BadData(ValueError):
@@ -66,17 +68,17 @@ def ordered(
     """`work` on every item (or whatever goes with one), in order.
 
     A bounded number is in flight, so memory does not grow with the set. The first failing item in order raises,
-    however many threads there are. As long as items are `QUICK` they are worked on here; two others in a row, and the
-    threads take over.
+    however many threads there are. As long as items are `QUICK` on the mean they are worked on here; then the threads
+    take over.
     """
     stream, pending = iter(items), deque[Future[list[tuple[Job, Result]]]]()
-    slow = 0
+    left = HICCUP
     for item in stream:
         began = time.perf_counter()
         result = work(item)
-        slow = slow + 1 if time.perf_counter() - began > QUICK else 0
+        left += QUICK - (time.perf_counter() - began)
         yield item, result
-        if slow == 2:
+        if left < 0:
             break
     threads = num_threads or default_threads()
     with ThreadPoolExecutor(threads, thread_name_prefix="lion-ray-data") as executor:

@@ -13,23 +13,50 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
+import random
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
 STOP_SECONDS = 20
+ATTEMPTS = 3  # Ray gives its own parts 30 s each and ends when one of them needs longer
+PORTS = range(20_000, 32_000)  # between those of Ray's workers and those that Linux gives to outgoing connections
 PORTS_OF_A_NODE = (
     "node-manager", "object-manager", "dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent",
     "metrics-export",
 )  # fmt: skip
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+class NodeError(RuntimeError):
+    """A node did not come up; the message has the end of its log."""
+
+
+def tried_again(start: Callable[Args, Result]) -> Callable[Args, Result]:
+    """`start`, up to `ATTEMPTS` times, each time on other ports; says why on the error stream."""
+
+    @functools.wraps(start)
+    def persistent(*args: Args.args, **kwargs: Args.kwargs) -> Result:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return start(*args, **kwargs)
+            except NodeError as error:
+                print(f"{error}\nonce more, on other ports", file=sys.stderr, flush=True)
+        return start(*args, **kwargs)
+
+    return persistent
 
 
 def main() -> int:
@@ -52,22 +79,36 @@ def main() -> int:
 @contextlib.contextmanager
 def two_nodes(folder: Path, cpus: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Both `ray start --block` processes; they and all that they have started are gone at the end."""
-    gcs, dashboard, client = free_ports(3)
-    environment = write_environment(folder, dashboard)
     nodes: list[subprocess.Popen[bytes]] = []
     try:
-        for name, own in (("head", head_options(gcs, dashboard, client)), ("worker", ["--address", f"{HOST}:{gcs}"])):
-            nodes.append(start(node_command(folder, name, cpus, own), folder / f"{name}.log", environment))
+        head, address, environment = start_head(folder, cpus)
+        nodes.append(head)
+        nodes.append(start_worker(folder, cpus, address, environment))
         yield nodes
     finally:
         for node in reversed(nodes):
             stop(node)
 
 
-def head_options(gcs: int, dashboard: int, client: int) -> list[str]:
-    """What `ray start` needs to be told of these ports on the first node; the other joins it with `--address`."""
-    head = ["--head", "--port", str(gcs), "--dashboard-host", HOST, "--dashboard-port", str(dashboard)]
-    return [*head, "--ray-client-server-port", str(client)]
+@tried_again
+def start_head(folder: Path, cpus: int, *options: str) -> tuple[subprocess.Popen[bytes], str, dict[str, str]]:
+    """The first node, its address, and the environment that the others and clients need; `options` are Ray's own."""
+    gcs, dashboard, client = free_ports(3)
+    environment = write_environment(folder, dashboard)
+    own = ["--head", "--port", str(gcs), "--dashboard-host", HOST, "--dashboard-port", str(dashboard)]
+    own += ["--ray-client-server-port", str(client), *options]
+    return (
+        start(node_command(folder, "head", cpus, own), folder / "head.log", environment),
+        f"{HOST}:{gcs}",
+        environment,
+    )
+
+
+@tried_again
+def start_worker(folder: Path, cpus: int, address: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """The second node, which joins the one at `address`."""
+    command = node_command(folder, "worker", cpus, ["--address", address])
+    return start(command, folder / "worker.log", environment)
 
 
 def node_command(folder: Path, name: str, cpus: int, own: list[str]) -> list[str]:
@@ -101,7 +142,7 @@ def start(command: list[str], log: Path, environment: dict[str, str]) -> subproc
     while b"Ray runtime started" not in log.read_bytes():
         if node.poll() is not None or time.monotonic() > deadline:
             stop(node)
-            sys.exit(f"no node: see {log}")
+            raise NodeError(f"no node: the end of {log}:\n{log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.1)
     return node
 
@@ -118,11 +159,14 @@ def stop(node: subprocess.Popen[bytes]) -> None:
 
 def free_ports(number: int) -> list[int]:
     """Ports that were free a moment ago, all different."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as each, contextlib.suppress(OSError):
+            each.bind((HOST, port))
+            found.append(port)
+        if len(found) == number:
+            return found
+    raise NodeError(f"fewer than {number} ports of {PORTS} are free")
 
 
 if __name__ == "__main__":

@@ -33,12 +33,15 @@ def two_nodes(folder: Path) -> Iterator[Path]:
     command = [sys.executable, str(ROOT / "cluster/two_nodes.py"), str(folder)]
     environment = os.environ | {"RAY_memory_monitor_refresh_ms": "0"}  # others' memory is not the jobs' fault
     script = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert script.stdout is not None
-    assert script.stdout.readline().startswith("two nodes are up")
-    yield folder
-    script.terminate()
-    assert script.wait(timeout=60) == 0
-    script.stdout.close()
+    with script:
+        assert script.stdout is not None
+        try:
+            assert script.stdout.readline().startswith("two nodes are up")
+            yield folder
+        finally:
+            script.terminate()
+            status = script.wait(timeout=60)
+    assert status == 0
     assert processes(str(folder)) == {}
 
 

@@ -49,7 +49,11 @@ class Stage:
         moto = [sys.executable, "-m", "moto.server", "-H", two_nodes.HOST, "-p", str(self.s3_port)]
         self._servers.append(subprocess.Popen(moto, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         self.start_proxy()
-        self.start_cluster()
+        try:
+            self.start_cluster()
+        except BaseException as error:
+            self.__exit__(error)
+            raise
         return self
 
     def __exit__(self, interrupted: object, *_: object) -> None:
@@ -76,18 +80,11 @@ class Stage:
 
     def start_cluster(self) -> None:
         """Both nodes, on fresh ports."""
-        gcs, dashboard, client = two_nodes.free_ports(3)
-        self.environment = two_nodes.write_environment(self.folder, dashboard)
-        self.address = f"{two_nodes.HOST}:{gcs}"
-        self._start_node("head", [*two_nodes.head_options(gcs, dashboard, client), *self._without])
+        self.nodes["head"], self.address, self.environment = two_nodes.start_head(self.folder, 1, *self._without)
         self.start_second_node()
 
     def start_second_node(self) -> None:
-        self._start_node("worker", ["--address", self.address])
-
-    def _start_node(self, name: str, own: list[str]) -> None:
-        command = two_nodes.node_command(self.folder, name, 1, own)
-        self.nodes[name] = two_nodes.start(command, self.folder / f"{name}.log", self.environment)
+        self.nodes["worker"] = two_nodes.start_worker(self.folder, 1, self.address, self.environment)
 
     def stop_cluster(self) -> None:
         for name in ("worker", "head"):

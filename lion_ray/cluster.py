@@ -20,6 +20,8 @@ from lion_ray.config import ResourcesConfig, StudyError
 Resources = Mapping[str, float]
 UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
 AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"
+START_ATTEMPTS = 3
+QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,19 +45,43 @@ def connect(resources: ResourcesConfig, *, source: str = "study") -> Fit:
 
     Raises:
         StudyError: nobody answers at `RAY_ADDRESS`, or one experiment alone can never be scheduled.
+        job.StartError: none could be started in here.
     """
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS", "local")
         if not sys.stdout.isatty():
             os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # Ray colours its messages about lost nodes, in logs too
-        embedded = {"include_dashboard": resources.is_distributed} if address == "local" else {}
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **embedded)
-        except ConnectionError as error:
-            remedy = "with token authentication, RAY_AUTH_MODE=token and the cluster's token are needed here too"
-            raise StudyError("RAY_ADDRESS", address, f"no Ray cluster answers there; {remedy}") from error
+        if address == "local":
+            start(include_dashboard=resources.is_distributed)
+        else:
+            _join(address)
         job.end_when_stopped()  # instead of Ray's handler
     return fit(resources, capacity(), source=source)
+
+
+def start(**settings: Any) -> None:
+    """A Ray in here. It gives its parts 30 s each; where others take the cores it needs a second try, seldom more.
+
+    Raises:
+        job.StartError: it did not come up at the last try either.
+    """
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            ray.init(address="local", **QUIET, **settings)
+            return
+        except Exception as error:  # Ray raises whatever it likes here, a bare Exception too
+            ray.shutdown()
+            if attempt == START_ATTEMPTS:
+                raise job.StartError(f"Ray did not start on this machine, tried {attempt} times: {error}") from error
+            print(f"Ray did not start, trying again: {' '.join(str(error).split())}", flush=True)
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(address=address, **QUIET)
+    except ConnectionError as error:
+        remedy = "with token authentication, RAY_AUTH_MODE=token and the cluster's token are needed here too"
+        raise StudyError("RAY_ADDRESS", address, f"no Ray cluster answers there; {remedy}") from error
 
 
 def capacity() -> Capacity:

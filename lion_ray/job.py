@@ -16,6 +16,10 @@ SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the entrypoint of a
 STOPPED = 128 + signal.SIGTERM
 
 
+class StartError(RuntimeError):
+    """The Ray that `cluster` starts in this process did not come up, though it was tried again."""
+
+
 def is_submitted() -> bool:
     """Whether this process is the entrypoint of `ray job submit`."""
     return SUBMITTED in os.environ

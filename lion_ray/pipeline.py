@@ -1,9 +1,9 @@
 """The main door: `python -m lion_ray.pipeline study.yaml` turns a study file into tickets, metrics and a table.
 
 Study file -> experiments -> plan against the store -> sweep on Ray -> report. Running, resuming and extending a study
-are the same command. Exit status: 0 all done, 1 an experiment failed, 2 the study file is wrong, 3 the storage failed,
-130 interrupted. Ray turns what a submitted job returns into 0 or 1, so there the last line of the log is
-`exit status N`; 143 is a job that was stopped.
+are the same command. Exit status: 0 all done, 1 an experiment failed or Ray did not start, 2 the study file is wrong,
+3 the storage failed, 130 interrupted. Ray turns what a submitted job returns into 0 or 1, so there the last line of
+the log is `exit status N`; 143 is a job that was stopped.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ def _answer(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         print(f"storage: {' '.join(redacted(error).split())}", file=sys.stderr)
         return BAD_STORAGE
+    except job.StartError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted: the same command goes on where this one ended", file=sys.stderr)
         return INTERRUPTED

@@ -85,7 +85,9 @@ def embedded_ray(s3_server: str) -> Iterator[None]:
     """The one Ray of the test run; its workers inherit the environment that names the S3 server."""
     import ray
 
-    ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False, logging_level="ERROR")
+    from lion_ray import cluster
+
+    cluster.start(num_cpus=4, include_dashboard=True)
     yield
     ray.shutdown()
 

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from lion_ray import cluster
+from lion_ray import cluster, job
 from lion_ray.cluster import Capacity, Fit, Resources, fit, num_workers
 from lion_ray.config import ResourcesConfig, StudyError
 
@@ -55,6 +55,32 @@ def test_what_can_never_be_scheduled_is_refused_with_the_shortfall(
 ) -> None:
     with pytest.raises(StudyError, match=f"resources: one experiment {shortfall}|resources: .*{shortfall}"):
         fit(ResourcesConfig.model_validate(resources), Capacity(nodes=nodes))
+
+
+@pytest.mark.parametrize("failures", [0, 1, cluster.START_ATTEMPTS - 1, cluster.START_ATTEMPTS])
+def test_a_ray_that_does_not_start_in_here_is_tried_again(
+    failures: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[str] = []
+
+    def starving(**settings: Any) -> None:
+        calls.append(settings["address"])
+        if len(calls) <= failures:
+            raise Exception("timed out\nduring startup")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", starving)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr(cluster, "capacity", lambda: Capacity(nodes=LAPTOP))
+    if failures < cluster.START_ATTEMPTS:
+        assert cluster.connect(ResourcesConfig()) == Fit(concurrency=2)
+    else:
+        with pytest.raises(job.StartError, match="tried 3 times: timed out"):
+            cluster.connect(ResourcesConfig())
+    assert calls == ["local"] * min(failures + 1, cluster.START_ATTEMPTS)
+    again = "Ray did not start, trying again: timed out during startup\n"
+    assert capsys.readouterr().out == again * min(failures, cluster.START_ATTEMPTS - 1)
 
 
 def test_what_an_autoscaler_may_still_bring_is_awaited_and_its_limit_counts() -> None:

@@ -14,7 +14,7 @@ import pytest
 import s3fs
 from click.testing import CliRunner
 
-from lion_ray import backbones, cli, config, pipeline
+from lion_ray import backbones, cli, config, job, pipeline
 from lion_ray.experiments import expand
 from lion_ray.store import Store
 from tests.helpers import artifacts
@@ -238,3 +238,14 @@ def test_planning_a_study_that_has_run_imports_neither_ray_nor_timm(study_file: 
         sys.exit(status or bool({"ray", "timm"} & sys.modules.keys()))
     """
     assert subprocess.run([sys.executable, "-c", code, str(study_file)], check=False).returncode == 0
+
+
+def test_a_ray_that_does_not_start_is_one_line_and_exit_status_1(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def starves(*_: object, **__: object) -> None:
+        raise job.StartError("Ray did not start\non this machine")
+
+    monkeypatch.setattr("lion_ray.sweep.run_sweep", starves)
+    assert pipeline.main([str(study_file)]) == 1
+    assert capsys.readouterr().err == "Ray did not start on this machine\n"

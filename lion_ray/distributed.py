@@ -22,7 +22,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lion_ray import backbones, trial
+from lion_ray import backbones, process, trial
 from lion_ray.config import ResourcesConfig, StudyError
 from lion_ray.lottery import Round
 from lion_ray.scratch import scratch
@@ -134,7 +134,7 @@ def run_distributed(
 
     def train() -> None:
         """All rounds on one worker."""
-        device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
+        device = process.prepare(resources, deterministic=experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
         team = ProcessGroup(device)
         try:

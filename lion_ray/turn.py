@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from lion_ray import backbones, trial
+from lion_ray import backbones, process, trial
 from lion_ray.config import ResourcesConfig
 from lion_ray.distributed import FATAL, Fatal, run_distributed
 from lion_ray.experiments import Experiment
@@ -60,7 +60,7 @@ def run_turn(
             on_fatal=on_fatal,
         )
         return
-    device = trial.prepare_process(resources, deterministic=experiment.train.deterministic)
+    device = process.prepare(resources, deterministic=experiment.train.deterministic)
     try:
         loaded = backbones.load_staged(backbone, store)
         for finished in trial.run_experiment(

@@ -9,14 +9,14 @@ TURNS = """
 import threading
 import torch
 from lion_ray.config import ResourcesConfig
-from lion_ray.trial import prepare_process
+from lion_ray import process
 
 def resident():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 
 def turn():
-    prepare_process(ResourcesConfig(), deterministic=False)
+    process.prepare(ResourcesConfig(), deterministic=False)
     kept = [torch.ones(2**16) for _ in range(400)]  # 100 MB
     del kept
     has_freed.set()
@@ -26,7 +26,7 @@ has_freed, may_end = threading.Event(), threading.Event()
 threading.Thread(target=turn).start()
 has_freed.wait()
 before = resident()
-prepare_process(ResourcesConfig(), deterministic=False)
+process.prepare(ResourcesConfig(), deterministic=False)
 print(before - resident())
 may_end.set()
 """

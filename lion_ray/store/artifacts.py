@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from lion_ray.store.faults import has_credentials
 from lion_ray.store.patience import OnOutage, Patience, persist, say
-from lion_ray.store.urls import Listed, as_listed, filesystem_of, protocols, read_file, write_file
+from lion_ray.store.remote_file import protocols
+from lion_ray.store.urls import Listed, as_listed, filesystem_of, read_file, write_file
 
 DONE = "DONE"
 NUM_READERS = 32  # small reads that an object store answers side by side

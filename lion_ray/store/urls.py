@@ -15,6 +15,7 @@ from fsspec.core import url_to_fs
 
 from lion_ray.store.patience import persist
 from lion_ray.store.pieces import read_pieces
+from lion_ray.store.remote_file import RemoteFile, protocols
 
 PART_BYTES = 16 * 2**20  # S3 takes what is twice as long or longer in parts of this size
 READ_AHEAD_BYTES = 2**20
@@ -54,7 +55,7 @@ def open_url(url: str) -> IO[bytes]:
     filesystem, path = persist(lambda: filesystem_of(url), url)
     if protocols(filesystem) & OBJECT_STORES:
         size = int(persist(lambda: filesystem.info(path), url)["size"])
-        return io.BufferedReader(_RemoteFile(filesystem, path, url, size), READ_AHEAD_BYTES)
+        return io.BufferedReader(RemoteFile(filesystem, path, url, size), READ_AHEAD_BYTES)
     opened: IO[bytes] = persist(lambda: filesystem.open(path, "rb"), url)
     return opened
 
@@ -153,13 +154,6 @@ def read_file(filesystem: Any, path: str) -> bytes:
     return payload
 
 
-def _read_range(filesystem: Any, path: str, start: int, end: int) -> bytes:
-    if "s3" in protocols(filesystem):
-        return read_pieces(filesystem, path, start, end)
-    payload: bytes = filesystem.cat_file(path, start=start, end=end)
-    return payload
-
-
 def write_file(filesystem: Any, path: str, payload: bytes) -> None:
     """Replace a file: a reader sees the old one or the new one, never a part."""
     names = protocols(filesystem)
@@ -175,42 +169,3 @@ def write_file(filesystem: Any, path: str, payload: bytes) -> None:
         with suppress(FileNotFoundError):
             os.remove(part)  # a full disk keeps no half of it
         raise
-
-
-def protocols(filesystem: Any) -> set[str]:
-    """The names that a filesystem goes by."""
-    protocol = filesystem.protocol
-    return {protocol} if isinstance(protocol, str) else set(protocol)
-
-
-class _RemoteFile(io.RawIOBase):
-    """An object read range by range, each with patience."""
-
-    def __init__(self, filesystem: Any, path: str, url: str, size: int) -> None:
-        super().__init__()
-        self._filesystem, self._path, self._url, self._size, self._at = filesystem, path, url, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        if at < 0:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self._url)
-        self._at = at
-        return at
-
-    def readinto(self, buffer: Any) -> int:
-        end = min(self._at + len(buffer), self._size)
-        if end <= self._at:
-            return 0
-        part = persist(lambda: _read_range(self._filesystem, self._path, self._at, end), self._url)
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)

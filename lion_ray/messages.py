@@ -1,12 +1,13 @@
-"""Warnings for people: one line each, said once, without the line of source that gave it.
+"""Lines for people: warnings, each said once without the line of source that gave it, and what fits a terminal's row.
 
-`pipeline` and every command of `cli` run inside `plain_warnings`.
+`pipeline` and every command of `cli` run inside `plain_warnings`; `progress` rewrites its row in place.
 """
 
 from __future__ import annotations
 
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lion_ray.store import redacted
@@ -28,3 +29,21 @@ def plain_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = before
+
+
+def one_row(parts: Sequence[str], *, spare: Sequence[str] = ()) -> str:
+    """The parts on one row of this terminal: of a line that wraps, only the last row could be rewritten in place.
+
+    Args:
+        spare: how the parts begin that a narrow terminal does without, the first of them first; then the longest part
+            loses its middle.
+    """
+    columns = shutil.get_terminal_size().columns - 1
+    for dropped in spare:
+        if len("  ".join(parts)) > columns:
+            parts = [part for part in parts if not part.startswith(dropped)]
+    longest, over = max(parts, key=len), len("  ".join(parts)) - columns
+    if over > 0:
+        head, tail = (kept := max(2, len(longest) - over - 1)) - kept // 2, kept // 2
+        parts = [f"{part[:head]}…{part[-tail:]}" if part == longest else part for part in parts]
+    return "  ".join(parts)[:columns]

@@ -18,11 +18,13 @@ from typing import Any, TextIO
 from lion_ray.decisions import Stop
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import WINNING
+from lion_ray.messages import one_row
 from lion_ray.planning import stopped
 from lion_ray.solves import share_unconverged
 
 Event = Mapping[str, Any]
 OUTAGE_SECONDS = 5.0
+SPARE = ("density", "loss", "all have")  # what a narrow terminal does without, in this order
 
 
 class Laps:
@@ -96,7 +98,8 @@ class Progress:
             self._left[experiment.name] = self._epochs_beside(experiment, training) - event["epoch"] - 1
         if is_last:
             self._trained[experiment.name].add(training)
-        self._print(self._line(experiment, event), stays=is_last or not self._in_place)
+        stays, parts = is_last or not self._in_place, self._parts(experiment, event)
+        self._print("  ".join(parts) if stays else one_row(parts, spare=SPARE), stays=stays)
         if event["share_unconverged"]:
             share = f"{event['share_unconverged']:.1%}"
             self._print(f"WARNING {experiment.label}: {share} of the equilibrium solves did not converge", stays=True)
@@ -152,12 +155,12 @@ class Progress:
     def _num_rounds(self, name: str) -> int:
         return sum(ticket == WINNING for _, ticket in self._trained[name])
 
-    def _line(self, experiment: Experiment, event: Event) -> str:
+    def _parts(self, experiment: Experiment, event: Event) -> list[str]:
         left = self.seconds_left()
         done = sum(1 for epochs in self._left.values() if epochs == 0)
         still = [name for name, epochs in self._left.items() if epochs and experiment.stage is None]
         least = min(map(self._num_rounds, still), default=None)
-        parts = [
+        return [
             clock(self.now() - self._started),
             f"{done}/{len(self._by_name)} done",
             *([] if least is None else [f"all have {least} round{'s' * (least != 1)}"]),
@@ -170,7 +173,6 @@ class Progress:
             f"density {event['density']:.3f}",
             f"left {'?' if left is None else clock(left)}",
         ]
-        return "  ".join(parts)
 
     def _print(self, line: str, *, stays: bool) -> None:
         if self._in_place:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
+
+import pytest
 
 from lion_ray import config
 from lion_ray.decisions import Stop
@@ -56,6 +59,21 @@ def test_a_terminal_keeps_the_lines_of_finished_rounds(study_file: Path) -> None
     text = shown(study_file, Terminal())
     assert text.count("\n") == 2
     assert "\r\x1b[K" in text
+
+
+@pytest.mark.parametrize("columns", [200, 120, 80, 60, 40])
+def test_what_is_rewritten_in_place_fits_one_row_of_the_terminal(
+    columns: int, study_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = shown(study_file, Terminal())
+    rewritten = [line for line in re.findall(r"\r\x1b\[K([^\r\n]*)(?=\r)", text) if line]
+    assert len(rewritten) == 2
+    assert all(len(line) < columns for line in rewritten)
+    assert (LABEL in rewritten[0]) == (columns >= 120)
+    if columns >= 80:
+        assert rewritten[0].endswith("  round 0/2  epoch 1/2  val 0.875  left 00:50" if columns == 80 else "left 00:50")
+        assert rewritten[0].startswith("00:00  0/1 done  ")
 
 
 def test_solves_that_do_not_converge_are_said_loudly(study_file: Path) -> None:

@@ -1,6 +1,6 @@
 """Where trials, wherever they run, leave events for the driver and find the work that it has put there for each.
 
-Nothing heavy is imported: its process starts fast.
+What is handed is wrapped in references, so that nothing heavy is imported: its process starts fast and stays small.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class EventList:
 
     def __init__(self) -> None:
         self._events: list[dict[str, Any]] = []
-        self._work: dict[str, Any] = {}
+        self._work: dict[str, list[Any]] = {}
 
     def put(self, event: dict[str, Any]) -> None:
         """Leave one event."""
@@ -27,11 +27,11 @@ class EventList:
         events, self._events = self._events, []
         return events
 
-    def hand(self, name: str, work: Any) -> None:
+    def hand(self, name: str, wrapped: list[Any]) -> None:
         """Put down what the trial of the experiment `name` is to do; it stays, for a trial that has to start again."""
-        self._work[name] = work
+        self._work[name] = wrapped
 
-    def work(self, name: str) -> Any:
+    def work(self, name: str) -> list[Any]:
         """What was put down."""
         return self._work[name]
 
@@ -40,3 +40,18 @@ def start_board() -> Any:
     """A board on the driver's own node: one on a spot node would take the sweep with it."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(num_cpus=0)(EventList).options(scheduling_strategy=here).remote()
+
+
+def end(board: Any) -> None:
+    """Ray itself would keep its process until every handle is gone, and some stay in caches of Ray's."""
+    ray.kill(board)
+
+
+def wrap(value: Any) -> list[Any]:
+    """`value` in the driver's part of the object store; only a reference to it passes through the board."""
+    return [ray.put(value)]
+
+
+def unwrap(wrapped: list[Any]) -> Any:
+    """The value itself, in the process that needs it."""
+    return ray.get(wrapped[0])

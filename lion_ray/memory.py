@@ -57,12 +57,14 @@ def visible_to_workers(store: Store) -> Iterator[Store]:
     if not store.is_private:
         yield store
         return
-    hosted = HostedStore(store.url, ray.remote(num_cpus=0)(Store).remote(store.url))
+    host = ray.remote(num_cpus=0)(Store).remote(store.url)
+    hosted = HostedStore(store.url, host)
     _copy(store, hosted)
     try:
         yield hosted
     finally:
         _copy(hosted, store)
+        ray.kill(host)
 
 
 def _copy(source: Store, target: Store) -> None:

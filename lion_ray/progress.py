@@ -47,9 +47,9 @@ def stop_event(experiment: Experiment, stop: Stop) -> dict[str, Any]:
     return {"stopped": experiment.name, "how": stopped(stop)}
 
 
-def admission_event(admitted: Sequence[Experiment], instead: Sequence[Experiment]) -> dict[str, Any]:
-    """What the driver says when a setting is chosen: its final runs, and the stand-ins whose place they take."""
-    return {"admitted": list(admitted), "instead": [each.name for each in instead]}
+def admission_event(admitted: Sequence[Any], instead: Sequence[Experiment]) -> dict[str, Any]:
+    """What the driver says when a setting is chosen: its final runs (wrapped), and the stand-ins they replace."""
+    return {"admitted": admitted, "instead": [each.name for each in instead]}
 
 
 def epoch_event(

@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.execution import class_cache
 
 from lion_ray import backbones, cluster, request
-from lion_ray.board import start_board
+from lion_ray.board import end, start_board, wrap
 from lion_ray.config import DatasetConfig, Study
 from lion_ray.decisions import Decisions
 from lion_ray.decoded import decode
@@ -92,7 +92,9 @@ def run_sweep(
                     Decisions(seen, study.scheduler),
                     workers=study.resources.max_workers,
                     on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
-                    follow=Following(stages, plan, seen, lambda new, old: board.put.remote(admission_event(new, old))),
+                    follow=Following(
+                        stages, plan, seen, lambda new, old: board.put.remote(admission_event(wrap(new), old))
+                    ),
                     is_halted=lambda: bool(fatal) or lease.is_lost,
                 )
                 try:
@@ -106,6 +108,8 @@ def run_sweep(
     finally:
         over.set()
         watcher.join(timeout=10)
+        if not watcher.is_alive():
+            end(board)
     if fatal:
         raise fatal[0]
     lease.check()
@@ -144,7 +148,7 @@ def _tune(
 
     def hand(experiment: Experiment) -> None:
         """What the trial that starts now is to do; it is there before the trial asks."""
-        ray.get(board.hand.remote(experiment.name, work_on(experiment, datasets[experiment.dataset])))
+        ray.get(board.hand.remote(experiment.name, wrap(work_on(experiment, datasets[experiment.dataset]))))
 
     def ended(name: str) -> None:
         """What is over may be indexed: a driver that is killed leaves little to be read again."""

@@ -9,6 +9,7 @@ import ray
 from ray import tune
 
 from lion_ray import backbones, process, trial
+from lion_ray.board import unwrap
 from lion_ray.config import ResourcesConfig
 from lion_ray.distributed import FATAL, Fatal, run_distributed
 from lion_ray.experiments import Experiment
@@ -30,7 +31,7 @@ def run_turn(
     board: Any,
 ) -> None:
     """One experiment, in a trial process. A round that diverges is the experiment's end, not the sweep's."""
-    work: Work = ray.get(board.work.remote(config["experiment"]))
+    work: Work = unwrap(ray.get(board.work.remote(config["experiment"])))
     experiment = work.experiment
     laps = Laps()
     store = store.telling(lambda outage: _tell(board, outage))

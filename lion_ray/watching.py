@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from lion_ray import job
+from lion_ray.board import unwrap
 from lion_ray.progress import Progress
 
 POLL_SECONDS = 0.25
@@ -43,7 +44,7 @@ def watch(
             elif "stopped" in event:
                 progress.show_stop(event)
             elif "admitted" in event:
-                progress.admit(event)
+                progress.admit({**event, "admitted": unwrap(event["admitted"])})
             else:
                 progress.show(event)
         if last:

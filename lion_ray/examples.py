@@ -43,7 +43,7 @@ class Examples:
     def batches(self, batches: Sequence[Tensor], seed: int) -> Iterator[Tensor]:
         """The inputs of each of the `batches` of rows, augmented as `seed` says, on the labels' device."""
         if self.features is not None:
-            yield from (self.features[rows.to(self.features.device)] for rows in batches)
+            yield from (self.features[self._moved(rows)] for rows in batches)
             return
         split = self._split
         gathered = ahead(self._host(split.gather(rows.numpy())) for rows in batches)
@@ -54,7 +54,7 @@ class Examples:
         """`rows` (ascending) in chunks, each with its inputs as they are evaluated: never augmented."""
         chunks = torch.split(rows, EVALUATION_BATCH) if len(rows) else ()
         if self.features is not None:
-            yield from ((chunk, self.features[chunk.to(self.features.device)]) for chunk in chunks)
+            yield from ((chunk, self.features[self._moved(chunk)]) for chunk in chunks)
             return
         decoded = self._split.chunks(rows.numpy(), EVALUATION_BATCH, num_threads=torch.get_num_threads())
         for chunk, pixels in zip(chunks, self._ahead(decoded), strict=True):
@@ -73,8 +73,9 @@ class Examples:
         tensor = torch.from_numpy(pixels)
         return tensor.pin_memory() if self.labels.device.type == "cuda" else tensor
 
-    def _moved(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self.labels.device, non_blocking=True)
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the labels' device; what the device still computes is not waited for."""
+        return tensor.to(self.labels.device, non_blocking=True)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         inputs = self.transform.of_pixels(pixels)
@@ -101,7 +102,7 @@ def prepare(
         return examples
     features = torch.empty(len(split), model.body.num_outputs, device=device)
     for rows, made in examples.in_order(torch.arange(len(split))):
-        features[rows.to(device)] = made
+        features[examples._moved(rows)] = made
     return dataclasses.replace(examples, split=None, body=None, features=features)
 
 

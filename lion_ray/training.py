@@ -128,7 +128,7 @@ def _own_hits(model: AdaptedModel, examples: Examples, config: TrainConfig, team
     for rows, inputs in examples.in_order(torch.arange(team.rank, len(examples.labels), team.size)):
         with _autocast(config, correct.device):
             predicted = model.trained_part(inputs).argmax(dim=1)
-        rows = rows.to(correct.device)
+        rows = rows.to(correct.device, non_blocking=True)
         correct[rows] = (predicted == examples.labels[rows]).long()
     return correct
 
@@ -158,7 +158,7 @@ def _step(
     auxiliary: float = 0.0,
 ) -> Tensor:
     """One optimizer step on this worker's share of a global batch; returns its summed (loss, number correct)."""
-    labels = all_labels[share.rows.to(all_labels.device)]
+    labels = all_labels[share.rows.to(all_labels.device, non_blocking=True)]
     with _autocast(config, labels.device):
         outputs = module(inputs).float()
     minimised, loss, logits = losses(outputs, labels, auxiliary)

@@ -67,6 +67,12 @@ class Backbone(nn.Module):
         model = copy.deepcopy(model, shared)
         return Backbone(model, name=self.name, transform=self.transform, weights_digest=self.weights_digest)
 
+    def on_host(self) -> Backbone:
+        """A copy with tensors of its own on the CPU, wherever a model that shares this one's has moved them."""
+        models = (self.model, self._unfolded[0])
+        tensors = [each for model in models for each in itertools.chain(model.parameters(), model.buffers())]
+        return copy.deepcopy(self, {id(tensor): _host_copy(tensor) for tensor in tensors})
+
     def thaw(self, names: Iterable[str]) -> None:
         """Put trainable copies in the place of the parameters `names` of `model`; only for what `own` gave."""
         for name in names:
@@ -169,3 +175,8 @@ def _model(config: BackboneConfig, *, pretrained: bool) -> nn.Module:
     except TypeError:
         model = timm.create_model(config.name, pretrained=pretrained)
     return model
+
+
+def _host_copy(tensor: Tensor) -> Tensor:
+    copied = tensor.detach().to("cpu", copy=True)
+    return nn.Parameter(copied, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copied

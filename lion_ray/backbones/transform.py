@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import torch
@@ -26,7 +27,15 @@ class Transform:
     def of_pixels(self, images: Tensor) -> Tensor:
         """The same of a tensor, on its device."""
         pixels = images.permute(0, 3, 1, 2).float()
-        mean, std = (
-            torch.tensor(value, device=images.device).view(1, 3, 1, 1) * 255 for value in (self.mean, self.std)
-        )
+        mean, std = _constants(self, images.device)
         return (pixels - mean) / std
+
+
+@functools.cache
+def _constants(transform: Transform, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and std of the pixels, there once: to send them with every batch would make the host wait for a device."""
+    with torch.inference_mode(False):
+        mean, std = (
+            torch.tensor(value, device=device).view(1, 3, 1, 1) * 255 for value in (transform.mean, transform.std)
+        )
+    return mean, std

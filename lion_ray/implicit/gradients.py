@@ -67,7 +67,7 @@ class Implicit(AdjointGradient):
     solver: Solver[Any] = _PICARD
     tolerance: float = 1e-5
     max_steps: int = 60
-    check_every: int = 1
+    check_every: int | None = None
 
     def __post_init__(self) -> None:
         check_settings(tolerance=self.tolerance, max_steps=self.max_steps, check_every=self.check_every)

@@ -33,7 +33,7 @@ class ImplicitLayer(nn.Module):
     """z* = f(z*; u), differentiable in u and in the cell's parameters.
 
     The caller runs `project_()` after every optimizer step and mask; the constructor runs it once. `check_every`
-    spaces the host's questions whether all samples are done (raise it on CUDA). ValueError for settings out of range.
+    spaces the host's questions whether all samples are done (see `solve`). ValueError for settings out of range.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ImplicitLayer(nn.Module):
         gamma: float | None = DEFAULT_GAMMA,
         tolerance: float = 1e-4,
         max_steps: int = 60,
-        check_every: int = 1,
+        check_every: int | None = None,
     ) -> None:
         super().__init__()
         check_gamma(gamma)

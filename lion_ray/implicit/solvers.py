@@ -21,6 +21,7 @@ from lion_ray.implicit.solution import Solution
 
 State = TypeVar("State")
 FixedPointMap: TypeAlias = Callable[[Tensor], Tensor]
+ASKED_EVERY = 4  # steps: most solves need 4 to 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +53,24 @@ def solve(
     tolerance: float,
     max_steps: int,
     norm: Norm = max_norm,
-    check_every: int = 1,
+    check_every: int | None = None,
 ) -> Solution:
     """Find z = f(z) for each sample of `z0` (B, ...) with at most `max_steps` evaluations of f.
 
     A sample stops when its residual is within `tolerance`, or is not finite. `check_every` says how often the host
-    asks whether all have stopped (each question is a device sync); samples are frozen at every step, so results do
-    not depend on it. Raises ValueError for a setting out of range.
+    asks whether all have stopped, by default at each step on the CPU and every `ASKED_EVERY` steps elsewhere, where it
+    waits for each answer; samples are frozen at every step, so results do not depend on it. Raises ValueError for a
+    setting out of range.
     """
     check_settings(tolerance=tolerance, max_steps=max_steps, check_every=check_every)
+    every = check_every or (1 if z0.device.type == "cpu" else ASKED_EVERY)
     z, state, record = z0, solver.init(z0), _Record(z0, tolerance)
     for step in range(1, max_steps + 1):
         value = f(z)
         with torch.no_grad():
             distance, residual = distance_and_residual(z, value, norm)
         record.take(value, residual)
-        if step == max_steps or (step % check_every == 0 and record.is_over()):
+        if step == max_steps or (step % every == 0 and record.is_over()):
             break
         advance = solver.step(state, z=z, value=value, distance=distance)
         z, state = advance.z, advance.state
@@ -75,13 +78,13 @@ def solve(
     return record.solution()
 
 
-def check_settings(*, tolerance: float, max_steps: int, check_every: int = 1) -> None:
+def check_settings(*, tolerance: float, max_steps: int, check_every: int | None = None) -> None:
     """Raise ValueError naming the first setting of a solve that is out of range."""
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise ValueError(f"tolerance is {tolerance}: give a finite number above 0, such as 1e-4")
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}: at least 1 evaluation is needed")
-    if check_every < 1:
+    if check_every is not None and check_every < 1:
         raise ValueError(f"check_every is {check_every}: give 1 or more steps")
 
 
@@ -93,7 +96,7 @@ class _Record:
 
     def __init__(self, z0: Tensor, tolerance: float) -> None:
         self.z = z0
-        self.tolerance = z0.new_tensor(tolerance)  # comparing with a tensor costs a third of comparing with a float
+        self.tolerance = z0.new_full((), tolerance)  # comparing with a tensor costs a third of comparing with a float
         self.residual = z0.new_full((len(z0),), math.inf)
         self.num_steps: Tensor | int = 0
         self.fallback: Tensor | None = None

@@ -138,10 +138,10 @@ class SolveSettings(TypedDict):
 
     tolerance: float
     max_steps: int
-    check_every: int
+    check_every: int | None
 
 
-def make_gradient(choice: GradientChoice, *, tolerance: float, max_steps: int, check_every: int) -> Gradient:
+def make_gradient(choice: GradientChoice, *, tolerance: float, max_steps: int, check_every: int | None) -> Gradient:
     """The gradient mode that a study names; a backward solve takes what it does not say from the forward one."""
     if isinstance(choice, NeumannChoice):
         return Neumann(k=choice.neumann)

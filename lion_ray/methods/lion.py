@@ -111,7 +111,7 @@ class LionOptions(Frozen):
     tolerance: float = Field(default=1e-4, gt=0)
     max_steps: int = Field(default=60, ge=1)
     gradient: GradientChoice = "implicit"
-    check_every: int = Field(default=1, ge=1, exclude=True)
+    check_every: int | None = Field(default=None, ge=1, exclude=True)
 
     @field_validator("gradient")
     @classmethod

@@ -55,9 +55,9 @@ def build(options: SsfOptions, backbone: Backbone, num_classes: int, generator: 
     own, prunable = backbone.own(), list[str]()
     for name, module in used_modules(own.model):
         if isinstance(module, (nn.Linear, nn.Conv2d, *NORMS)) and module.weight is not None:
-            scaled = Scaled(len(module.weight))
+            scaled = Scaled(len(module.weight)).to(module.weight.device)  # to register it is to run it
             if module.bias is None:
-                module.bias = nn.Parameter(torch.zeros(len(module.weight)), requires_grad=False)
+                module.bias = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
             register_parametrization(module, "weight", scaled)
             register_parametrization(module, "bias", ScaledAndShifted(scaled))
             at = f"{name}.parametrizations"

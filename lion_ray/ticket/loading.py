@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,7 +63,7 @@ def model_of(ticket: Ticket, *, weights: str | None = None, backbone: backbones.
         shared = backbone or backbones.load(config, source="the ticket")
         if shared.weights_digest != header.weights_digest:
             raise TicketError(f"trained on other weights of {config.name} than '{config.weights}' holds")
-        own = copy.deepcopy(shared)  # the caller may move or cast it
+        own = shared.on_host()  # the caller may move or cast it
         own.transform = _transform(header.transform)
         model = methods.build(MethodConfig(**header.method), own, num_classes=len(header.classes), seed=0)
         model.load_trained(ticket.weights)

@@ -6,6 +6,7 @@ python -m tests.on_a_device
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -65,11 +66,13 @@ def main() -> None:
         for name in ("linear", "full", "lion", "cell: explicit"):
             cases[f"waits: {name}"] = partial(waits_per_step, made, f"{folder}/{name}", device, *CASES[name])
         cases["interrupted"] = lambda: interrupted(made("train.epochs=3"), folder, device)
-        json.dump({name: outcome(case) for name, case in cases.items()}, sys.stdout)
+        json.dump({name: outcome(name, case) for name, case in cases.items()}, sys.stdout)
+        sys.stdout.flush()
 
 
-def outcome(case: Callable[[], Any]) -> Any:
+def outcome(name: str, case: Callable[[], Any]) -> Any:
     """What came of it, or what went wrong."""
+    print(f"{name}:", file=sys.stderr, flush=True)  # the last one is the one that ended this process
     try:
         return case()
     except Exception as error:  # noqa: BLE001 (the test tells)
@@ -132,3 +135,4 @@ def run(
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # autograd's thread for such a device does not survive the end of Python

@@ -1,15 +1,17 @@
 """A device that is none: tensors on it are tensors on the host that must not meet those that stayed there.
 
-CUDA's rules without a GPU: an operation on tensors of two devices raises, but for numbers, indices and copies. What
-makes the host wait for the device is counted. PyTorch keeps such a device until the process ends, so it is for one of
-its own.
+CUDA's rules without a GPU: an operation on tensors of two devices raises, but for numbers, indices and copies, and so
+does one that has no deterministic form there. What makes the host wait for the device is counted. PyTorch keeps such a
+device until the process ends, so it is for one of its own.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch.utils import backend_registration
@@ -19,6 +21,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 NAME = "pretend"
 TAKES_INDICES = {"aten::index.Tensor", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}  # of the host
 ASKS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::is_nonzero"}
+REFUSED = re.compile(
+    r"aten::(_adaptive_avg_pool[23]d_backward|adaptive_max_pool2d_backward|avg_pool3d_backward|_?upsample_.*linear.*_backward"
+    r"|_?upsample_bicubic.*_backward|reflection_pad.*_backward|grid_sampler_.*_backward|nll_loss2d.*|put_|histc|kthvalue|median)"
+)  # by CUDA where bits count (the documentation of `torch.use_deterministic_algorithms`)
 COPIES = {"aten::_to_copy", "aten::copy_"}
 waited: Counter[str] = Counter()  # by operation: how often the host waited for what the device still computed
 _kept: list[Any] = []
@@ -74,7 +80,7 @@ class Pretending(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def install() -> torch.device:
-    """The device, from now on."""
+    """The device, from now on, where bits count (`train.deterministic`)."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, _Module())
     autocast = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")  # type: ignore[no-untyped-call]  # casts nothing
     autocast.fallback(torch.library.fallthrough_kernel)  # type: ignore[no-untyped-call]
@@ -82,6 +88,7 @@ def install() -> torch.device:
     kernels.impl("empty_strided", _empty_strided)  # type: ignore[no-untyped-call]
     kernels.impl("_copy_from", _copy_from)  # type: ignore[no-untyped-call]
     _kept.extend([autocast, kernels])
+    torch.use_deterministic_algorithms(True)
     torch.__future__.set_swap_module_params_on_conversion(True)  # a moved parameter stays itself, as on CUDA
     return torch.device(NAME, 0)
 
@@ -106,10 +113,17 @@ def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 
 def _check(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    if torch.are_deterministic_algorithms_enabled() and REFUSED.match(name):
+        _refuse(f"{name} does not have a deterministic implementation")
     checked = [args[0], *args[2:]] if name in TAKES_INDICES else args
     for leaf in tree_leaves((checked, kwargs)):
         if isinstance(leaf, torch.Tensor) and not isinstance(leaf, _Tensor) and leaf.dim() > 0:
-            raise RuntimeError(f"{name}: tensors on two devices, one of shape {tuple(leaf.shape)} is on the host")
+            _refuse(f"{name}: tensors on two devices, one of shape {tuple(leaf.shape)} is on the host")
+
+
+def _refuse(message: str) -> NoReturn:
+    print(message, file=sys.stderr, flush=True)  # raised in a backward pass it ends the process
+    raise RuntimeError(message)
 
 
 def _host(leaf: Any) -> Any:

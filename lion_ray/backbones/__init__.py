@@ -4,6 +4,7 @@ from lion_ray.backbones.anatomy import classifier_parameters, parameters_by_bloc
 from lion_ray.backbones.folding import fold_batch_norm
 from lion_ray.backbones.frozen import Backbone, load, sketch
 from lion_ray.backbones.maps import Maps, middle, num_maps
+from lion_ray.backbones.pooling import averaged
 from lion_ray.backbones.staging import Resolved, load_staged, resolve, stage
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import read_state, state_digest
@@ -13,6 +14,7 @@ __all__ = [
     "Maps",
     "Resolved",
     "Transform",
+    "averaged",
     "classifier_parameters",
     "fold_batch_norm",
     "load",

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lion_ray.backbones.frozen import Backbone
+from lion_ray.backbones.pooling import averaged
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class Maps:
         return [stage % number for stage in self.stages]
 
     def _placed(self, each: Tensor) -> Tensor:
-        on_grid = F.adaptive_avg_pool2d(each.float(), self.grid).permute(0, 2, 3, 1)
+        on_grid = averaged(each.float(), self.grid).permute(0, 2, 3, 1)
         return F.layer_norm(on_grid, on_grid.shape[-1:]).permute(0, 3, 1, 2)
 
     def _image(self, images: Tensor) -> Tensor:

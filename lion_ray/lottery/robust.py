@@ -29,6 +29,7 @@ class RobustSteps:
         self._config = config
         self._weights = [weight for name, weight in weights.items() if name in mask.alive]
         self._alive = [mask.alive[name] for name in weights if name in mask.alive]
+        self._num_critical = round(config.tau * sum(int(alive.sum()) for alive in self._alive))
 
     @torch.no_grad()
     def step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -51,18 +52,16 @@ class RobustSteps:
     def _critical(self) -> list[Tensor]:
         """One boolean tensor per weight: the top `round(tau · living)` of |g ⊙ w| over all of them, stable in ties."""
         scores = [torch.zeros_like(w) if w.grad is None else (w.grad * w).abs() for w in self._weights]
-        living = torch.cat([score[alive] for score, alive in zip(scores, self._alive, strict=True)])
-        chosen = top(living, round(self._config.tau * len(living)))
-        parts = torch.split(chosen, [int(alive.sum()) for alive in self._alive])
-        return [
-            torch.zeros_like(alive).masked_scatter_(alive, part) for alive, part in zip(self._alive, parts, strict=True)
-        ]
+        ranked = [torch.where(alive, score, -1.0).flatten() for score, alive in zip(scores, self._alive, strict=True)]
+        chosen = top(torch.cat(ranked), self._num_critical)  # the dead come last
+        parts = torch.split(chosen, [alive.numel() for alive in self._alive])
+        return [part.view_as(alive) for part, alive in zip(parts, self._alive, strict=True)]
 
 
 def top(scores: Tensor, count: int) -> Tensor:
     """Boolean (N,): exactly the `count` highest of `scores` (N,); of equal ones the first."""
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = scores.kthvalue(len(scores) - count + 1).values
+    threshold = scores.topk(count, sorted=False).values.min()  # kthvalue has no deterministic form on CUDA
     above, ties = scores > threshold, scores == threshold
     return above | (ties & (ties.cumsum(0) <= count - above.sum()))

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lion_ray.backbones import averaged
 from lion_ray.implicit import Cell, ExplicitLayer, ImplicitLayer, write
 from lion_ray.methods.model import Prompt
 
@@ -97,5 +98,5 @@ class MapsPrompt(EquilibriumPrompt):
         """`V2 R2 a(z2*)`."""
         maps = x[:, self.num_features :]
         z = self.equilibrium(maps.reshape(x.shape[0], -1, self.grid, self.grid))
-        fields = F.adaptive_avg_pool2d(z, self.readout).flatten(1)
+        fields = averaged(z, self.readout).flatten(1)
         return F.linear(F.linear(fields, self.R.to(x.dtype)), self.V.to(x.dtype))

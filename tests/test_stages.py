@@ -2,144 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 
-import hypothesis
 import pytest
-from hypothesis import strategies as st
 
-from lion_ray import config, request
-from lion_ray.config import Study
-from lion_ray.decisions import Decisions
-from lion_ray.experiments import Experiment, expand
-from lion_ray.lottery import WINNING
+from lion_ray import request
 from lion_ray.report import scores, slots
-from lion_ray.results import round_key
-from lion_ray.schedule import Turns
-from lion_ray.stages import Choice, Following, Stages, Trial, choose, record_divergence
 from lion_ray.store import DamagedArtifactWarning, Store
-from tests.reports import record
-from tests.sweeps import experiment
-
-DATASETS = "datasets=[{name: mnist, num_train: 20}, {name: animal_mnist, num_train: 20}]"
-SEARCH = "protocol={name: vtab1k, search: {train.lr: [0.1, 0.01, 0.001, 0.0001]}}"
-METHODS = "methods=[linear, {name: lion, input: false}]"
-Accuracy = Callable[[Experiment, int], float]
-
-
-def trial(lr: float, *accuracies: float, rounds: int = 3, ended_by: str | None = None, name: str = "") -> Trial:
-    made = experiment(name or f"lr-{lr:g}", rounds=rounds)
-    train = made.train.model_copy(update={"lr": lr})
-    return Trial(experiment=type(made)(**{**vars(made), "train": train}), accuracies=accuracies, ended_by=ended_by)
-
-
-def chosen(*trials: Trial) -> str | None:
-    choice = choose(trials)
-    return None if choice is None else choice.trial
-
-
-def test_the_best_last_epoch_accuracy_is_chosen_and_of_equals_the_smallest_rate_then_the_first() -> None:
-    assert chosen(trial(0.1, 0.5), trial(0.01, 0.7), trial(0.001, 0.6)) == "lr-0.01"
-    assert chosen(trial(0.1, 0.7), trial(0.001, 0.7), trial(0.01, 0.7)) == "lr-0.001"
-    assert chosen(trial(0.1, 0.7, name="one"), trial(0.1, 0.7, name="other")) == "one"
-
-
-def test_settings_are_compared_in_the_last_round_that_all_have() -> None:
-    good, never_learns = trial(0.01, 0.9, 0.8, ended_by="lottery"), trial(1e-9, 0.1, 0.1, 0.1)
-    choice = choose([good, never_learns])
-    assert choice is not None
-    assert (choice.trial, choice.rounds, choice.compared, choice.accuracy) == ("lr-0.01", 2, 1, 0.8)
-
-
-def test_who_was_stopped_by_others_or_diverged_is_not_chosen() -> None:
-    assert chosen(trial(0.1, 0.9, ended_by="asha"), trial(0.01, 0.5, 0.5, 0.5)) == "lr-0.01"
-    assert chosen(trial(0.1, ended_by="divergence"), trial(0.01, 0.2, 0.2, 0.2)) == "lr-0.01"
-    assert chosen(trial(0.1, 0.9, 0.9, 0.9, ended_by="asha"), trial(0.01, 0.5, ended_by="asha")) == "lr-0.1"
-    assert chosen(trial(0.1, ended_by="divergence"), trial(0.01, ended_by="divergence")) is None
-
-
-def test_a_search_that_a_budget_ended_chooses_nothing() -> None:
-    assert chosen(trial(0.1, 0.9, 0.9, 0.9), trial(0.01, 0.5, ended_by="budget")) is None
-
-
-@hypothesis.given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_the_order_of_trials_of_different_rates_does_not_matter(hits: list[int], draw: random.Random) -> None:
-    trials = [trial(2.0**-place, correct / 4, rounds=1) for place, correct in enumerate(hits)]
-    shuffled = draw.sample(trials, len(trials))
-    assert choose(trials) == choose(shuffled)
-    choice = choose(trials)
-    assert choice is not None
-    assert choice.accuracy == max(hits) / 4
-    assert choice.trial == f"lr-{2.0 ** -max(place for place, correct in enumerate(hits) if correct == max(hits)):g}"
-
-
-def study(file: Path, *overrides: str) -> Study:
-    return config.load(
-        file, [DATASETS, "methods=[linear, {name: lion, input: false}]", "seeds=[42, 44]", SEARCH, *overrides]
-    )
-
-
-def scattered(experiment: Experiment, number: int) -> float:
-    return random.Random(f"{experiment.name}/{number}").random()
-
-
-class Driver:
-    """A driver over a store that survives it; `trained` counts every round that was trained, over all its lives."""
-
-    def __init__(self, of: Study, store: Store, accuracy: Accuracy = scattered, *, concurrency: int = 2) -> None:
-        self.study, self.store, self.accuracy, self.concurrency = of, store, accuracy, concurrency
-        self.stages = Stages(expand(of), of)
-        self.trained: list[tuple[str, int]] = []
-        self.diverges: Callable[[Experiment], bool] = lambda _: False
-        self.fails: Callable[[Experiment], bool] = lambda _: False
-
-    def run(self, *, draw: random.Random | None = None, kill_after: int | None = None) -> None:
-        """To the end, or until so many rounds are trained: the driver dies and knows nothing of the last one."""
-        plan = self.stages.plan(self.store)
-        turns = Turns(
-            plan,
-            self.study.scheduler,
-            Decisions(self.store, self.study.scheduler),
-            follow=Following(self.stages, plan, self.store, lambda *_: None),
-        )
-        running: dict[str, tuple[Experiment, int]] = {}
-        while not turns.is_over:
-            while len(running) < self.concurrency and (started := turns.next()) is not None:
-                running[started.name] = started, 0
-            name = draw.choice(sorted(running)) if draw else next(iter(running))
-            each, number = running[name]
-            if self.fails(each) or self.diverges(each):
-                if self.diverges(each):
-                    record_divergence(self.store, each, "nan")
-                del running[name]
-                turns.on_end(name)
-                continue
-            if self.store.read(f"{round_key(each.name, number)}/DONE") is None:
-                self._train(each, number)
-                if kill_after is not None and len(self.trained) >= kill_after:
-                    return
-            running[name] = each, number + 1
-            if not turns.on_round(name, number, float("nan") if not each.is_search else self.accuracy(each, number)):
-                del running[name]
-            elif number + 1 == each.num_rounds:
-                del running[name]
-                turns.on_end(name)
-
-    def _train(self, each: Experiment, number: int) -> None:
-        accuracy = self.accuracy(each, number)
-        hidden = "test_accuracy" if each.is_search else "val_accuracy"
-        told = record(each, number, accuracy, WINNING, {"val_accuracy": accuracy, hidden: None})
-        if number == 0:
-            self.store.commit(each.key("start"), {"experiment.json": b"{}"})
-        self.store.commit(round_key(each.name, number), {"result.json": json.dumps(told).encode()})
-        self.trained.append((each.name, number))
-
-    @property
-    def choices(self) -> dict[str, bytes | None]:
-        return {path: self.store.read(path) for path in self.store.listing("choices")}
+from tests.driving import Driver, study
 
 
 def test_each_group_goes_on_by_itself_as_soon_as_its_search_is_over(study_file: Path, tmp_path: Path) -> None:
@@ -276,12 +147,3 @@ def test_a_report_waits_for_a_choice_that_a_killed_driver_did_not_write_down(stu
     finals = [slot for slot in found if slot.stage == slots.FINAL]
     assert len(finals) == 2 * 2 + 2 * 2 * 3  # seeds, datasets; LION has three rounds
     assert {slot.reason for slot in finals} == {"its setting is not chosen yet"}
-
-
-def test_a_choice_is_a_value(tmp_path: Path) -> None:
-    from lion_ray.stages.choices import read, write
-
-    store = Store(str(tmp_path))
-    choice = Choice(trial="t", setting={"train.lr": 0.1}, rounds=2, compared=1, accuracy=0.5, finals=((42, "n", "d"),))
-    write(store, "choices/x.json", choice)
-    assert read(store, "choices/x.json") == choice

@@ -25,9 +25,7 @@ Accuracy = Callable[[Experiment, int], float]
 
 
 def study(file: Path, *overrides: str) -> Study:
-    return config.load(
-        file, [DATASETS, "methods=[linear, {name: lion, input: false}]", "seeds=[42, 44]", SEARCH, *overrides]
-    )
+    return config.load(file, [DATASETS, METHODS, "seeds=[42, 44]", SEARCH, *overrides])
 
 
 def scattered(experiment: Experiment, number: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -66,8 +67,29 @@ def test_one_pair_has_no_interval() -> None:
     assert "| -2.0 (n = 1) |" in comparison.text([row for row in rows() if row["seed"] == 0], "linear")
 
 
+def write(folder: Path, of_seed: dict[object, dict[str, int]]) -> None:
+    """As a run leaves it; `of_seed` are a dataset's settings."""
+    full = [
+        {**row, "config": json.dumps({"dataset": {"name": "mnist", **of_seed.get(row["seed"], {})}})} for row in rows()
+    ]
+    pq.write_table(pa.Table.from_pylist(full), folder / "results.parquet")
+
+
+def test_one_set_in_two_sizes_is_two_datasets(tmp_path: Path) -> None:
+    write(tmp_path, {0: {"num_train": 50}, 1: {"num_train": 100}})
+    read = comparison.told_apart(comparison.read_rows(str(tmp_path)))
+    assert {row["dataset"] for row in read if row["seed"] < 2} == {"mnist(num_train=50)", "mnist(num_train=100)"}
+    one_seed = [{**row, "seed": 0} for row in read if row["seed"] < 2 and row["method"] in ACCURACY]
+    a = [row for row in one_seed if row["test_accuracy"] in (0.5, 0.6, 0.52, 0.66)]
+    found = comparison.compare(a, "lion")["linear"]
+    assert found["mnist(num_train=50)"].mean == pytest.approx(0.02)
+    assert found["mnist(num_train=100)"].mean == pytest.approx(0.06)
+    assert found["all"].num == 2
+    assert found["all"].mean == pytest.approx(0.04)
+
+
 def test_the_command_prints_a_table_and_one_line_for_a_wrong_name(tmp_path: Path) -> None:
-    pq.write_table(pa.Table.from_pylist(rows()), tmp_path / "results.parquet")
+    write(tmp_path, {})
     printed = CliRunner().invoke(cli.main, ["compare", str(tmp_path), "--reference", "lion"])
     assert printed.exit_code == 0
     assert printed.output.splitlines()[2] == "| lion | 55.0 | 85.0 | 70.0 |"

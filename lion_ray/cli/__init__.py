@@ -34,7 +34,7 @@ def compare(study_url: str, reference: str) -> None:
     with one_line_errors():
         from lion_ray.report import comparison
 
-        click.echo(comparison.text(comparison.read_rows(study_url), reference))
+        click.echo(comparison.text(comparison.told_apart(comparison.read_rows(study_url)), reference))
 
 
 @main.command()

@@ -6,11 +6,15 @@ test images, and those over datasets are few: read an interval as what the runs 
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lion_ray.config import DatasetConfig
+from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
 from lion_ray.report.student import Difference, paired_difference
 from lion_ray.report.tables import PARQUET, read_table
@@ -32,6 +36,15 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
     if payload is None:
         raise FileNotFoundError(f"{study_url} has no {PARQUET}: run the study to its end first")
     return [row for row in read_table(payload) if row["test_accuracy"] is not None]
+
+
+def told_apart(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows with their datasets' names; where one stands for several, as a set in two sizes, with its settings."""
+    labels = [dataset_label(DatasetConfig(**json.loads(row["config"])["dataset"])) for row in rows]
+    names = [str(row["dataset"]) for row in rows]
+    forms = Counter(name for name, _ in set(zip(names, labels, strict=True)))
+    told = [label if forms[name] > 1 else name for name, label in zip(names, labels, strict=True)]
+    return [{**row, "dataset": dataset} for row, dataset in zip(rows, told, strict=True)]
 
 
 def compare(rows: Sequence[Row], reference: str) -> dict[str, dict[str, Difference]]:

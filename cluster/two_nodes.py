@@ -67,13 +67,25 @@ def main() -> int:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(KeyboardInterrupt), two_nodes(options.folder.resolve(), options.cpus) as nodes:
+    with (
+        _said_in_words(),
+        contextlib.suppress(KeyboardInterrupt),
+        two_nodes(options.folder.resolve(), options.cpus) as nodes,
+    ):
         print(f"two nodes are up: . {options.folder}/env", flush=True)
         while all(node.poll() is None for node in nodes):
             time.sleep(0.2)
         print(f"a node has ended; see {options.folder}/*.log", file=sys.stderr)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _said_in_words() -> Iterator[None]:
+    try:
+        yield
+    except NodeError as error:
+        sys.exit(str(error))
 
 
 @contextlib.contextmanager

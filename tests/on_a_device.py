@@ -63,8 +63,10 @@ def main() -> None:
         cases: dict[str, Callable[[], Any]] = {
             name: partial(compared, made(*overrides), f"{folder}/{name}", device) for name, overrides in CASES.items()
         }
-        for name in ("linear", "full", "lion", "cell: explicit"):
-            cases[f"waits: {name}"] = partial(waits_per_step, made, f"{folder}/{name}", device, *CASES[name])
+        asked = {name: CASES[name] for name in ("linear", "full", "lion", "cell: explicit")}
+        asked["robust"] = [*CASES["cell: explicit"], *CASES["robust"]]
+        for name, overrides in asked.items():
+            cases[f"waits: {name}"] = partial(waits_per_step, made, f"{folder}/{name}", device, *overrides)
         cases["interrupted"] = lambda: interrupted(made("train.epochs=3"), folder, device)
         json.dump({name: outcome(name, case) for name, case in cases.items()}, sys.stdout)
         sys.stdout.flush()

@@ -41,7 +41,7 @@ def test_an_interrupted_round_goes_on_to_the_same_bits_on_a_device(outcomes: dic
     assert outcomes["interrupted"] is True
 
 
-@pytest.mark.parametrize("case", ["linear", "full", "cell: explicit"])
+@pytest.mark.parametrize("case", ["linear", "full", "cell: explicit", "robust"])
 def test_no_step_waits_for_the_device(case: str, outcomes: dict[str, Any]) -> None:
     assert outcomes[f"waits: {case}"] == 0
 

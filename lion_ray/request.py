@@ -1,6 +1,6 @@
 """What the driver wrote down of the study that it runs, so that others can tell what is missing and why.
 
-    request.json     the study file as it was last run, and the name of every experiment in it
+    request.json     the study file as it was last run, every experiment's name, and the edition that named them
     failures.json    the reason of each failure of the last run, by experiment
 
 `pipeline` writes both, without credentials; `report` reads them together with the artifacts. Neither decides anything.
@@ -15,10 +15,14 @@ from functools import lru_cache, partial
 from typing import Any
 
 from lion_ray.config import LotteryConfig, MethodConfig, Study, StudyError, TrainConfig, sections_of, validate
-from lion_ray.experiments import Experiment, applied, entry_label, stage_of
+from lion_ray.experiments import FIRST_EDITION, Experiment, applied, edition, entry_label, stage_of
 from lion_ray.store import Store, redacted
 
 REQUEST, FAILURES = "request.json", "failures.json"
+
+
+class OtherEditionError(ValueError):
+    """A study was last run by a version of this project to which its file meant other experiments."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ def record(store: Store, study: Study, experiments: Sequence[Experiment]) -> Non
         ]
         for each in experiments
     ]
-    told = {"study": study.model_dump(mode="json", exclude_unset=True), "experiments": asked}
+    told = {"edition": edition(), "study": study.model_dump(mode="json", exclude_unset=True), "experiments": asked}
     payload = redacted(json.dumps(told, sort_keys=True)).encode()
     if store.read(REQUEST) != payload:
         store.write(REQUEST, payload)
@@ -58,7 +62,8 @@ def recall(store: Store) -> Request:
 
     Raises:
         FileNotFoundError: no driver has worked there.
-        ValueError: the file is damaged; the next run writes it again.
+        ValueError: the file is damaged, or another version of this project wrote it, to which the study meant other
+            experiments; the next run writes it again.
     """
     payload = store.read(REQUEST)
     if payload is None:
@@ -68,10 +73,15 @@ def recall(store: Store) -> Request:
     source = f"{store.url}/{REQUEST}"
     try:
         told = json.loads(payload)
+        if told.get("edition", FIRST_EDITION) != edition():
+            raise OtherEditionError(
+                f"{store.url} was last run by another version of lion_ray, to which the study meant other experiments: "
+                "run the study again; what has not changed is found in the store, and not trained again"
+            )
         study = validate(Study, told["study"], source=source)
         entry_of = lru_cache(maxsize=None)(partial(_entry, study, source))
         experiments = [_experiment(study, entry_of, fields) for fields in told["experiments"]]
-    except StudyError:
+    except (StudyError, OtherEditionError):
         raise
     except (ValueError, KeyError, TypeError, IndexError) as damage:
         raise ValueError(f"{source} is damaged ({damage!r}): run the study again, it trains nothing twice") from damage

@@ -13,7 +13,7 @@ RANKS = {
     "augmentation": 0,
     "backbones": 1, "data": 1, "memory": 1, "messages": 1, "process": 1,
     "methods": 2, "lottery": 2,
-    "protocol": 2, "experiments": 3, "results": 3, "decisions": 4, "solves": 3, "ticket": 3, "optimizer": 3,
+    "protocol": 2, "experiments": 3, "results": 4, "decisions": 4, "solves": 3, "ticket": 3, "optimizer": 3,
     "examples": 3,
     "planning": 5, "request": 4, "training": 4, "notes": 4, "ledger": 5, "cluster": 4, "prediction": 4, "work": 4,
     "decoded": 5, "schedule": 6, "stages": 7, "progress": 6, "features": 5,

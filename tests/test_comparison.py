@@ -70,7 +70,13 @@ def test_one_pair_has_no_interval() -> None:
 def write(folder: Path, of_seed: dict[object, dict[str, int]]) -> None:
     """As a run leaves it; `of_seed` are a dataset's settings."""
     full = [
-        {**row, "config": json.dumps({"dataset": {"name": "mnist", **of_seed.get(row["seed"], {})}})} for row in rows()
+        {
+            **row,
+            "config": json.dumps(
+                {"dataset": {"name": "mnist", **of_seed.get(row["seed"], {})}, "method": {"name": "linear"}}
+            ),
+        }
+        for row in rows()
     ]
     pq.write_table(pa.Table.from_pylist(full), folder / "results.parquet")
 

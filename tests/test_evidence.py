@@ -24,7 +24,7 @@ LION, RANDOM, ROBUST = ("lion", "winning"), ("lion", "random_ticket"), ("lion ro
 
 def row(dataset: str, method: str, ticket: str, seed: int, number: int, accuracy: float) -> dict[str, Any]:
     return {
-        "config": json.dumps({"dataset": {"name": dataset, "num_train": 400}}),
+        "config": json.dumps({"dataset": {"name": dataset, "num_train": 400}, "method": {"name": "linear"}}),
         "method": method,
         "ticket": ticket,
         "seed": seed,

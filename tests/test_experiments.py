@@ -28,7 +28,7 @@ def test_names_are_pinned(study_file: Path) -> None:
 
 PINNED = [
     "mnist-tf_efficientnet_lite0-linear-s0-c4f78e02",
-    "mnist-tf_efficientnet_lite0-lion-s0-9b9cf481",
+    "mnist-tf_efficientnet_lite0-lion-s0-61619bcd",
 ]
 
 
@@ -105,7 +105,9 @@ def test_the_name_is_readable_and_ends_with_eight_digits_of_the_hash(study_file:
     experiment = one(study_file)
     assert experiment.name == f"mnist-tf_efficientnet_lite0-lion-s0-{experiment.digest[:8]}"
     assert experiment.digest == meaning_digest(experiment.meaning)
-    assert {"dataset", "transform", "backbone", "method", "train", "lottery", "seed"} == set(experiment.meaning)
+    assert {"dataset", "transform", "backbone", "method", "train", "lottery", "seed", "revision"} == set(
+        experiment.meaning
+    )
 
 
 def test_seeds_derive_from_identity_and_purpose(study_file: Path) -> None:

@@ -4,19 +4,25 @@
 """
 
 from lion_ray.experiments.expanding import expand, stage_of
-from lion_ray.experiments.experiment import Experiment, Peers, Setting, final_run, meaning_digest
+from lion_ray.experiments.experiment import Experiment, Peers, Setting, final_run
+from lion_ray.experiments.identity import FIRST_EDITION, edition, identity_of, meaning_digest
 from lion_ray.experiments.labels import dataset_label, entry_label, method_label, text_of
+from lion_ray.experiments.revisions import is_current
 from lion_ray.experiments.settings import applied
 
 __all__ = [
+    "FIRST_EDITION",
     "Experiment",
     "Peers",
     "Setting",
     "applied",
     "dataset_label",
+    "edition",
     "entry_label",
     "expand",
     "final_run",
+    "identity_of",
+    "is_current",
     "meaning_digest",
     "method_label",
     "stage_of",

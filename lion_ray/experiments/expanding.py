@@ -9,9 +9,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lion_ray import backbones, data
-from lion_ray.config import DataConfig, DatasetConfig, LotteryConfig, MethodConfig, Study, StudyError, TrainConfig
-from lion_ray.experiments.experiment import NOT_MEANING, Experiment, Setting, experiment_name, meaning_digest
+from lion_ray.config import (
+    BackboneConfig,
+    DataConfig,
+    DatasetConfig,
+    LotteryConfig,
+    MethodConfig,
+    Study,
+    StudyError,
+    TrainConfig,
+)
+from lion_ray.experiments.experiment import NOT_MEANING, Experiment, Setting, config_of, experiment_name
+from lion_ray.experiments.identity import identity_of, meaning_digest
 from lion_ray.experiments.labels import entry_label
+from lion_ray.experiments.revisions import revisions_of
 from lion_ray.experiments.settings import applied, sections, settings_of
 from lion_ray.methods import METHODS, options_of
 from lion_ray.protocol import SEARCH, Stage, final_stage
@@ -34,9 +45,10 @@ def expand(study: Study, backbone: backbones.Resolved | None = None, *, source: 
     runs = [run for index in range(len(study.methods)) for run in _runs(study, index, source)]
     identities = {config: _identity(config, study.data, source) for config in study.datasets}
     stage = stage_of(study)
+    hows = [_how(*run[1:], study.backbone, stage) for run in runs]
     meanings = [
-        (run, dataset, _meaning(*run[1:], identities[dataset], known, stage))
-        for run, dataset in itertools.product(runs, study.datasets)
+        (run, dataset, {**how, **_what(identities[dataset], known)})
+        for (run, how), dataset in itertools.product(zip(runs, hows, strict=True), study.datasets)
     ]
     seeds = study.seeds[:1] if stage is SEARCH else study.seeds
     experiments = []
@@ -109,25 +121,26 @@ def _identity(config: DatasetConfig, where: DataConfig, source: str) -> Mapping[
     return found.identity()
 
 
-def _meaning(
-    method: MethodConfig,
-    train: TrainConfig,
-    lottery: LotteryConfig,
-    dataset: Mapping[str, Any],
-    backbone: backbones.Resolved | backbones.Backbone,
-    stage: Stage | None,
-) -> dict[str, Any]:
-    """All of it but the seed."""
-    options = options_of(method).model_dump(mode="json", exclude_defaults=True)
-    meaning = {
+def _what(dataset: Mapping[str, Any], backbone: backbones.Resolved | backbones.Backbone) -> dict[str, Any]:
+    """The part of an identity that says what is trained on what: all by content."""
+    return {
         "dataset": dict(dataset),
         "transform": dataclasses.asdict(backbone.transform),
         "backbone": {"name": backbone.name, "weights": backbone.weights_digest},
-        "method": {"name": method.name, **options},
-        "train": train.model_dump(mode="json", exclude_defaults=True),
+    }
+
+
+def _how(
+    method: MethodConfig, train: TrainConfig, lottery: LotteryConfig, backbone: BackboneConfig, stage: Stage | None
+) -> dict[str, Any]:
+    """The part of an identity that says how, all but the seed, with the revisions of the code that does it."""
+    found: dict[str, Any] = {
+        "method": {"name": method.name, **identity_of(options_of(method))},
+        "train": identity_of(train),
     }
     if METHODS[method.name].is_prunable:
-        meaning["lottery"] = lottery.model_dump(mode="json", exclude_defaults=True, exclude=NOT_MEANING)
+        found["lottery"] = identity_of(lottery, exclude=NOT_MEANING)
     if stage is not None:
-        meaning["stage"] = stage.meaning()
-    return meaning
+        found["stage"] = stage.meaning()
+    revisions = revisions_of(config_of(method, train, lottery, backbone))
+    return {**found, "revision": revisions} if revisions else found

@@ -1,21 +1,22 @@
 """One experiment as a value: what it is called, what it means, what it trains. Its hash is a promise.
 
-The hash holds what changes the result and nothing else: no path, no time, no worker count, and no value that equals its
-default, so a new option with a default keeps every old name. `rounds`, `tolerance`, `patience` and `controls` stay out,
-so a study that asks for more rounds goes on where it ended.
+The hash holds what changes the result and nothing else: no path, no time, no worker count, no value that equals its
+first default (`identity`), and the revisions of the code that trains it (`revisions`). `rounds`, `tolerance`,
+`patience` and `controls` stay out, so a study that asks for more rounds goes on where it ended.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 from lion_ray.config import BackboneConfig, Control, DatasetConfig, LotteryConfig, MethodConfig, TrainConfig
+from lion_ray.experiments.identity import meaning_digest
 from lion_ray.experiments.labels import dataset_label, entry_label, text_of
+from lion_ray.experiments.revisions import revisions_of
 from lion_ray.methods import METHODS, options_of
 from lion_ray.protocol import Stage
 from lion_ray.store import redacted
@@ -95,11 +96,9 @@ class Experiment:
 
     def config(self) -> dict[str, Any]:
         """The configuration, defaults included, as JSON holds it: all but how long the lottery goes on, and secrets."""
-        sections = {"dataset": self.dataset, "backbone": self.backbone, "train": self.train}
         told: dict[str, Any] = {
-            **{name: section.model_dump(mode="json") for name, section in sections.items()},
-            "lottery": self.lottery.model_dump(mode="json", exclude=NOT_MEANING),
-            "method": {"name": self.method.name, **options_of(self.method).model_dump(mode="json")},
+            **config_of(self.method, self.train, self.lottery, self.backbone),
+            "dataset": self.dataset.model_dump(mode="json"),
             "seed": self.seed,
         }
         for section, key in (("dataset", "url"), ("backbone", "weights")):
@@ -126,13 +125,22 @@ def final_run(chosen: Experiment, stage: Stage, *, seed: int, rounds: int) -> Ex
     )
 
 
+def config_of(
+    method: MethodConfig, train: TrainConfig, lottery: LotteryConfig, backbone: BackboneConfig
+) -> dict[str, Any]:
+    """How something is trained, on whatever data, as JSON: defaults included, and the revisions that apply."""
+    told: dict[str, Any] = {
+        "backbone": backbone.model_dump(mode="json"),
+        "method": {"name": method.name, **options_of(method).model_dump(mode="json")},
+        "train": train.model_dump(mode="json"),
+        "lottery": lottery.model_dump(mode="json", exclude=NOT_MEANING),
+    }
+    revision = revisions_of(told)
+    return {**told, "revision": revision} if revision else told
+
+
 def experiment_name(
     dataset: DatasetConfig, backbone: BackboneConfig, method: MethodConfig, which: str, digest: str
 ) -> str:
     """Readable, with the first 8 digits of the digest."""
     return f"{dataset.name}-{backbone.name}-{method.name}-{which}-{digest[:8]}"
-
-
-def meaning_digest(meaning: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of `meaning`."""
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -18,6 +18,7 @@ from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
 from lion_ray.report.student import Difference, paired_difference
 from lion_ray.report.tables import PARQUET, read_table
+from lion_ray.results import of_today
 from lion_ray.store import Store
 
 ALL = "all"
@@ -27,7 +28,7 @@ Accuracies = dict[tuple[str, int], float]
 
 
 def read_rows(study_url: str) -> list[dict[str, Any]]:
-    """A study's `results.parquet` as rows, without those of a search, which have no test figure.
+    """A study's `results.parquet` as rows, without those of a search, which have no test figure, or another revision.
 
     Raises:
         FileNotFoundError: no run has ended there yet.
@@ -35,7 +36,8 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
     payload = Store(study_url).read(PARQUET)
     if payload is None:
         raise FileNotFoundError(f"{study_url} has no {PARQUET}: run the study to its end first")
-    return [row for row in read_table(payload) if row["test_accuracy"] is not None]
+    rows = [row for row in read_table(payload) if row["test_accuracy"] is not None]
+    return of_today(rows, study_url, config_of=lambda row: json.loads(row["config"]))
 
 
 def told_apart(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A study's tickets as a table: what `lion_ray.tickets` returns and `lion-ray tickets` prints.
 
-The store is the truth: what carries a `DONE` is listed, whatever the study file asks for now. What the index holds of
-it is not read again.
+The store is the truth: what carries a `DONE` is listed, whatever the study file asks for now, but for rounds of another
+revision of their method, which are counted. What the index holds is not read again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 from lion_ray.lottery import WINNING
 from lion_ray.report.tables import PARQUET, SCHEMA, accuracy_text, read_table
 from lion_ray.report.words import aligned
-from lion_ray.results import Row, indexed
+from lion_ray.results import Row, indexed, of_today
 from lion_ray.store import Store, side_by_side
 
 FILE = "ticket.safetensors"
@@ -49,10 +49,10 @@ def tickets(study_url: str) -> pa.Table:
     known = indexed(store, files)
     unknown = [key for key in finished if key not in known]
     known |= dict(zip(unknown, side_by_side(partial(_record, store), unknown), strict=True))
+    readable = [key for key in finished if known[key]]  # the store has warned of those that are damaged
     rows = [
         _row(known[key], labels, files[f"{key}/{FILE}"].size, f"{store.url}/{key}/{FILE}")
-        for key in finished
-        if known[key]  # the store has warned that it is damaged
+        for key in of_today(readable, study_url, config_of=lambda key: known[key]["config"])
     ]
     return pa.Table.from_pylist(sorted(rows, key=_order), schema=TICKETS_SCHEMA)
 

@@ -4,6 +4,17 @@
 """
 
 from lion_ray.results.index import indexed, renew, survey
-from lion_ray.results.rounds import CLOCK, Found, Row, round_key, val_accuracies
+from lion_ray.results.rounds import CLOCK, Found, OtherRevisionWarning, Row, of_today, round_key, val_accuracies
 
-__all__ = ["CLOCK", "Found", "Row", "indexed", "renew", "round_key", "survey", "val_accuracies"]
+__all__ = [
+    "CLOCK",
+    "Found",
+    "OtherRevisionWarning",
+    "Row",
+    "indexed",
+    "of_today",
+    "renew",
+    "round_key",
+    "survey",
+    "val_accuracies",
+]

@@ -5,15 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
 from lion_ray.store import DONE, Listed, Store, digest, side_by_side
 
 FOLDER, CLOCK = "experiments", "clock.json"
 Row = dict[str, Any]
 Files = Mapping[str, Listed]
+Record = TypeVar("Record")
+
+
+class OtherRevisionWarning(UserWarning):
+    """Stored rounds are left out: other code trained them, which gave other results for the same settings."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,24 @@ def _times(clock: bytes | None) -> dict[str, float | None]:
         return {name: float(told[name]) for name in ("seconds", "finished")}
     except (ValueError, KeyError, TypeError):
         return {"seconds": None, "finished": None}
+
+
+def of_today(records: Iterable[Record], url: str, *, config_of: Callable[[Record], Mapping[str, Any]]) -> list[Record]:
+    """The records that today's code would give; a warning counts the others.
+
+    Args:
+        url: the study's, for the warning.
+        config_of: the configuration that a record holds.
+    """
+    found = list(records)
+    current = [record for record in found if is_current(config_of(record))]
+    if len(current) < len(found):
+        text = (
+            f"{url}: {len(found) - len(current)} of {len(found)} finished rounds are left out: a version of lion_ray "
+            "trained them that gives other results for the same settings; run the study again for today's"
+        )
+        warnings.warn(text, OtherRevisionWarning, stacklevel=3)
+    return current
 
 
 def val_accuracies(rounds: Sequence[Row]) -> list[float]:

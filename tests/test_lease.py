@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray.store import Lease, Store, forget_dead
+from lion_ray.store import Lease, Store, forget_dead, holder, lease
 from lion_ray.store.lease import PATH, StudyInUseError
 
 
@@ -47,6 +49,43 @@ def test_a_lease_from_another_machine_is_free_when_it_no_longer_changes(tmp_path
     store.write(PATH, b"damaged")
     with Lease(store, patience=0.5):
         pass
+
+
+ANOTHER_BOOT = {"born": "00000000-another-machine/12345"}
+ANOTHER_NAMESPACE = {"host": f"{socket.gethostname()} pid:[1]"}
+NOT_SAID = {"born": ""}
+NO_NUMBER = {"pid": "1"}
+
+
+@pytest.mark.parametrize("differs", [ANOTHER_BOOT, ANOTHER_NAMESPACE, NOT_SAID, NO_NUMBER])
+def test_only_where_a_process_number_means_the_same_is_a_driver_dead_for_the_lack_of_it(
+    tmp_path: Path, differs: dict[str, object]
+) -> None:
+    store = Store(str(tmp_path))
+    with Lease(store, beat=60):
+        own = json.loads(store.read(PATH) or b"")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    gone = {**own, "id": "another", "pid": ended.pid}
+    store.write(PATH, json.dumps(gone).encode())
+    assert holder(store) is None
+    store.write(PATH, json.dumps({**gone, **differs}).encode())
+    assert holder(store) is not None
+    forget_dead(store)
+    assert store.read(PATH) is not None
+
+
+def test_a_living_driver_of_a_machine_of_the_same_name_keeps_its_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(lease, "_start_of", lambda pid: "00000000-another-machine/12345")
+        living = Lease(store, beat=0.1)
+    with living:
+        with pytest.raises(StudyInUseError), Lease(store, patience=5):
+            pass
+        living.check()
 
 
 def test_of_two_that_start_at_once_the_last_to_write_goes_on(tmp_path: Path) -> None:

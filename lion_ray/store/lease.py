@@ -35,7 +35,7 @@ class Lease:
     def __init__(self, store: Store, *, beat: float = BEAT, patience: float = PATIENCE) -> None:
         self._store, self._beat, self._patience = store, beat, patience
         self._id = uuid.uuid4().hex
-        self._who = {"host": _host(), "pid": os.getpid(), "born": _born(os.getpid())}
+        self._who = {"host": _host(), "pid": os.getpid(), "born": _start_of(os.getpid())}
         self._count = 0
         self._over, self._lost = threading.Event(), False
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -124,9 +124,19 @@ def forget_dead(store: Store) -> None:
 
 
 def _is_dead(found: bytes) -> bool:
-    """Whether its driver ran on this machine and has ended: no need to wait for a change."""
-    who = _fields(found)
-    return bool(who.get("born")) and who.get("host") == _host() and _born(who["pid"]) != who["born"]
+    """Whether its driver is known to have ended, so that nobody need wait for a change.
+
+    That is known only where its process number means what it meant there: on the same host, since the same start of the
+    machine, in the same namespace of process numbers. Machines share host names, and the first namespace is called
+    alike on all of them.
+    """
+    who, own = _fields(found), _start_of(os.getpid())
+    pid, born = who.get("pid"), str(who.get("born"))
+    boot = own.partition("/")[0]
+    is_here = bool(boot) and who.get("host") == _host() and born.partition("/")[0] == boot
+    if not is_here or not isinstance(pid, int) or not 0 < pid < 2**31:
+        return False
+    return not _exists(pid) or _start_of(pid) not in ("", born)
 
 
 def _where(found: bytes) -> str:
@@ -142,19 +152,40 @@ def _host() -> str:
         return socket.gethostname()
 
 
-def _born(pid: int) -> str:
-    """When a process of this machine was started, with the machine's start; empty if there is none, or nobody says."""
+def _exists(pid: int) -> bool:
+    """Whether a process of that number runs, anybody's; one that has ended and waits for its parent does not."""
     try:
-        with open(f"/proc/{pid}/stat") as stat, open("/proc/sys/kernel/random/boot_id") as boot:
-            state, *rest = stat.read().rpartition(")")[2].split()
-            return "" if state == "Z" else f"{boot.read().strip()}/{rest[18]}"
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _stat(pid)[:1] != ["Z"]
+
+
+def _start_of(pid: int) -> str:
+    """When a process was started, with the start of its machine; empty if nobody says, as of other users' processes."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as boot:
+            return f"{boot.read().strip()}/{_stat(pid)[19]}"
     except (OSError, IndexError):
         return ""
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel says of a process from its state on; empty if it may not be asked, or counts otherwise."""
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):  # /proc shows another namespace of process numbers
+            return []
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _fields(found: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(found)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

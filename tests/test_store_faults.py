@@ -247,10 +247,38 @@ def test_names_that_do_not_resolve_may_do_so_later(monkeypatch: pytest.MonkeyPat
         ("https://h/x?token=abc", "https://h/x?token=***"),
         ("s3://bucket/key?versionId=3", "s3://bucket/key?versionId=3"),
         ("mail a@b.c", "mail a@b.c"),
+        ("https://u:p@ss@host/x", "https://***@host/x"),
+        ("simplecache::https://u:p@host/x", "simplecache::https://***@host/x"),
+        (
+            "zip://a.csv::s3://AKIA:wJal/rXUt@bucket/x and HTTPS://u:p@h",
+            "zip://a.csv::s3://***@bucket/x and HTTPS://***@h",
+        ),
+        ("az://container:key@account/x", "az://***@account/x"),
     ],
 )
 def test_credentials_are_taken_out_of_urls(text: str, clean: str) -> None:
     assert redacted(text) == clean
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host:8080/data/pets@v2.parquet",
+        "http://[::1]:8000/a@b",
+        "https://host/users/me:you@home/x",
+        "file:///data/a:b@c",
+        "zip://a:b@c.png::https://host/x.zip",
+        "abfs://container@account.dfs.core.windows.net/x",
+        "ABFSS://container@account.dfs.core.windows.net/a@b",
+        "oci://bucket@namespace/x",
+        "sftp://me@host/x",
+        "hf://datasets/me/pets@main/x",
+        "github://me:pets@main/x",
+        "s3://arn:aws:s3:us-west-2:1:accesspoint/name/a@b",
+    ],
+)
+def test_an_at_in_a_path_and_the_name_of_an_account_are_no_credentials(url: str) -> None:
+    assert redacted(url) == url
 
 
 def test_errors_and_stores_hold_no_credentials(s3_server: str) -> None:

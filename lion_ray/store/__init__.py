@@ -7,9 +7,10 @@ out (`patience`), the others end the run as one `StorageError`. `data` and `back
 
 from lion_ray.store.artifacts import DONE, DamagedArtifactWarning, Store, digest, side_by_side
 from lion_ray.store.behind import Behind
-from lion_ray.store.faults import StorageError, has_credentials, redacted
+from lion_ray.store.faults import StorageError
 from lion_ray.store.lease import Lease, forget_dead, holder
 from lion_ray.store.patience import OnOutage, Outage, Patience
+from lion_ray.store.redaction import has_credentials, redacted
 from lion_ray.store.urls import Listed, digest_url, find_files, find_listed, open_url, read_range, read_url, write_url
 
 __all__ = [

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from lion_ray.store.faults import has_credentials
 from lion_ray.store.patience import OnOutage, Patience, persist, say
+from lion_ray.store.redaction import has_credentials
 from lion_ray.store.remote_file import protocols
 from lion_ray.store.urls import Listed, as_listed, filesystem_of, read_file, write_file
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 from collections.abc import Iterator
 from typing import Any
+
+from lion_ray.store.redaction import logins, redacted
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServerBusy"}
@@ -36,9 +37,6 @@ AIOHTTP = {"ClientConnectionError", "ClientPayloadError", "ServerDisconnectedErr
 AZURE = {"ServiceRequestError", "ServiceResponseError"}
 OTHERS = {"FSTimeoutError", "TimeoutError", "IncompleteRead", "ProtocolError", "TransportError"}
 TRANSIENT_NAMES = BOTOCORE | BOTOCORE_LOGIN | AIOHTTP | AZURE | OTHERS
-SECRET_NAMES = "token|secret|signature|sig|password|passwd|credential|accesskeyid|access_key|apikey|api_key|key"
-USER_INFO = re.compile(r"(://)(?:[^\s'\"@/]*:[^\s'\"@]*|[^\s'\"@/]+)@")  # a secret key may hold a slash
-QUERY = re.compile(rf"([?&;][^=&\s'\"]*(?:{SECRET_NAMES})=)[^&\s'\"]+", re.IGNORECASE)
 
 
 class StorageError(OSError):
@@ -51,16 +49,6 @@ class MissingError(StorageError, FileNotFoundError):
 
 class DeniedError(StorageError, PermissionError):
     """It is not allowed."""
-
-
-def redacted(text: object) -> str:
-    """`text` without the credentials that its URLs hold."""
-    return QUERY.sub(r"\1***", USER_INFO.sub(r"\1***@", str(text)))
-
-
-def has_credentials(url: str) -> bool:
-    """Whether `url` holds a secret."""
-    return redacted(url) != url
 
 
 def is_transient(fault: BaseException) -> bool:
@@ -78,8 +66,8 @@ def as_storage_error(fault: BaseException, url: str, note: str = "") -> StorageE
     else:
         number, text = None, f"{type(fault).__name__}: {fault}"
     text = text.partition("RequestId:")[0].strip()  # Azure goes on for lines
-    for login in USER_INFO.finditer(url):
-        text = text.replace(login.group()[3:], "***@")  # a package may quote this part of the URL alone
+    for login in logins(url):
+        text = text.replace(f"{login}@", "***@")  # a package may quote this part of the URL alone
     if isinstance(fault, FileNotFoundError) or number == errno.ENOENT:
         text = text if "bucket" in text else os.strerror(errno.ENOENT)  # object stores repeat the key
         return MissingError(errno.ENOENT, redacted(text + note), redacted(url))

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from lion_ray.store.faults import as_storage_error, is_transient, redacted
+from lion_ray.store.faults import as_storage_error, is_transient
+from lion_ray.store.redaction import redacted
 
 Value = TypeVar("Value")
 VARIABLE = "LION_RAY_STORAGE_PATIENCE"

@@ -1,14 +1,18 @@
-"""Folders for what Tune and Train write and nobody keeps; those that a killed process left behind go at the next start.
+"""Folders of this machine: those for what Tune and Train write and nobody keeps, and those that belong to one user.
 
-`sweep` and `distributed` make one each. Its owner holds a lock on it, which ends with the process, however that ends:
-a folder that nobody has locked is rubbish, in whatever container or under whatever process number it was made.
+`sweep` and `distributed` make one of the first kind each; those that a killed process left behind go at the next start.
+Its owner holds a lock on it, which ends with the process, however that ends: a folder that nobody has locked is
+rubbish, in whatever container or under whatever process number it was made. `data` and `backbones` keep things for
+later in `private` folders.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +43,34 @@ def remove_abandoned() -> None:
             os.close(lock)
 
 
+def private(folder: Path) -> Path:
+    """`folder`, made if need be, once it is known that nobody else can have put anything into it.
+
+    Folders for temporary files are shared by all users of a machine, and whoever comes first may make any name there.
+
+    Raises:
+        PermissionError: it is a link, belongs to somebody else, or is no folder.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(opened).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it belongs to another user", str(folder))
+        os.fchmod(opened, 0o700)
+    finally:
+        os.close(opened)
+    return folder
+
+
+def is_private(folder: Path) -> bool:
+    """Whether `folder` is a folder of this user that nobody else can write to."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+
+
 def _locked(purpose: str) -> tuple[str, int]:
     """A new folder and its lock. Another process may take it for abandoned until it is locked: then one more."""
     while True:
@@ -51,9 +83,11 @@ def _locked(purpose: str) -> tuple[str, int]:
 
 
 def _lock(folder: Path) -> int:
-    """Raises OSError if it is locked, or gone."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Raises OSError if it is locked, gone, a link, or another user's."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
+        if os.fstat(opened).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it belongs to another user", str(folder))
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(opened)

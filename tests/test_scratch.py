@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,8 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 
-from lion_ray.scratch import scratch
+from lion_ray.backbones import node, state_digest
+from lion_ray.data import cache
+from lion_ray.scratch import is_private, private, remove_abandoned, scratch
 
 HOLD = "from lion_ray.scratch import scratch\nwith scratch('tune') as folder: print(folder, flush=True), input()"
 
@@ -33,3 +38,74 @@ def test_what_a_killed_process_left_is_deleted_at_the_next_start_and_nothing_of_
     others[1].communicate("\n")
     others[0].communicate()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's folder for temporary files, which every user may write to."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is there now is another user's."""
+    uid = folder.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+
+
+def test_a_folder_that_somebody_else_made_or_put_a_link_to_is_not_trusted(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert private(shared / "own").stat().st_mode & 0o777 == 0o700
+    elsewhere = shared.parent / "elsewhere"
+    elsewhere.mkdir()
+    (shared / "link").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="link"):
+        private(shared / "link")
+    assert not is_private(shared / "link")
+    assert not is_private(shared)
+    of_somebody_else(shared / "own", monkeypatch)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        private(shared / "own")
+    assert not is_private(shared / "own")
+
+
+def test_decoded_pixels_lie_where_nobody_else_writes(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = shared / "named"
+    assert cache.own_folder(named) == named
+    named.chmod(0o777)
+    assert cache.own_folder(named) == named / cache.default_folder().parent.name
+    assert cache.own_folder(cache.default_folder()) == cache.default_folder()
+    of_somebody_else(named, monkeypatch)
+    for folder in (named, cache.default_folder()):
+        with pytest.raises(PermissionError):
+            cache.own_folder(folder)
+
+
+def test_weights_of_a_node_are_fetched_where_their_folder_is_somebody_elses(shared: Path) -> None:
+    state = {"w": torch.ones(2)}
+    victim = shared.parent / "home"
+    victim.mkdir()
+    (victim / "old.part").write_text("mine")
+    node.folder().symlink_to(victim)
+    with pytest.warns(UserWarning, match="cannot be used, so each process fetches weights itself"):
+        found = node.on_this_node(state_digest(state), lambda: save(state))
+    assert torch.equal(found["w"], state["w"])
+    assert [path.name for path in victim.iterdir()] == ["old.part"]
+
+
+def test_scratch_folders_of_others_and_links_are_left_alone(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = shared.parent / "home"
+    victim.mkdir()
+    (shared / "lion_ray_link").symlink_to(victim)
+    (shared / "lion_ray_tune-x").mkdir()
+    with monkeypatch.context() as patch:
+        of_somebody_else(shared, patch)
+        remove_abandoned()
+        assert (shared / "lion_ray_tune-x").is_dir()
+    remove_abandoned()
+    assert not (shared / "lion_ray_tune-x").exists()
+    assert victim.is_dir()

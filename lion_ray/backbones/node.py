@@ -10,6 +10,7 @@ import fcntl
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from lion_ray.backbones.weights import State, state_digest
+from lion_ray.scratch import private
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 
@@ -29,6 +31,11 @@ def on_this_node(digest: str, fetch: Callable[[], bytes]) -> State:
         ValueError: what was fetched are other weights.
     """
     path = folder() / f"{digest}.safetensors"
+    try:
+        private(path.parent)
+    except OSError as error:
+        warnings.warn(f"{path.parent} cannot be used, so each process fetches weights itself: {error}", stacklevel=2)
+        return parsed(fetch(), digest)
     with _locked(path.parent):
         state = _kept(path, digest)
         if state is None:
@@ -61,7 +68,6 @@ def folder() -> Path:
 @contextmanager
 def _locked(where: Path) -> Iterator[None]:
     """One process of this node at a time."""
-    where.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(where, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from lion_ray.config.parsing import MOST_BYTES, ParseError, decoded, parse
 from lion_ray.config.study import SLUG, Study
 
 
@@ -28,6 +28,7 @@ class StudyError(ValueError):
         return ": ".join(part for part in self.args if part)
 
 
+LONGEST_VALUE = 200
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -38,11 +39,12 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Study:
         StudyError: the file cannot be read or parsed, or a key or value is not allowed.
     """
     try:
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StudyLoader)  # noqa: S506 (a SafeLoader)
+        with Path(path).open("rb") as file:
+            raw = parse(decoded(file.read(MOST_BYTES + 1)))
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(str(path), "", f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    except yaml.YAMLError as error:
-        raise StudyError(str(path), "", f"is not valid YAML: {_one_line(error)}") from error
+    except ParseError as error:
+        raise StudyError(str(path), "", str(error)) from error
     if not isinstance(raw, dict):
         raise StudyError(str(path), "", "must hold keys and values, such as 'study: quickstart'")
     for override in overrides:
@@ -80,10 +82,15 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     if kind == "missing":
         return "is required"
     if kind == "literal_error":
-        return f"{value!r} is not allowed; {nearest(str(value), _words(error['ctx']['expected']))}"
+        return f"{_shown(value)} is not allowed; {nearest(str(value), _words(error['ctx']['expected']))}"
     if kind == "value_error":
         return str(error["ctx"]["error"])
-    return f"{value!r} is not allowed ({_expected(kind, error)})"
+    return f"{_shown(value)} is not allowed ({_expected(kind, error)})"
+
+
+def _shown(value: Any) -> str:
+    """As a line can hold it."""
+    return reprlib.repr(value) if len(repr(value)) > LONGEST_VALUE else repr(value)
 
 
 def _expected(kind: str, error: Any) -> str:
@@ -93,7 +100,9 @@ def _expected(kind: str, error: Any) -> str:
     if kind == "too_short":
         return f"at least {error['ctx']['min_length']} is needed"
     if kind == "string_type":
-        return "a text is expected; quote what YAML reads otherwise, such as off or 1"
+        return "a text is expected; quote what YAML reads otherwise, such as true or 1"
+    if kind == "bool_type":
+        return "true or false is expected"
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == SLUG:
         return "only letters, digits, '.', '_' and '-', a letter or digit first"
     message: str = error["msg"]
@@ -129,9 +138,9 @@ def _override(raw: dict[str, Any], override: str) -> dict[str, Any]:
     if not equals or not key:
         raise StudyError("--set", override, "must look like key.sub=value, such as train.epochs=2")
     try:
-        value = yaml.load(text, Loader=_StudyLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise StudyError("--set", key, f"{text!r} is not valid YAML: {_one_line(error)}") from error
+        value = parse(text)
+    except ParseError as error:
+        raise StudyError("--set", key, f"{text!r}: {error}") from error
     return _placed(raw, key.split("."), value, key)
 
 
@@ -143,24 +152,3 @@ def _placed(raw: dict[str, Any], path: list[str], value: Any, key: str) -> dict[
     if not isinstance(inner, dict):
         raise StudyError("--set", key, f"'{path[0]}' is not a section; set it as a whole, such as {path[0]}=[...]")
     return {**raw, path[0]: _placed(inner, path[1:], value, key)}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-class _StudyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """`yaml.SafeLoader` that also reads 1e-3 as a number (YAML 1.2) and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' is given twice", node.start_mark)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
-_StudyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)

@@ -24,6 +24,7 @@ from lion_ray.config import StudyError
 from lion_ray.data.dataset import IndexedSplit, Pixels
 from lion_ray.data.encoded import EncodedImages
 from lion_ray.data.pool import frozen
+from lion_ray.scratch import is_private, private
 
 Fill = Callable[[Pixels], None]
 
@@ -52,7 +53,7 @@ class MappedSplit(IndexedSplit):
         """
         folder = default_folder() if self.folder is None else Path(self.folder)
         try:
-            return mapped(folder, self.name, self.encoded.shape, self.encoded.decode_into)
+            return mapped(own_folder(folder), self.name, self.encoded.shape, self.encoded.decode_into)
         except OSError as error:
             problem = error if isinstance(error, NoRoom) else f"{folder} cannot be used ({error.strerror or error})"
             raise StudyError(self.encoded.origin, "data.cache", str(problem)) from error
@@ -61,6 +62,18 @@ class MappedSplit(IndexedSplit):
 def default_folder() -> Path:
     """In the node's folder for temporary files (`TMPDIR`), one per user."""
     return Path(tempfile.gettempdir()) / f"lion_ray-{os.getuid()}" / "decoded"
+
+
+def own_folder(folder: Path) -> Path:
+    """`folder` if nobody else can write to it, otherwise this user's in it: pixels are believed without a digest.
+
+    Raises:
+        OSError: it cannot be made, or belongs to somebody else.
+    """
+    if folder == default_folder():
+        return private(private(folder.parent) / folder.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder if is_private(folder) else private(folder / f"lion_ray-{os.getuid()}")
 
 
 def mapped(folder: Path, name: str, shape: tuple[int, ...], fill: Fill) -> Pixels:

@@ -16,6 +16,7 @@ from typing import Any
 from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
+from lion_ray.report.escaping import markdown_row
 from lion_ray.report.student import Difference, paired_difference
 from lion_ray.report.tables import PARQUET, read_table
 from lion_ray.results import of_today
@@ -72,11 +73,11 @@ def text(rows: Sequence[Row], reference: str) -> str:
     """The comparison as a Markdown table, in points (1/100 of accuracy)."""
     compared, base = compare(rows, reference), _reference(rows, _lines(rows), reference)
     datasets = [*dict.fromkeys(dataset for dataset, _ in base), ALL]
-    head = [f"| test accuracy, points | {' | '.join(datasets)} |", f"|---|{'---|' * len(datasets)}"]
+    head = [markdown_row(["test accuracy, points", *datasets]), f"|---|{'---|' * len(datasets)}"]
     own = [[value for (dataset, _), value in base.items() if name in (dataset, ALL)] for name in datasets]
-    lines = [f"| {reference} | {' | '.join(f'{100 * statistics.fmean(values):.1f}' for values in own)} |"]
+    lines = [markdown_row([reference, *(f"{100 * statistics.fmean(values):.1f}" for values in own)])]
     for entry, by in compared.items():
-        lines.append(f"| {entry} minus {reference} | {' | '.join(_cell(by.get(name)) for name in datasets)} |")
+        lines.append(markdown_row([f"{entry} minus {reference}", *(_cell(by.get(name)) for name in datasets)]))
     return "\n".join([*head, *lines])
 
 

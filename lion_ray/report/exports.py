@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lion_ray.report.escaping import csv_cell, markdown_row, tex
 from lion_ray.report.ranking import BEST, TIED
 from lion_ray.report.scores import Score
 from lion_ray.report.words import (
@@ -24,8 +24,6 @@ from lion_ray.report.words import (
 )
 
 SIZES = ("density", "num_params", "num_params_without_classifier")
-SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--"}
-SPECIAL |= {letter: f"\\{letter}" for letter in "&%$#_{}"} | {"≈": r"$\approx$"}
 
 
 def files(name: str, scores: Sequence[Score], studies: Sequence[str]) -> dict[str, bytes]:
@@ -36,7 +34,7 @@ def files(name: str, scores: Sequence[Score], studies: Sequence[str]) -> dict[st
     pq.write_table(table, parquet)
     writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return {
         f"{name}.csv": text.getvalue().encode(),
         f"{name}.parquet": parquet.getvalue(),
@@ -47,13 +45,12 @@ def files(name: str, scores: Sequence[Score], studies: Sequence[str]) -> dict[st
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; best in bold, tied with ≈."""
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in (heads, *rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], ["---"] * len(heads), *lines[1:])) + "\n"
+    return "\n".join(markdown_row(list(line)) for line in (heads, ["---"] * len(heads), *rows)) + "\n"
 
 
 def latex(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A `tabular` that needs booktabs alone."""
-    lines = [" & ".join(_tex(cell) for cell in line) + r" \\" for line in (heads, *rows)]
+    lines = [" & ".join(tex(cell) for cell in line) + r" \\" for line in (heads, *rows)]
     columns = "l" + "r" * (len(heads) - 1)
     middle = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
     return "\n".join([rf"\begin{{tabular}}{{{columns}}}", *middle, r"\end{tabular}"]) + "\n"
@@ -62,12 +59,6 @@ def latex(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def marked(text: str, mark: str) -> str:
     """In bold, or with a sign in front."""
     return f"**{text}**" if mark == BEST else f"≈ {text}" if mark == TIED else text
-
-
-def _tex(cell: str) -> str:
-    bold = re.fullmatch(r"\*\*(.*)\*\*", cell, re.DOTALL)
-    text = "".join(SPECIAL.get(letter, letter) for letter in (bold[1] if bold else cell))
-    return rf"\textbf{{{text}}}" if bold else text
 
 
 def _texts(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:

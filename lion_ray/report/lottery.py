@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lion_ray.report.comparison import read_rows
+from lion_ray.report.escaping import markdown_row, markdown_text
 from lion_ray.report.evidence import Evidence, Series, Spread, collect, sign
 from lion_ray.report.plots import accuracy_against_density
 from lion_ray.report.student import Difference
@@ -48,9 +49,9 @@ def markdown(evidence: Evidence) -> str:
         heads = ("density", *evidence.datasets, "all")
         rows = [_difference_row(evidence, one, other, number) for number in evidence.densities]
         parts += [
-            f"{title(one)} − {title(other)}:",
+            markdown_text(f"{title(one)} − {title(other)}:"),
             _table(heads, [row for row in rows if any(cell != "–" for cell in row[1:])]),
-            verdict(evidence, one, other),
+            markdown_text(verdict(evidence, one, other)),
         ]
     return "\n\n".join(["![accuracy against density](lottery.svg)", *parts]) + "\n"
 
@@ -109,4 +110,4 @@ def _interval(value: Difference | None) -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(markdown_row(list(line)) for line in lines)

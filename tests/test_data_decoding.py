@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import resource
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data.transforms_factory import create_transform
 
 from lion_ray.data import item
@@ -157,6 +159,66 @@ def test_exif_rotation_is_applied() -> None:
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
     turned = np.asarray(image.transpose(Image.Transpose.ROTATE_270))
     np.testing.assert_array_equal(pixels(save(image, exif=exif.tobytes())), turned)
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "count", "raw"),
+    [(0x011A, 2, 5, b"72/1\0"), (0x011A, 7, 4, b"72/1"), (0x010F, 5, 1, struct.pack("<II", 1, 2))],
+)
+def test_a_malformed_tag_beside_the_orientation_is_no_fault(tag: int, kind: int, count: int, raw: bytes) -> None:
+    """Cameras and editors write such: a resolution as text, a maker as a fraction."""
+    image = Image.fromarray(noise(4, 4))
+    place = 8 + 2 + 2 * 12 + 4
+    turned = struct.pack("<HHI4s", 0x0112, 3, 1, struct.pack("<H", 6))
+    odd = struct.pack("<HHI4s", tag, kind, count, raw if len(raw) <= 4 else struct.pack("<I", place))
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + turned + odd + bytes(4) + raw
+    want = np.asarray(image.transpose(Image.Transpose.ROTATE_270))
+    np.testing.assert_array_equal(pixels(save(image, exif=exif)), want)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    encoded = save(Image.fromarray(noise(4, 4)), exif=exif.tobytes())
+    np.testing.assert_array_equal(pixels(encoded), np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded)))))
+
+
+def test_whatever_a_codec_raises_is_that_images_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged AVIF is a RuntimeError, and no list of kinds has ever been complete."""
+    whole, kinds = save(Image.fromarray(noise(60, 80)), "avif"), set[type[BaseException] | None]()
+    for place in range(0, len(whole), 9):
+        try:
+            pixels(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        except BadData as error:
+            kinds.add(type(error.__cause__))
+    assert RuntimeError in kinds
+
+    class Surprise(Exception):
+        pass
+
+    def surprised(*_: object, **__: object) -> None:
+        raise Surprise
+
+    monkeypatch.setattr(Image, "open", surprised)
+    with pytest.raises(BadData, match=r"row 0: the image cannot be decoded \(Surprise\)"):
+        pixels(whole)
+
+
+@pytest.mark.parametrize("shape", [(2, 40_000), (40_000, 2)])
+def test_what_a_crop_does_not_show_of_a_long_image_costs_nothing(shape: tuple[int, int]) -> None:
+    """Its short side grows to the crop's size: as a whole it would be 5.7 million pixels wide, 4 GB."""
+    encoded = save(Image.fromarray(noise(*shape)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert pixels(encoded, 256, crop_fraction=0.9).shape == (256, 256, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_a_long_images_crop_is_that_of_the_whole() -> None:
+    image = Image.fromarray(noise(3, 300))
+    whole = image.resize((2800, 28), Image.Resampling.BICUBIC).crop((1388, 2, 1412, 26))
+    got = pixels(save(image), 24, crop_fraction=24 / 28)
+    assert np.abs(got.astype(int) - np.asarray(whole).astype(int)).max() <= 2
 
 
 def test_transparency_is_laid_on_white() -> None:

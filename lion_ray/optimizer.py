@@ -1,4 +1,7 @@
-"""How the weights move in one round: optimizer, schedule, robust split, bound and mask, in every step.
+"""How the weights move in one round: optimizer, schedule, robust split, mask and bound, in every step.
+
+A pruned weight takes no part: it is 0 and has no moment when the round starts, its gradient is taken away before
+anything reads it, and the bound comes after the mask. So a ticket trains as if its pruned entries were constants.
 
 `training` takes its steps here. The optimizer's state is plain tensors by name, so that a later round can go on from a
 point: what `state_of` gives is kept by `ledger` and put back by `restore`. Nothing is pickled.
@@ -58,12 +61,18 @@ def restore(optimizer: torch.optim.Optimizer, model: AdaptedModel, state: Mappin
 
 
 class Steps:
-    """Every step of one round: the schedule's rate, the optimizer or its robust form, the bound, the mask."""
+    """Every step of one round: the schedule's rate, the optimizer or its robust form, the mask, the bound."""
 
     def __init__(
         self, model: AdaptedModel, config: TrainConfig, point: Point, mask: Mask, *, first: int | None = None
     ) -> None:
-        """`first` is the round's first epoch, where `point` lies behind it: an interrupted round goes on there."""
+        """Of a `model` that stands at `point` already.
+
+        Args:
+            point: under the mask (`Point.under`).
+            mask: on the model's device.
+            first: the round's first epoch, where `point` lies behind it: an interrupted round goes on there.
+        """
         self._model, self._config, self._mask = model, config, mask
         self._first = point.epoch if first is None else first
         self._weights = model.trained()
@@ -86,17 +95,18 @@ class Steps:
             group["lr"] = rate * learning_rate_factor(step, num_steps, self._config)
 
     def take(self, loss: Tensor) -> None:
-        """One step down the gradient of `loss`; afterwards the bound holds and pruned weights are exactly 0."""
+        """One step down the gradient of `loss`; afterwards pruned weights are exactly 0 and the bound holds."""
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._mask.zero_gradients_(self._weights)
         if self._sensitivity:
             self._sensitivity.add()
         if self._splits and self._robust:
             self._robust.step(self._optimizer)
         else:
             self._optimizer.step()
-        self._model.project_()
         self._mask.zero_(self._weights)
+        self._model.project_()
 
     def point(self, epoch: int) -> Point:
         """The state after `epoch` epochs, as a later round may start from it."""

@@ -78,8 +78,9 @@ def fit(
     train, val = examples
     last = (point.epoch // config.epochs + 1) * config.epochs
     partial = notes.load() or Partial(point=point)
-    model.load_trained(partial.point.weights)
-    steps = Steps(model, config, partial.point, mask.on(train.labels.device), first=point.epoch)
+    here = partial.point.under(mask)
+    model.load_trained(here.weights)
+    steps = Steps(model, config, here, mask.on(train.labels.device), first=point.epoch)
     steps_per_epoch, history, kept = math.ceil(len(train.labels) / config.batch_size), [*partial.history], partial.kept
     model.health()  # a new period
     for epoch in range(partial.point.epoch, last):

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from lion_ray import ticket
-from lion_ray.lottery import Mask
+from lion_ray.config import TrainConfig
+from lion_ray.lottery import Mask, Point
+from lion_ray.methods import AdaptedModel
+from lion_ray.optimizer import Steps
 from lion_ray.store import Store
 from lion_ray.ticket.compact import compact
 from tests.helpers import experiment, run
@@ -118,3 +122,38 @@ def test_a_compact_ticket_is_a_ticket(study_file: Path, tmp_path: Path) -> None:
 def test_what_has_no_hidden_units_is_refused(study_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ticket.TicketError, match="only LION's implicit cells"):
         compact(trained(study_file, tmp_path, "{name: lion, cell: explicit}"))
+
+
+def test_a_ticket_trains_as_its_compact_network_within_1e_5_per_step(study_file: Path, tmp_path: Path) -> None:
+    sparse, every = trained(study_file, tmp_path), slice(None)
+    for place, some, V in (("body", slice(0, 5), slice(0, 5)), ("head", slice(0, 40), (every, slice(0, 40)))):
+        cell = f"{place}_prompt_equilibrium_cell"
+        sparse = without(sparse, **{f"{place}_prompt_V": V, f"{cell}_U": some, f"{cell}_W": some})
+        sparse = without(sparse, **{f"{cell}_W": (every, some)})
+    smaller = compact(sparse)
+    assert smaller.header.compact["units"] == {"input": [8, 3], "output": [64, 24]}
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)).double()
+    for optimizer, robust in (("adamw", None), ("sgd", None), ("adam", {"tau": 0.5, "shrinkage": 0.5})):
+        values = {"lr": 0.01, "weight_decay": 0.1, "optimizer": optimizer, "robust": robust}
+        one, other = (trainee(each, TrainConfig.model_validate(values)) for each in (sparse, smaller))
+        first = one[0](images).detach()
+        for step in range(1, 4):
+            logits, same = (a_step(*each, images) for each in (one, other))
+            assert (logits - same).abs().max() <= 1e-5 * step * logits.abs().max()
+        assert (logits - first).abs().max() > 1e-2 * first.abs().max()  # it did train
+
+
+def trainee(of: ticket.Ticket, config: TrainConfig) -> tuple[AdaptedModel, Steps]:
+    """The ticket's model and the steps that train it, in float64: Adam turns one rounding into another step."""
+    model = ticket.model_of(of).double()
+    steps = Steps(model, config, Point(weights=of.weights), of.mask)
+    steps.begin_epoch(1, measure=False)
+    return model, steps
+
+
+def a_step(model: AdaptedModel, steps: Steps, images: Tensor) -> Tensor:
+    """Logits after one more step."""
+    labels = torch.arange(len(images)) % model.head.classifier.out_features
+    steps.take(torch.nn.functional.cross_entropy(model(images), labels))
+    logits: Tensor = model(images).detach()
+    return logits

@@ -61,7 +61,7 @@ def test_pruned_weights_are_exactly_zero_after_every_step(
 
     monkeypatch.setattr(Mask, "zero_", noted)
     finished = under(subject, mask)
-    assert len(seen) == 1 + 6  # the start, and 2 epochs of 3 steps
+    assert len(seen) == 2 + 6  # the start, twice, and 2 epochs of 3 steps
     assert all(seen)
     for name, entry in mask.alive.items():
         assert not bool(finished.weights[name][~entry].any())

@@ -1,12 +1,13 @@
 """Which prunable weights are alive: a value that validates itself and never changes.
 
-`pruning` makes masks, `training` applies them after every step, `ticket` packs them.
+`pruning` makes masks, `training` applies them to gradients and weights in every step, `ticket` packs them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -62,11 +63,24 @@ class Mask:
         """The same mask with its tensors on `device`."""
         return Mask(alive={name: entry.to(device) for name, entry in self.alive.items()})
 
+    @cached_property
+    def dead(self) -> dict[str, Tensor]:
+        """The pruned entries, True, of the weights that have any."""
+        return {name: ~entry for name, entry in self.alive.items() if not bool(entry.all())}
+
     @torch.no_grad()
     def zero_(self, weights: Weights) -> None:
-        """Set pruned entries of `weights` to exactly 0, in place. Call after the optimizer's step and before saving."""
-        for name, entry in self.alive.items():
-            weights[name].masked_fill_(~entry, 0.0)
+        """Set pruned entries of `weights` to exactly 0, in place, whatever they hold."""
+        for name, entry in self.dead.items():
+            weights[name].masked_fill_(entry, 0.0)
+
+    @torch.no_grad()
+    def zero_gradients_(self, weights: Weights) -> None:
+        """Take pruned entries out of the gradients of `weights`, in place: no moment, norm or score sees them."""
+        for name, entry in self.dead.items():
+            gradient = weights[name].grad
+            if gradient is not None:
+                gradient.masked_fill_(entry, 0.0)
 
     def applied(self, weights: Weights) -> dict[str, Tensor]:
         """A copy of `weights` with pruned entries 0; names without a mask are copied as they are."""

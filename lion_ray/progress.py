@@ -84,6 +84,7 @@ class Progress:
         self._started, self._outage_said = self.now(), -math.inf
         self._trained = {each.name: set(self.done.get(each.name, ())) for each in self.experiments}
         self._stopped: set[str] = set()
+        self._warned: set[str] = set()
         self._seconds: dict[str, list[float]] = defaultdict(list)  # per epoch, by method
         self._left = {each.name: self._epochs_beside(each) for each in self.experiments}
         self._in_place = self.stream.isatty()
@@ -120,6 +121,12 @@ class Progress:
         self._left[experiment.name] = 0
         self._stopped.add(experiment.name)
         self._print(f"{experiment.label}: {event['how']}", stays=True)
+
+    def show_warning(self, line: str) -> None:
+        """Print it once, however many workers and repetitions say it."""
+        if line not in self._warned:
+            self._warned.add(line)
+            self._print(f"WARNING {line}", stays=True)
 
     def show_outage(self, line: str) -> None:
         """Print that the storage does not answer; of what many trials say at once, one line every few seconds."""

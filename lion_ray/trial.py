@@ -20,6 +20,7 @@ from lion_ray.experiments import Experiment
 from lion_ray.features import FEATURES
 from lion_ray.ledger import StoreLedger
 from lion_ray.lottery import WINNING, Mask, NoNotes, Notes, Point, Round, run_rounds
+from lion_ray.measures import SwitchedOff, accuracies_without_prompts, num_params
 from lion_ray.store import Store
 from lion_ray.team import Team
 
@@ -73,26 +74,48 @@ class RoundTrainer:
         self._train = self._prepared(name, splits.train, device, augment=experiment.train.augment)
         self._val = None if splits.val is None else self._prepared("val", splits.val, device)
         self._test = None if test is None else self._prepared(TEST, test, device)
+        self._switched_off = self._without_prompts({"val": splits.val, TEST: test}, device)
         by_count = experiment.stage is not None and experiment.stage.by_count
         self._count_groups = protocol.count_groups(splits.train, self._num_classes) if by_count else {}
         self._step_module = team.wrap(methods.step_module(self.model))
         self._start = self.model.copy_trained()
 
-    def _prepared(self, name: str, split: Split, device: torch.device, augment: str = "none") -> Examples:
+    def _prepared(
+        self,
+        name: str,
+        split: Split,
+        device: torch.device,
+        augment: str = "none",
+        model: methods.AdaptedModel | None = None,
+    ) -> Examples:
         """A split as the trained part reads it; fixed features are those of data, transform and weights alone."""
+        model = model or self.model
 
         def make() -> Examples:
-            return prepare(self.model, split, self._backbone.transform, device, augment=augment)
+            return prepare(model, split, self._backbone.transform, device, augment=augment)
 
         def found() -> Examples:
             split.prepare()
-            if not keeps_features(self.model, split, augment):
+            if not keeps_features(model, split, augment):
                 return make()
             meaning = [self._experiment.meaning[part] for part in ("dataset", "transform", "backbone")]
-            key = (json.dumps(meaning, sort_keys=True), self.model.body.maps, str(device))
+            key = (json.dumps(meaning, sort_keys=True), model.body.maps, str(device))
             return FEATURES.get(name, key, make)
 
         return self._team.together(found)
+
+    def _without_prompts(self, splits: Mapping[str, Split | None], device: torch.device) -> SwitchedOff | None:
+        """What is read at a round's end to tell what its prompts do; None for a method whose prompts cannot be off."""
+        model = self.model.without_prompts()
+        if model is None:
+            return None
+        own = {"val": self._val, TEST: self._test}
+        if not self.model.features_are_fixed:
+            own = {
+                name: None if split is None else self._prepared(name, split, device, model=model)
+                for name, split in splits.items()
+            }
+        return SwitchedOff(model=model, val=own["val"], test=own[TEST])
 
     def seed_for(self, purpose: str) -> int:
         """The experiment's."""
@@ -128,9 +151,11 @@ class RoundTrainer:
             raise training.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
         metrics = {
             "density": mask.density,
-            **_num_params(trained, mask),
+            **num_params(trained, mask, self.model.acting()),
+            "without_path": list(self.model.without_path()),
             "val_accuracy": fitted.history[-1]["val_accuracy"],
             **tested,
+            **accuracies_without_prompts(self._switched_off, self._experiment.train, self._team),
             "solves": solves.summary([*healths, health]),
             "history": fitted.history,
         }
@@ -172,11 +197,3 @@ class RoundTrainer:
     def _epoch_done(self, number: int, ticket: str, mask: Mask, record: dict[str, Any]) -> None:
         if self._team.leads:
             self._on_epoch(self._experiment, number, mask.density, {**record, "ticket": ticket})
-
-
-def _num_params(trained: Mapping[str, Tensor], mask: Mask) -> dict[str, int]:
-    """Trained parameters that survive, with and without the classifier; pruned ones do not count."""
-    pruned = mask.num_weights - mask.num_alive
-    total = sum(weight.numel() for weight in trained.values()) - pruned
-    classifier = sum(weight.numel() for name, weight in trained.items() if name.startswith("head.classifier."))
-    return {"num_params": total, "num_params_without_classifier": total - classifier}

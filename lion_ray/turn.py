@@ -39,6 +39,11 @@ def run_turn(
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
         board.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
 
+    def on_round(finished: Round) -> dict[str, Any]:
+        if finished.cut_off:
+            board.put.remote({"warning": f"{experiment.label} round {finished.number}: {finished.cut_off}"})
+        return tune_metrics(finished)
+
     def on_diverged(error: TrainingDiverged) -> None:
         if experiment.is_search:  # what the search wanted to know
             record_divergence(store, experiment, str(error))
@@ -56,7 +61,7 @@ def run_turn(
             backbone=backbone,
             resources=resources,
             on_epoch=on_epoch,
-            on_round=tune_metrics,
+            on_round=on_round,
             on_diverged=on_diverged,
             on_fatal=on_fatal,
         )
@@ -67,7 +72,7 @@ def run_turn(
         for finished in trial.run_experiment(
             experiment, work.open(), store, backbone=loaded, team=Solo(), device=device, on_epoch=on_epoch
         ):
-            tune.report(tune_metrics(finished))
+            tune.report(on_round(finished))
     except TrainingDiverged as error:
         on_diverged(error)
     except FATAL as error:  # no repetition would help, and the sweep ends

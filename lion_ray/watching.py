@@ -41,6 +41,8 @@ def watch(
                 fatal.append(event["fatal"])
             elif "outage" in event:
                 progress.show_outage(event["outage"])
+            elif "warning" in event:
+                progress.show_warning(event["warning"])
             elif "stopped" in event:
                 progress.show_stop(event)
             elif "admitted" in event:

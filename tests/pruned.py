@@ -19,6 +19,9 @@ from lion_ray.lottery import Mask, NoNotes, Notes, Point
 from lion_ray.methods import AdaptedModel
 from lion_ray.team import Solo
 
+Entry = Mapping[str, object]
+"""A method entry of a study."""
+
 CONVNET, VIT = "test_resnet", "test_vit"
 SIZE, NUM_IMAGES = 32, 12
 CPU = torch.device("cpu")
@@ -30,7 +33,7 @@ class Fitted(training.Fitted):
     weights: Mapping[str, Tensor]
 
 
-def model_of(method: Mapping[str, object], backbone: str) -> AdaptedModel:
+def model_of(method: Entry, backbone: str) -> AdaptedModel:
     """A small model with random weights, its zeros at the start replaced: everything acts from the first step on."""
     chosen = backbones.sketch(BackboneConfig(name=backbone, weights="random", image_size=SIZE))
     model = methods.build(MethodConfig.model_validate(method), chosen, num_classes=3, seed=0)

@@ -87,6 +87,8 @@ def record(
             "density": density,
             "num_params": 1000 + round(8000 * density) * solves,
             "num_params_without_classifier": round(8000 * density) * solves,
+            "num_acting_params": 1000 + round(7000 * density) * solves,
+            "num_acting_params_without_classifier": round(7000 * density) * solves,
             "val_accuracy": test_accuracy - 0.01,
             "test_accuracy": test_accuracy,
             "history": [_epoch(index, test_accuracy, solves) for index in range(EPOCHS)],

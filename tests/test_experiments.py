@@ -28,7 +28,7 @@ def test_names_are_pinned(study_file: Path) -> None:
 
 PINNED = [
     "mnist-tf_efficientnet_lite0-linear-s0-c4f78e02",
-    "mnist-tf_efficientnet_lite0-lion-s0-61619bcd",
+    "mnist-tf_efficientnet_lite0-lion-s0-5c68f361",
 ]
 
 
@@ -59,7 +59,7 @@ def test_a_scheduler_that_could_stop_nobody_is_refused(study_file: Path, schedul
 
 
 def test_a_default_that_is_spelled_out_keeps_the_name(study_file: Path) -> None:
-    spelled = ["train.lr=1e-3", "train.optimizer=adamw", "lottery.scope=global", "backbone.crop=none"]
+    spelled = ["train.lr=1e-3", "train.optimizer=adamw", "lottery.scope=layer", "backbone.crop=none"]
     spelled += ["methods=[linear, {name: lion, gamma: 0.5, input: {channels: 8}}]"]
     for override in spelled:
         assert names(study_file, override) == PINNED, override

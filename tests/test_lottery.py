@@ -6,7 +6,7 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def magnitudes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     sizes=st.lists(st.integers(2, 60), min_size=1, max_size=4),
     share=st.floats(0.01, 0.99),
     levels=st.integers(1, 5),
-    scope=st.sampled_from(["global", "layer"]),
+    scope=st.sampled_from(["global", "normalised", "layer"]),
 )
 def test_exactly_the_rounded_share_goes_however_many_weights_tie(
     sizes: list[int], share: float, levels: int, scope: str
@@ -43,7 +43,7 @@ def test_exactly_the_rounded_share_goes_however_many_weights_tie(
     mask = Mask.dense(tied)
     for _ in range(3):
         smaller = prune(magnitudes(tied), mask, config, 1)
-        groups = [list(tied)] if scope == "global" else [[name] for name in tied]
+        groups = [[name] for name in tied] if scope == "layer" else [list(tied)]
         expected = sum(_left(sum(int(mask.alive[name].sum()) for name in group), share) for group in groups)
         assert smaller.num_alive == expected
         assert smaller.is_within(mask)
@@ -61,9 +61,28 @@ def test_the_smallest_magnitudes_go_first() -> None:
     assert mask.alive["b"].tolist() == [False, True]
 
 
+@pytest.mark.parametrize("scope", ["layer", "normalised"])
+def test_the_scale_of_a_layer_changes_nothing_unless_layers_are_compared_as_they_are(scope: Any) -> None:
+    values = weights(40, 60)
+    scaled = {name: weight * scale for (name, weight), scale in zip(values.items(), (1e-3, 8.0), strict=True)}
+    config = LotteryConfig(prune=0.5, scope=scope)
+    one, other = (prune(magnitudes(each), Mask.dense(each), config, 1) for each in (values, scaled))
+    assert one.equals(other)
+    as_they_are = LotteryConfig(prune=0.5, scope="global")
+    assert int(prune(magnitudes(scaled), Mask.dense(scaled), as_they_are, 1).alive["w0"].sum()) == 1
+
+
+def test_scores_are_held_against_the_mean_of_what_lives_in_their_layer() -> None:
+    values = {"a": torch.tensor([1.0, 2.0, 3.0, 90.0]), "b": torch.tensor([10.0, 22.0, 31.0])}
+    mask = Mask(alive={"a": torch.tensor([True, True, True, False]), "b": torch.ones(3, dtype=torch.bool)})
+    kept = prune(magnitudes(values), mask, LotteryConfig(prune=0.5, scope="normalised"), 1)
+    assert kept.alive["a"].tolist() == [False, False, True, False]  # 0.50, 1.00, 1.50 of their mean
+    assert kept.alive["b"].tolist() == [False, True, True]  # 0.48, 1.05, 1.48
+
+
 def test_ties_fall_in_a_stable_order() -> None:
     values = {"b": torch.ones(3), "a": torch.ones(3)}
-    mask = prune(magnitudes(values), Mask.dense(values), LotteryConfig(prune=0.5), 1)
+    mask = prune(magnitudes(values), Mask.dense(values), LotteryConfig(prune=0.5, scope="global"), 1)
     assert mask.alive["a"].tolist() == [True, False, False]  # the first of each layer is kept: no layer may die
     assert mask.alive["b"].tolist() == [True, False, True]
 
@@ -71,10 +90,11 @@ def test_ties_fall_in_a_stable_order() -> None:
 def test_no_layer_dies_unless_allowed() -> None:
     values = {"small": torch.full((4,), 1e-6), "large": torch.ones(16)}
     mask = Mask.dense(values)
-    kept = prune(magnitudes(values), mask, LotteryConfig(prune=0.5), 1)
+    kept = prune(magnitudes(values), mask, LotteryConfig(prune=0.5, scope="global"), 1)
     assert int(kept.alive["small"].sum()) == 1
     assert kept.num_alive == 10
-    dead = prune(magnitudes(values), mask, LotteryConfig(prune=0.5, allow_dead_layers=True), 1)
+    config = LotteryConfig(prune=0.5, scope="global", allow_dead_layers=True)
+    dead = prune(magnitudes(values), mask, config, 1)
     assert int(dead.alive["small"].sum()) == 0
     assert dead.num_alive == 10
 
@@ -155,7 +175,7 @@ class NoisyTrainer:
 
 def test_every_round_starts_from_the_first_weights_under_a_nested_mask() -> None:
     trainer = NoisyTrainer()
-    rounds = list(run_rounds(LotteryConfig(rounds=4, prune=0.5), trainer, MemoryLedger()))
+    rounds = list(run_rounds(LotteryConfig(rounds=4, prune=0.5, scope="global"), trainer, MemoryLedger()))
     assert [each.mask.num_alive for each in rounds] == [30, 15, 7, 3]  # round() halves to even: 15 loses 8, 7 loses 4
     for earlier, later in pairwise(rounds):
         assert later.mask.is_within(earlier.mask)

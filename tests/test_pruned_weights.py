@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from lion_ray.lottery import Mask, NoNotes, Partial, Point
 from tests.pruned import (
     CONVNET,
     VIT,
+    Entry,
     fit,
     model_of,
     moments,
@@ -22,7 +22,6 @@ from tests.pruned import (
     with_constants,
 )
 
-Entry = Mapping[str, object]
 STAGES = {"source": "stages", "width": 6, "rank": 4}
 LIONS: list[Entry] = [
     {"name": "lion"},

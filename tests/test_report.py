@@ -70,8 +70,10 @@ def test_means_are_those_worked_out_by_hand(tiny: Store) -> None:
     assert linear.group_mean.value == pytest.approx(60.5)
     assert linear.task_mean.value == pytest.approx(57)
     assert lion.task_mean.value == pytest.approx((81 + 60 + 90) / 3)
-    assert lion.sizes["num_params"] == 9000
-    assert ticket.sizes == pytest.approx({"density": 0.5, "num_params": 5000, "num_params_without_classifier": 4000})
+    assert lion.sizes["num_acting_params"] == 8000
+    assert ticket.sizes == pytest.approx(
+        {"density": 0.5, "num_acting_params": 4500, "num_acting_params_without_classifier": 3500}
+    )
     interval = linear.interval
     assert interval is not None
     assert interval.high - interval.mean == pytest.approx(12.7062 / 3, rel=1e-5)  # seed means 56 2/3 and 57 1/3

@@ -120,4 +120,4 @@ def test_names_of_stages_are_pinned(study_file: Path) -> None:
     assert [search.name, fixed.name] == PINNED
 
 
-PINNED = ["mnist-tf_efficientnet_lite0-lion-search-ffddce20", "mnist-tf_efficientnet_lite0-lion-s42-25e0eb42"]
+PINNED = ["mnist-tf_efficientnet_lite0-lion-search-d8245cf4", "mnist-tf_efficientnet_lite0-lion-s42-b6bf4c2f"]

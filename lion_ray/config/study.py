@@ -124,7 +124,7 @@ class LotteryConfig(Frozen):
     prune: Prune = 0.4
     rounds: int = Field(default_factory=rounds_of, ge=1)
     criterion: Literal["magnitude", "gradient_weight", "random"] = "magnitude"
-    scope: Literal["global", "layer"] = "global"
+    scope: Literal["layer", "normalised", "global"] = "layer"
     rewind: Rewind = "init"
     allow_dead_layers: bool = False
     tolerance: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -5,7 +5,7 @@ from lion_ray.lottery.criteria import Sensitivity, scores
 from lion_ray.lottery.mask import Mask, Weights
 from lion_ray.lottery.pruning import prune
 from lion_ray.lottery.robust import RobustSteps
-from lion_ray.lottery.round import WINNING, NoNotes, Notes, Partial, Point, Round
+from lion_ray.lottery.round import WINNING, NoNotes, Notes, Partial, Point, Round, cut_off
 from lion_ray.lottery.rounds import Ledger, Trainer, num_rounds, run_rounds, should_stop
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Sensitivity",
     "Trainer",
     "Weights",
+    "cut_off",
     "num_rounds",
     "prune",
     "random_mask",

@@ -19,16 +19,25 @@ def prune(scores: Weights, mask: Mask, config: LotteryConfig, number: int) -> Ma
     Args:
         scores: by name, of the weights' shapes, for every name of the mask (`criteria`).
         mask: the round before.
-        config: how many, scope (`global` ranks all layers together, `layer` each alone), whether a layer may die.
+        config: how many, whether a layer may die, and the scope: `layer` ranks each layer alone, `normalised` all
+            together by their scores over the mean of their layer's living ones, `global` all together as they are.
     """
     scores = {name: scores[name].detach().double().cpu() for name in mask.alive}
+    if config.scope == "normalised":
+        scores = {name: _normalised(score, mask.alive[name]) for name, score in scores.items()}
     names = sorted(mask.alive)
-    groups = [names] if config.scope == "global" else [[name] for name in names]
+    groups = [[name] for name in names] if config.scope == "layer" else [names]
     pruned: dict[str, Tensor] = {}
     for group in groups:
         pruned |= _prune_group(scores, mask, group, config, number)
     # the order in which files list layers, for robust training breaks its ties by it: a resumed round has to as well
     return Mask(alive={name: pruned[name] for name in names})
+
+
+def _normalised(score: Tensor, alive: Tensor) -> Tensor:
+    """Over the mean of the living: then a layer's scale, which is that of its initialisation, does not count."""
+    total = float(score[alive].sum())
+    return score * (int(alive.sum()) / total) if total else score
 
 
 def _prune_group(

@@ -14,6 +14,17 @@ from lion_ray.lottery.mask import Mask, Weights
 WINNING = "winning"  # the ticket that the lottery itself found; the others are named by their control
 
 
+def cut_off(prompts: Sequence[str]) -> str:
+    """What it means that `prompts` have no path from their input to their output; empty for none."""
+    if not prompts:
+        return ""
+    named, it = " and ".join(prompts) + " prompt" + "s" * (len(prompts) > 1), "they add" if prompts[1:] else "it adds"
+    return (
+        f"pruning has left the {named} no path from input to output, so {it} the same to every image; "
+        "use lottery.scope: layer, or prune less"
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Point:
     """A state of training: all trained weights, the optimizer's tensors, and the epochs that lie behind it.
@@ -80,6 +91,11 @@ class Round:
     ticket: str = WINNING
     point: Point | None = None
     scores: Weights = dataclasses.field(default_factory=dict)
+
+    @property
+    def cut_off(self) -> str:
+        """A line about prompts that no surviving weights lead through; empty if there are none."""
+        return cut_off(self.metrics.get("without_path", ()))
 
     @property
     def val_accuracy(self) -> float:

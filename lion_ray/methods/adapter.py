@@ -42,6 +42,17 @@ class Adapter(nn.Module):
         out: Tensor = self.mlp(x) + self.scale * self.up(self.down(x).relu())
         return out
 
+    def acting(self) -> dict[str, Tensor]:
+        """A unit acts where both its input and its output weights have something left; else it is a constant."""
+        down, up = self.down.weight, self.up.weight
+        units = (down != 0).flatten(1).any(1) & (up != 0).flatten(1).any(0)  # a convolution's kernels are of one pixel
+        rest = [1] * (down.dim() - 2)
+        return {
+            "down.weight": units.view(-1, 1, *rest).expand(down.shape),
+            "down.bias": units,
+            "up.weight": units.view(1, -1, *rest).expand(up.shape),
+        }
+
 
 def _layer(like: Pointwise, num_in: int, num_out: int) -> Pointwise:
     """A layer of the kind of `like`, all zeros."""

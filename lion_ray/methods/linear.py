@@ -6,7 +6,8 @@ import torch
 
 from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen
-from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
+from lion_ray.methods.model import AdaptedModel, Body, Head
+from lion_ray.methods.prompt import Prompt
 from lion_ray.methods.registry import Method
 
 

@@ -28,7 +28,8 @@ from lion_ray.methods.equilibrium import (
     make_solver,
     without_defaults,
 )
-from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
+from lion_ray.methods.model import AdaptedModel, Body, Head
+from lion_ray.methods.prompt import Prompt
 from lion_ray.methods.prompts import InputPrompt, Layer, MapsPrompt, OutputPrompt
 from lion_ray.methods.registry import Method
 

@@ -57,6 +57,11 @@ class LowRank(nn.Module):
         out: Tensor = self.layer(x) + self.scale * change
         return out
 
+    def acting(self) -> dict[str, Tensor]:
+        """A rank acts where both its row of A and its column of B have something left."""
+        ranks = (self.A != 0).any(1) & (self.B != 0).any(0)
+        return {"A": ranks[:, None].expand(self.A.shape), "B": ranks.expand(self.B.shape)}
+
     @property
     def weight(self) -> Tensor:
         """The changed weight, for backbones that use it themselves."""

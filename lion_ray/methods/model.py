@@ -14,36 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from lion_ray.backbones import Backbone, Maps
+from lion_ray.methods.prompt import Features, PartlyActing, Prompt
 
 
 def contiguous_copy(tensor: Tensor) -> Tensor:
     """On the CPU."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
-class Prompt(nn.Module):
-    """The plainest prompt, `x -> x`; methods derive theirs. `lr_multiplier` scales the study's learning rate."""
-
-    lr_multiplier: float = 1.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` with the prompt added; same shape."""
-        return x
-
-    def added(self, x: Tensor) -> Tensor:
-        """The prompt alone, without `x`; only prompts that may have an auxiliary loss have to tell."""
-        raise NotImplementedError
-
-    def prunable(self) -> tuple[str, ...]:
-        """Names, among this module's own parameters, of the weights that lottery rounds may prune."""
-        return ()
-
-    def project_(self) -> None:
-        """Restore what must hold after every optimizer step, in place."""
-
-    def health(self) -> dict[str, float]:
-        """What to watch, by name, since the last call; empty if there is nothing to watch."""
-        return {}
 
 
 class Body(nn.Module):
@@ -147,6 +123,36 @@ class AdaptedModel(nn.Module):
         """Names, among `trained()`, of the weights that lottery rounds may prune."""
         body, head = self.body.prunable(), self.head.prompt.prunable()
         return *(f"body.{name}" for name in body), *(f"head.prompt.{name}" for name in head)
+
+    def acting(self) -> dict[str, Tensor]:
+        """By the name of a trained tensor, on the CPU: its entries that can change the logits; absent where all can.
+
+        Inside a backbone that is itself trained, nothing is followed: all of it counts.
+        """
+        return {
+            f"{place}.{name}": entries.cpu()
+            for place, module in self.named_modules()
+            if isinstance(module, PartlyActing) and module is not self
+            for name, entries in module.acting().items()
+        }
+
+    def without_path(self) -> tuple[str, ...]:
+        """Which of LION's prompts, `input` and `output`, nothing leads through: they add the same to every input."""
+        named = {"input": self.body.prompt, "output": self.head.prompt}
+        return tuple(name for name, prompt in named.items() if not prompt.has_path())
+
+    def without_prompts(self) -> AdaptedModel | None:
+        """The same frozen backbone and classifier with the prompts switched off; None for a method that has none.
+
+        Where the body is fixed it stays, so that features which are at hand do.
+        """
+        if not any(prompt.is_switchable for _, prompt in self._prompts()):
+            return None
+        body = self.body if self.features_are_fixed else Body(self.body.backbone, Prompt())
+        num_features = self.body.backbone.num_features
+        head = Head(Features(num_features), num_features, self.head.classifier.out_features, torch.Generator())
+        head.classifier = self.head.classifier
+        return AdaptedModel(body, head)
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Optimizer groups with their learning rates: the prompts, the backbone's trained part, the classifier."""

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from lion_ray.backbones import averaged
 from lion_ray.implicit import Cell, ExplicitLayer, ImplicitLayer, write
-from lion_ray.methods.model import Prompt
+from lion_ray.methods import paths
+from lion_ray.methods.prompt import Prompt
 
 Layer = ImplicitLayer | ExplicitLayer
 MakeLayer = Callable[[Callable[[], Cell]], Layer]
@@ -29,6 +30,59 @@ class EquilibriumPrompt(Prompt):
         super().__init__()
         self.equilibrium = layer
         self.lr_multiplier = lr_multiplier
+
+    V: nn.Parameter
+
+    @property
+    def read_out(self) -> Tensor | None:
+        """R of a low-rank V R."""
+        return None
+
+    def acting(self) -> dict[str, Tensor]:
+        """By name, the entries of U, W, b, V and R on paths that can act (see `paths`)."""
+        acting = [units.acting for units in self._units()]
+        last, V, R = acting[-1], self.V, self.read_out
+        found: dict[str, Tensor] = {}
+        for index, (name, cell) in enumerate(self._cells().items()):
+            own = acting[index]
+            found |= {f"{name}.b": own, f"{name}.U": _rows(own, cell.U)}
+            if self._is_recurrent or index:  # the first W of an explicit stack never acts
+                before = own if self._is_recurrent else acting[index - 1]
+                found[f"{name}.W"] = paths.edges(own, before, cell.W, _groups(cell))
+        if R is None:
+            return found | {"V": last.expand(V.shape) if V.dim() == 2 else _rows(last, V)}
+        ranks = paths.ranks_heard(V, R)
+        return found | {
+            "V": ranks.expand(V.shape),
+            "R": ranks[:, None] & last.repeat_interleave(R.shape[1] // len(last)),
+        }
+
+    def has_path(self) -> bool:
+        """Whether surviving weights lead from the input to the output; without, it adds the same to every input."""
+        return paths.has_path(self._units())
+
+    @property
+    def is_switchable(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def _is_recurrent(self) -> bool:
+        return isinstance(self.equilibrium, ImplicitLayer)
+
+    def _cells(self) -> dict[str, Cell]:
+        named = self.equilibrium.named_modules(prefix="equilibrium")
+        return {name: module for name, module in named if isinstance(module, Cell)}
+
+    def _units(self) -> list[paths.Units]:
+        """Of each cell."""
+        cells = list(self._cells().values())
+        return paths.units_of(
+            [(cell.W, cell.U) for cell in cells],
+            paths.written_units(self.V, self.read_out, len(cells[-1].b)),
+            groups=_groups(cells[0]),
+            is_recurrent=self._is_recurrent,
+        )
 
     def prunable(self) -> tuple[str, ...]:
         """All trained weights; biases stay."""
@@ -90,6 +144,11 @@ class MapsPrompt(EquilibriumPrompt):
         self.R = nn.Parameter(R)
         self.V = nn.Parameter(torch.zeros(num_features, len(R)))
 
+    @property
+    def read_out(self) -> Tensor:
+        """R."""
+        return self.R
+
     def forward(self, x: Tensor) -> Tensor:
         """The prompted features."""
         return x[:, : self.num_features] + self.added(x)
@@ -100,3 +159,13 @@ class MapsPrompt(EquilibriumPrompt):
         z = self.equilibrium(maps.reshape(x.shape[0], -1, self.grid, self.grid))
         fields = averaged(z, self.readout).flatten(1)
         return F.linear(F.linear(fields, self.R.to(x.dtype)), self.V.to(x.dtype))
+
+
+def _rows(units: Tensor, weight: Tensor) -> Tensor:
+    """Of the shape of `weight`, whose first axis is that of the units."""
+    return units.view(-1, *[1] * (weight.dim() - 1)).expand(weight.shape)
+
+
+def _groups(cell: Cell) -> int:
+    """Of a convolution; a linear cell is one group."""
+    return len(cell.W) // cell.W.shape[1]

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from lion_ray.backbones import Backbone, classifier_parameters
-from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
+from lion_ray.methods.model import AdaptedModel, Body, Head
+from lion_ray.methods.prompt import Prompt
 
 Pointwise: TypeAlias = nn.Linear | nn.Conv2d
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.RMSNorm)

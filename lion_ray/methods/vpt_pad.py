@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lion_ray.backbones import Backbone, Transform
 from lion_ray.config import Frozen
-from lion_ray.methods.model import AdaptedModel, Body, Head, Prompt
+from lion_ray.methods.model import AdaptedModel, Body, Head
+from lion_ray.methods.prompt import Prompt
 from lion_ray.methods.registry import Method, always
 from lion_ray.methods.tuning import NotApplicable
 

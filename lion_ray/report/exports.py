@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from lion_ray.report.escaping import csv_cell, markdown_row, tex
 from lion_ray.report.ranking import BEST, TIED
-from lion_ray.report.scores import Score
+from lion_ray.report.scores import SIZES, Score
 from lion_ray.report.words import (
     interval_text,
     mean_text,
@@ -22,8 +22,6 @@ from lion_ray.report.words import (
     plus_minus,
     rank_text,
 )
-
-SIZES = ("density", "num_params", "num_params_without_classifier")
 
 
 def files(name: str, scores: Sequence[Score], studies: Sequence[str]) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from lion_ray.lottery import WINNING
 from lion_ray.report.charts import Axis, Panel, Series, panel
-from lion_ray.report.scores import Score
+from lion_ray.report.scores import SIZES, Score
 from lion_ray.report.slots import Line
 from lion_ray.report.words import mean_text, method_text, number_text, plus_minus
 
@@ -163,13 +163,13 @@ def _density_row(score: Score) -> list[str]:
 
 
 def _place(score: Score) -> tuple[float, float, float | None]:
-    return score.sizes["num_params"], score.task_mean.value or 0.0, None
+    return score.sizes["num_acting_params"], score.task_mean.value or 0.0, None
 
 
 def _front(scores: Sequence[Score]) -> list[Score]:
     """From few parameters to many, each more accurate than all before it."""
     best, found = float("-inf"), []
-    for score in sorted(scores, key=lambda each: (each.sizes["num_params"], -(each.task_mean.value or 0.0))):
+    for score in sorted(scores, key=lambda each: (each.sizes["num_acting_params"], -(each.task_mean.value or 0.0))):
         if (score.task_mean.value or 0.0) > best:
             best = score.task_mean.value or 0.0
             found.append(score)
@@ -177,7 +177,7 @@ def _front(scores: Sequence[Score]) -> list[Score]:
 
 
 def _parameter_row(score: Score, is_on_front: bool) -> list[str]:
-    sizes = [number_text(score.sizes[name]) for name in ("num_params", "num_params_without_classifier")]
+    sizes = [number_text(score.sizes[name]) for name in SIZES[1:]]
     front = "yes" if is_on_front else "no" if score.task_mean.is_complete else "not drawn"
     return [method_text(score.line), str(score.line.round), *sizes, mean_text(score.task_mean), front]
 

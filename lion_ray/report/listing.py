@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow as pa
 
 from lion_ray.lottery import WINNING
-from lion_ray.report.tables import PARQUET, SCHEMA, accuracy_text, read_table
+from lion_ray.report.tables import ACCURACIES, PARQUET, SCHEMA, SIZES, accuracy_text, measured, read_table
 from lion_ray.report.words import aligned
 from lion_ray.results import Row, indexed, of_today
 from lion_ray.store import Store, side_by_side
 
 FILE = "ticket.safetensors"
-METRICS = ("density", "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy")
+METRICS = (*SIZES, "without_path", *ACCURACIES)
 SOLVES = ("share_unconverged", "residual_max")
 COLUMNS = ("experiment", "dataset", "backbone", "method", "stage", "seed", "round", "ticket", *METRICS, *SOLVES)
 TICKETS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in COLUMNS), ("num_bytes", pa.int64()), ("url", pa.string())])
@@ -88,7 +88,7 @@ def _row(record: dict[str, Any], labels: dict[str, str], num_bytes: int, url: st
         **{name: record[name] for name in ("experiment", "dataset", "backbone", "seed", "round", "ticket")},
         "method": labels.get(record["experiment"], record["method"]),
         "stage": record["config"].get("stage", {}).get("name"),
-        **{name: metrics[name] for name in METRICS},
+        **measured(record),
         **{name: metrics["solves"][name] for name in SOLVES},
         "num_bytes": num_bytes,
         "url": url,
@@ -108,7 +108,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["seed"]),
         str(row["round"]),
         f"{row['density']:.3f}",
-        f"{row['num_params']:,}",
+        f"{row['num_acting_params']:,}",
         accuracy_text(row["val_accuracy"]),
         accuracy_text(row["test_accuracy"]),
         f"{row['num_bytes']:,}",

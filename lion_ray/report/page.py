@@ -18,6 +18,7 @@ from lion_ray.report.published import GROUPS, published
 from lion_ray.report.ranking import compared, main_slots, ranked_datasets
 from lion_ray.report.scores import Score
 from lion_ray.report.slots import Slot, View, groups, slots, vtab_tasks
+from lion_ray.results import metrics_of
 from lion_ray.store import Store, redacted
 
 FILE = "report.html"
@@ -72,6 +73,7 @@ def _page(
         missing=_missing(found),
         settings=_settings(views),
         setting_heads=settings.HEADS if len(views) == 1 else ("study", *settings.HEADS),
+        cut_off=_cut_off(found),
         unconverged=_unconverged(found),
         tasks=len(tasks),
         published=published() if tasks else [],
@@ -134,6 +136,15 @@ def _missing(found: Sequence[Slot]) -> list[Missing]:
     return [
         Missing(method=place[0], reason=place[1], num=num, examples=list(examples[place]))
         for place, num in counts.items()
+    ]
+
+
+def _cut_off(found: Sequence[Slot]) -> list[str]:
+    """Trainings with a prompt that no surviving weights lead through."""
+    return [
+        f"{words.title(slot.line)} on {slot.dataset}, seed {slot.seed}: {' and '.join(prompts)}"
+        for slot in found
+        if slot.record and (prompts := metrics_of(slot.record)["without_path"])
     ]
 
 

@@ -13,7 +13,9 @@ from functools import cached_property
 
 from lion_ray.report.slots import SEARCH, Line, Slot, reasons
 from lion_ray.report.student import Difference, paired_difference
+from lion_ray.results import metrics_of
 
+SIZES = ("density", "num_acting_params", "num_acting_params_without_classifier")
 NOT_ASKED = "not in this study"
 
 
@@ -137,8 +139,8 @@ def scores(slots: Iterable[Slot], groups: Mapping[str, str]) -> list[Score]:
 def _score(line: Line, by_dataset: Mapping[str, Sequence[Slot]], groups: Mapping[str, str]) -> Score:
     cells = {name: _cell(by_dataset.get(name, ())) for name in groups}
     records = [slot.record for slots in by_dataset.values() for slot in slots if slot.record]
-    names = ("density", "num_params", "num_params_without_classifier")
-    sizes = {name: statistics.fmean(each["metrics"][name] for each in records) for name in names if records}
+    every = [metrics_of(record) for record in records]
+    sizes = {name: statistics.fmean(each[name] for each in every) for name in SIZES if every}
     return Score(line=line, cells=cells, groups=groups, sizes=sizes)
 
 

@@ -12,14 +12,18 @@ import pyarrow.parquet as pq
 
 from lion_ray.config import Study
 from lion_ray.experiments import dataset_label, entry_label
-from lion_ray.lottery import WINNING
+from lion_ray.lottery import WINNING, cut_off
 from lion_ray.planning import Item, Plan, awaited, stopped
 from lion_ray.protocol import GROUPS
 from lion_ray.report import page, settings, slots
 from lion_ray.report.words import aligned
+from lion_ray.results import metrics_of
 from lion_ray.store import Store
 
 PARQUET, FOLDER = "results.parquet", "report"
+ACTING = ("num_acting_params", "num_acting_params_without_classifier")
+SIZES = ("density", "num_params", "num_params_without_classifier", *ACTING)
+ACCURACIES = ("val_accuracy", "test_accuracy", "val_accuracy_without_prompts", "test_accuracy_without_prompts")
 SCHEMA = pa.schema(
     [
         ("study", pa.string()),
@@ -34,9 +38,14 @@ SCHEMA = pa.schema(
         ("density", pa.float64()),
         ("num_params", pa.int64()),
         ("num_params_without_classifier", pa.int64()),
+        ("num_acting_params", pa.int64()),  # those of them on a path from the input to the output
+        ("num_acting_params_without_classifier", pa.int64()),
+        ("without_path", pa.string()),  # which of LION's prompts have none: input, output or both
         ("val_accuracy", pa.float64()),
         ("test_accuracy", pa.float64()),  # of a search none
         *((f"test_accuracy_{group}", pa.float64()) for group in GROUPS),  # of a long tail's classes
+        ("val_accuracy_without_prompts", pa.float64()),  # LION's, both switched off; of other methods none
+        ("test_accuracy_without_prompts", pa.float64()),
         ("train_loss", pa.float64()),
         ("share_unconverged", pa.float64()),  # of the equilibrium solves, and the worst residual among all
         ("residual_max", pa.float64()),
@@ -75,9 +84,25 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
     missing += [f"AWAITED {num} final runs of {entry}: no setting is chosen" for entry, num in awaited(plan).items()]
     tables = [text_tables(plan, study, table), *([settings.text(plan)] if plan.chosen else [])]
-    lines = [*tables, *ended, *failed, *missing, *unconverged(plan)]
+    lines = [*tables, *ended, *failed, *missing, *without_path(plan), *unconverged(plan)]
     pages = page.write([slots.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
     return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{PARQUET}"])
+
+
+def without_path(plan: Plan) -> list[str]:
+    """A line for every round with a prompt that pruning has cut off: it adds the same to every image."""
+    return [
+        f"CUT OFF {round_label(item, record)}: {cut_off(prompts)}"
+        for item in plan.items
+        for record in (*item.rounds, *item.controls)
+        if (prompts := metrics_of(record)["without_path"])
+    ]
+
+
+def round_label(item: Item, record: Mapping[str, Any]) -> str:
+    """A round for people."""
+    ticket = f" {record['ticket']}" if record["ticket"] != WINNING else ""
+    return f"{item.experiment.label} round {record['round']}{ticket}"
 
 
 def unconverged(plan: Plan) -> list[str]:
@@ -85,9 +110,9 @@ def unconverged(plan: Plan) -> list[str]:
     lines = []
     for item in plan.items:
         for record in (*item.rounds, *item.controls):
-            found, ticket = record["metrics"]["solves"], record["ticket"]
+            found = record["metrics"]["solves"]
             if found["share_unconverged"]:
-                which = f"{item.experiment.label} round {record['round']}" + f" {ticket}" * (ticket != WINNING)
+                which = round_label(item, record)
                 share, worst = f"{found['share_unconverged']:.1%}", f"{found['residual_max']:.2g}"
                 broken = found.get("num_nonfinite", 0)  # rounds that were stored earlier do not say
                 nonfinite = f", {broken:,} of them not finite" * bool(broken)
@@ -109,7 +134,8 @@ def text_tables(plan: Plan, study: Study, table: Sequence[Mapping[str, Any]]) ->
 
 
 def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
-    heads = ("method", "ticket", "seed", "round", "density", "params", "w/o classifier", "val acc", "test acc")
+    heads = ["method", "ticket", "seed", "round", "density", "params", "w/o classifier", "val acc", "test acc"]
+    has_prompts = any(_without_prompts(row) is not None for row in table)
     body = [
         (
             row["method"],
@@ -117,14 +143,23 @@ def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
             str(row["seed"]),
             str(row["round"]),
             f"{row['density']:.3f}",
-            f"{row['num_params']:,}",
-            f"{row['num_params_without_classifier']:,}",
+            f"{row['num_acting_params']:,}",
+            f"{row['num_acting_params_without_classifier']:,}",
             accuracy_text(row["val_accuracy"]),
             accuracy_text(row["test_accuracy"]),
+            *([accuracy_text(_without_prompts(row))] if has_prompts else []),
         )
         for row in table
     ]
+    heads += ["prompts off"] if has_prompts else []
     return "\n".join([f"\n{dataset}", *aligned(heads, body, left=(0, 1))])
+
+
+def _without_prompts(row: Mapping[str, Any]) -> float | None:
+    """Test accuracy with LION's prompts switched off, or val's where there is no test figure."""
+    names = ("test_accuracy", "val_accuracy")
+    found: float | None = next((row[f"{name}_without_prompts"] for name in names if row[name] is not None), None)
+    return found
 
 
 def accuracy_text(value: float | None) -> str:
@@ -132,17 +167,23 @@ def accuracy_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def measured(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a round's row says of its size, of prompts that are cut off, and of its accuracy."""
+    metrics = metrics_of(dict(record))
+    found = {name: metrics[name] for name in (*SIZES, *ACCURACIES)}
+    return {**found, "without_path": ", ".join(metrics["without_path"])}
+
+
 def _row(record: Mapping[str, Any], item: Item, study: Study) -> dict[str, Any]:
     experiment, metrics = item.experiment, record["metrics"]
     lottery = experiment.lottery.model_dump(mode="json")
     same = ("experiment", "dataset", "backbone", "seed", "round", "ticket")
-    measured = ("density", "num_params", "num_params_without_classifier", "val_accuracy", "test_accuracy")
     return {
         "study": study.study,
         "method": entry_label(experiment.method),
         **{name: record[name] for name in same},
         "stage": experiment.stage.name if experiment.stage else None,
-        **{name: metrics[name] for name in measured},
+        **measured(record),
         **{f"test_accuracy_{group}": metrics.get(f"test_accuracy_{group}") for group in GROUPS},
         "train_loss": metrics["history"][-1]["loss"],
         **{name: metrics["solves"][name] for name in ("share_unconverged", "residual_max")},

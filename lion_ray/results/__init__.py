@@ -4,7 +4,16 @@
 """
 
 from lion_ray.results.index import indexed, renew, survey
-from lion_ray.results.rounds import CLOCK, Found, OtherRevisionWarning, Row, of_today, round_key, val_accuracies
+from lion_ray.results.rounds import (
+    CLOCK,
+    Found,
+    OtherRevisionWarning,
+    Row,
+    metrics_of,
+    of_today,
+    round_key,
+    val_accuracies,
+)
 
 __all__ = [
     "CLOCK",
@@ -12,6 +21,7 @@ __all__ = [
     "OtherRevisionWarning",
     "Row",
     "indexed",
+    "metrics_of",
     "of_today",
     "renew",
     "round_key",

@@ -14,6 +14,8 @@ from lion_ray.lottery import WINNING
 from lion_ray.store import DONE, Listed, Store, digest, side_by_side
 
 FOLDER, CLOCK = "experiments", "clock.json"
+NUM_PARAMS = ("num_params", "num_params_without_classifier")
+WITHOUT_PROMPTS = ("val_accuracy_without_prompts", "test_accuracy_without_prompts")
 Row = dict[str, Any]
 Files = Mapping[str, Listed]
 Record = TypeVar("Record")
@@ -108,6 +110,13 @@ def of_today(records: Iterable[Record], url: str, *, config_of: Callable[[Record
         )
         warnings.warn(text, OtherRevisionWarning, stacklevel=3)
     return current
+
+
+def metrics_of(record: Row) -> Row:
+    """A round's metrics, whole: methods that nothing can cut off may have been stored before that was measured."""
+    metrics: Row = record["metrics"]
+    counts = {name.replace("num_", "num_acting_"): metrics[name] for name in NUM_PARAMS}
+    return {**counts, "without_path": [], **dict.fromkeys(WITHOUT_PROMPTS), **metrics}
 
 
 def val_accuracies(rounds: Sequence[Row]) -> list[float]:

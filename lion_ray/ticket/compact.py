@@ -1,6 +1,7 @@
 """Hidden units that cannot matter leave a ticket: the same function with fewer of them, as an ordinary ticket.
 
-A unit matters if a surviving path leads from it to V's output, through W or at once. Units that no input reaches are
+A unit matters if a surviving path leads from it to V's output, through W or at once (`methods.paths`). Ranks of a
+read-out that carry nothing go too. Units that no input reaches are
 constants: in linear cells they are folded into the biases of those that read them and into the classifier's. In
 convolutions zero padding makes such a unit depend on its position, so it stays. Groups of a convolution go as a whole.
 """
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lion_ray.implicit.rows import ROW_TILE
 from lion_ray.lottery import Mask
-from lion_ray.methods import AdaptedModel
+from lion_ray.methods import AdaptedModel, paths
 from lion_ray.ticket.fingerprint import measure, numeric_settings
 from lion_ray.ticket.format import Ticket, TicketError
 from lion_ray.ticket.loading import model_of
@@ -44,10 +45,11 @@ def compact(ticket: Ticket, *, weights: str | None = None) -> Ticket:
         if not method[prompt]:
             continue
         kept = _kept_units(tensors, place, groups=method[prompt].get("groups", 1))
+        ranks = _kept_ranks(tensors, place)
         units[prompt] = [len(kept), int(kept.sum())]
-        _slice(tensors, place, kept)
-        _slice(alive, place, kept)
-        method[prompt] = _resized(method[prompt], width, kept)
+        _slice(tensors, place, kept, ranks)
+        _slice(alive, place, kept, ranks)
+        method[prompt] = _resized(method[prompt], width, kept, ranks)
     if not method["input"] and not method["output"]:
         method = {"name": "linear"}
     before = flops(model_of(ticket, weights=weights))
@@ -61,12 +63,15 @@ def compact(ticket: Ticket, *, weights: str | None = None) -> Ticket:
     return dataclasses.replace(smaller, header=header, fingerprint=measure(model))
 
 
-def _resized(options: Mapping[str, Any], width: str, kept: Tensor) -> dict[str, Any] | Literal[False]:
-    """A prompt's options with as many units as are kept; of a grouped cell whole groups are gone."""
+def _resized(
+    options: Mapping[str, Any], width: str, kept: Tensor, ranks: Tensor | None
+) -> dict[str, Any] | Literal[False]:
+    """A prompt's options with as many units and ranks as are kept; of a grouped cell whole groups are gone."""
     left, groups = int(kept.sum()), options.get("groups", 1)
     if not left:
         return False
-    return {**options, width: left, **({"groups": groups * left // len(kept)} if groups > 1 else {})}
+    of_groups = {"groups": groups * left // len(kept)} if groups > 1 else {}
+    return {**options, width: left, **of_groups, **({} if ranks is None else {"rank": int(ranks.sum())})}
 
 
 def flops(model: AdaptedModel) -> int:
@@ -98,46 +103,14 @@ def _image(model: AdaptedModel) -> Tensor:
 
 def _kept_units(tensors: Weights, place: str, *, groups: int) -> Tensor:
     """Which units (d,) stay; constant ones of a linear cell are folded into biases in `tensors`, in place."""
-    cell, V = f"{place}.equilibrium.cell", tensors[f"{place}.V"]
+    cell, V, R = f"{place}.equilibrium.cell", tensors[f"{place}.V"], tensors.get(f"{place}.R")
     W, U = tensors[f"{cell}.W"], tensors[f"{cell}.U"]
-    reads = _adjacency(W, groups)
-    is_linear = W.dim() == 2
-    written = _written(V, tensors.get(f"{place}.R"), len(W))
-    kept = _closure(written, reads.t())
-    if is_linear:
-        varying = _closure((U != 0).any(1), reads)
-        return _fold_constants(tensors, place, kept, kept & ~varying)
+    written = paths.written_units(V, R, len(W))
+    (units,) = paths.units_of([(W, U)], written, groups=groups, is_recurrent=True)
+    kept = units.heard
+    if units.is_linear:
+        return _fold_constants(tensors, place, kept, kept & ~units.varying)
     return kept if groups == 1 else kept.reshape(groups, -1).any(1).repeat_interleave(len(kept) // groups)
-
-
-def _written(V: Tensor, R: Tensor | None, num_units: int) -> Tensor:
-    """Which units V's output reads, through R where there is one (see `methods.prompts`)."""
-    if R is not None:
-        heard = (V != 0).any(0)
-        return (R[heard] != 0).reshape(-1, num_units, R.shape[1] // num_units).any(2).any(0)
-    return (V != 0).any(0) if V.dim() == 2 else (V != 0).flatten(1).any(1)
-
-
-def _adjacency(W: Tensor, groups: int) -> Tensor:
-    """[i, j]: unit i reads unit j through W; (d, d) bool."""
-    if W.dim() == 2:
-        return W != 0
-    inside = (W != 0).flatten(2).any(2)  # (d, d / groups): columns count inside the group
-    size = len(W) // groups
-    reads = torch.zeros(len(W), len(W), dtype=torch.bool)
-    for start in range(0, len(W), size):
-        reads[start : start + size, start : start + size] = inside[start : start + size]
-    return reads
-
-
-def _closure(start: Tensor, edges: Tensor) -> Tensor:
-    """All units i with a path to `start` along `edges[i, j]`, `start` included."""
-    found = start
-    while True:
-        wider = found | (edges & found).any(1)
-        if torch.equal(wider, found):
-            return found
-        found = wider
 
 
 def _fold_constants(tensors: Weights, place: str, kept: Tensor, constant: Tensor) -> Tensor:
@@ -157,19 +130,24 @@ def _fold_constants(tensors: Weights, place: str, kept: Tensor, constant: Tensor
     return kept & ~constant
 
 
-def _slice(tensors: dict[str, Tensor], place: str, kept: Tensor) -> None:
-    """Keep the units' rows and columns; a prompt without units loses all its tensors."""
+def _kept_ranks(tensors: Weights, place: str) -> Tensor | None:
+    """Which ranks of a low-rank read-out carry anything; None where there is none."""
+    R = tensors.get(f"{place}.R")
+    return None if R is None else paths.ranks_heard(tensors[f"{place}.V"], R)
+
+
+def _slice(tensors: dict[str, Tensor], place: str, kept: Tensor, ranks: Tensor | None) -> None:
+    """Keep the units' and ranks' rows and columns; a prompt without units loses all its tensors."""
     cell = f"{place}.equilibrium.cell"
     names = [f"{cell}.W", f"{cell}.U", f"{cell}.b", f"{place}.V", f"{place}.R"]
-    is_read_out = f"{place}.R" in tensors  # then V is no matter of units
     for name in [name for name in names if name in tensors]:
         tensor = tensors.pop(name)
         if not kept.any():
             continue
         if name.endswith(".R"):
-            tensors[name] = tensor.reshape(len(tensor), len(kept), -1)[:, kept].flatten(1)
-        elif name.endswith(".V") and is_read_out:
-            tensors[name] = tensor
+            tensors[name] = tensor[ranks].reshape(-1, len(kept), tensor.shape[1] // len(kept))[:, kept].flatten(1)
+        elif name.endswith(".V") and ranks is not None:
+            tensors[name] = tensor[:, ranks]
         elif name.endswith(".V"):
             tensors[name] = tensor[:, kept] if tensor.dim() == 2 else tensor[kept]
         else:

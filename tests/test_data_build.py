@@ -173,7 +173,7 @@ def test_a_built_set_is_planned_without_reading_an_image(
 
 def test_a_source_with_credentials_is_not_told_in_the_manifest(folder: str) -> None:
     found = look(folder).found
-    built = build(found, "memory://build-secret", name="mine", source="memory://key:planted@place/x?token=planted")
+    built = build(found, "memory://build-secret", name="mine", source="https://key:planted@place/x?token=planted")
     assert b"planted" not in built.manifest.to_json()
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import IO
 
 from lion_ray.data.files import RangeFile, UrlFile, is_web
-from lion_ray.data.item import BadData
+from lion_ray.data.item import BadData, read_as
 
 MAX_UNPACKED_BYTES = 2**30
 MAX_RATIO = 1000
@@ -24,7 +24,6 @@ MAX_RATIO = 1000
 FREE_BYTES = 2**20
 """Below this any ratio is harmless."""
 _HEADER = struct.Struct("<4s22sHH")
-BROKEN = (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, struct.error)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +46,8 @@ class ZipMember:
         raw = self.raw.read()
         magic, _, name, extra = _HEADER.unpack_from(raw.ljust(_HEADER.size, b"\0"))
         start = _HEADER.size + name + extra
-        try:
+        with read_as("a member of a zip", self.path):
             payload = _unpacked(raw[start : start + self.packed], self.size, self.is_deflated)
-        except zlib.error as error:
-            raise BadData(f"{self.path}: cannot be unpacked ({error})") from error
         if magic != b"PK\3\4" or len(payload) != self.size or zlib.crc32(payload) != self.crc:
             raise BadData(f"{self.path}: is not what the zip's directory says (size or checksum): damaged")
         return payload
@@ -67,12 +64,9 @@ def members(url: str, inner: str = "") -> dict[str, ZipMember]:
         BadData: no zip, or a member that is encrypted, a link, packed otherwise, there twice, out of its root, a bomb.
     """
     name = url.rpartition("/")[2]
-    try:
-        with UrlFile(url=url).open() as file, zipfile.ZipFile(file) as archive:
-            infos, end = archive.infolist(), archive.start_dir
-    except BROKEN as error:
-        advice = "; if the server ignores ranges, give simplecache::URL" if is_web(url) else ""
-        raise BadData(f"{name}: cannot be read as a zip ({error}){advice}") from error
+    advice = "; if the server ignores ranges, give simplecache::URL" if is_web(url) else ""
+    with read_as("a zip", name, advice), UrlFile(url=url).open() as file, zipfile.ZipFile(file) as archive:
+        infos, end = archive.infolist(), archive.start_dir
     starts = sorted({info.header_offset for info in infos})
     after = dict(pairwise([*starts, end]))
     below = f"{inner.strip('/')}/" if inner.strip("/") else ""

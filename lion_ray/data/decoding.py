@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from lion_ray.data.item import BadData, Encoded, Item, ordered
+from lion_ray.data.item import BadData, Encoded, Item, ordered, reason
 from lion_ray.data.pool import frozen
 
 LOGGER = logging.getLogger(__name__)
@@ -131,8 +131,7 @@ def rgb(encoded: Encoded, where: str, resize: Resize | None = None) -> npt.NDArr
         image = to_rgb(_opened(encoded))
         return np.asarray(image if resize is None else resize(image))
     except Exception as error:
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise BadData(f"{where}: the image cannot be decoded ({told})") from error
+        raise BadData(f"{where}: the image cannot be decoded ({reason(error)})") from error
 
 
 def _opened(encoded: Encoded) -> Image.Image:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -30,7 +31,10 @@ HICCUP = 5e-3
 
 
 class BadData(ValueError):
-    """A fault in the data, in one line that names file and row."""
+    """A fault in the data, in one line that names file and row; what a terminal cannot show of a name is escaped."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(map(_shown, text)))
 
 
 class Unreadable(BadData):
@@ -55,6 +59,41 @@ class Item:
             return self.load()
         except OSError as error:
             raise Unreadable(f"{self.where}: cannot be read ({error.strerror or error})") from error
+        except BadData:
+            raise
+        except Exception as error:
+            raise BadData(f"{self.where}: cannot be read ({reason(error)})") from error
+
+
+@contextmanager
+def read_as(kind: str, path: str, advice: str = "") -> Iterator[None]:
+    """The border to code that parses what others have written: whatever it raises inside is the fault of `path`.
+
+    No list of a library's exceptions has ever been complete; so each reader opens, and iterates over, a file inside
+    one of these.
+
+    Args:
+        kind: what the file was taken for, such as `Parquet`.
+        advice: what else to say.
+    """
+    try:
+        yield
+    except BadData:
+        raise
+    except Exception as error:
+        raise BadData(f"{path}: cannot be read as {kind} ({reason(error)}){advice}") from error
+
+
+def reason(error: BaseException) -> str:
+    """An exception in a few words."""
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(told.split()) or type(error).__name__
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else character.encode("unicode_escape").decode()
 
 
 def default_threads() -> int:

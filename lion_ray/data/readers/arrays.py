@@ -5,8 +5,6 @@ Images are uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3) and stay in memory. Not
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lion_ray.data.fingerprint import Labels
-from lion_ray.data.item import BadData
+from lion_ray.data.item import BadData, read_as
 from lion_ray.data.listing import SPLIT_NAMES, Files, check_train
 from lion_ray.data.pool import POOL, ArrayPool, Found, as_labels, frozen
 from lion_ray.data.readers.labels import Columns, declared, number
 
 MAX_BYTES = 8 * 2**30
 """What all arrays of a file may unpack to; they are held in memory."""
-BROKEN = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, NotImplementedError, MemoryError)
 
 
 def is_archive(path: str) -> bool:
@@ -104,13 +101,8 @@ def _opened(files: Files, path: str) -> Iterator[Any]:
     """The archive, every fault of it a `BadData`."""
     if not path:
         raise BadData("there is no .npz")
-    try:
-        with files[path].open() as raw, np.load(raw, allow_pickle=False) as arrays:
-            size = sum(info.file_size for info in arrays.zip.infolist())
-            if size > MAX_BYTES:
-                raise BadData(f"{path}: unpacks to {size} bytes, and the limit is {MAX_BYTES}; store it as Parquet")
-            yield arrays
-    except BadData:
-        raise
-    except BROKEN as error:
-        raise BadData(f"{path}: cannot be read as .npz ({' '.join(str(error).split())})") from error
+    with read_as(".npz", path), files[path].open() as raw, np.load(raw, allow_pickle=False) as arrays:
+        size = sum(info.file_size for info in arrays.zip.infolist())
+        if size > MAX_BYTES:
+            raise BadData(f"{path}: unpacks to {size} bytes, and the limit is {MAX_BYTES}; store it as Parquet")
+        yield arrays

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from lion_ray.data.files import File
 from lion_ray.data.fingerprint import Labels
-from lion_ray.data.item import BadData, Item
+from lion_ray.data.item import BadData, Item, read_as
 from lion_ray.data.listing import Files, by_split
 from lion_ray.data.pool import Found, as_labels, check_labels
 from lion_ray.data.readers.labels import Columns, check_gaps
@@ -157,11 +157,12 @@ def _images(shard: Shard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
 
 @contextmanager
 def _opened(file: File, path: str) -> Iterator[Any]:
-    try:
-        with file.open() as raw, pq.ParquetFile(raw, pre_buffer=False) as table:  # as report.read_table
-            yield table
-    except (OSError, pa.ArrowException) as error:
-        raise BadData(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from error
+    with (
+        read_as("Parquet", path),
+        file.open() as raw,
+        pq.ParquetFile(raw, pre_buffer=False) as table,  # as report.read_table
+    ):
+        yield table
 
 
 def _present(encoded: bytes | None, where: str) -> bytes:

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any
 
 from lion_ray.data.files import File, RangeFile, UrlFile
-from lion_ray.data.item import BadData
+from lion_ray.data.item import BadData, read_as
 
 _FRAME = struct.Struct("<QI")
 _FOOT_BYTES = 4
@@ -49,10 +49,8 @@ def find(shard: File, path: str) -> Iterator[tuple[Record, bytes]]:
     """
     if not isinstance(shard, UrlFile):
         raise BadData(f"{path}: records inside another archive are not read; put them at a URL of their own")
-    try:
+    with read_as("TFDS records", path):
         yield from _array_records(shard, path) if ".array_record" in path else _tf_records(shard, path)
-    except OSError as error:
-        raise BadData(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _tf_records(shard: UrlFile, path: str) -> Iterator[tuple[Record, bytes]]:
@@ -80,8 +78,6 @@ def _array_records(shard: UrlFile, path: str) -> Iterator[tuple[Record, bytes]]:
             yield record, record.read()
     except ImportError as error:
         raise BadData(f"{path}: ArrayRecord needs a package: pip install 'lion-ray[tfds]'") from error
-    except (ValueError, RuntimeError) as error:
-        raise BadData(f"{path}: cannot be read as ArrayRecord ({' '.join(str(error).split())})") from error
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lion_ray.data.files import File
-from lion_ray.data.item import BadData
+from lion_ray.data.item import BadData, read_as
 from lion_ray.data.listing import SPLIT_NAMES, Files, check_train, split_error
 from lion_ray.data.pool import FilePool, Found, as_labels
 from lion_ray.data.readers.examples import nested, parse
@@ -101,11 +101,12 @@ def _records(
 ) -> Iterator[tuple[RecordImage, int]]:
     for index, (record, payload) in enumerate(find(shard, path)):
         where = f"{path}: record {index}"
-        try:
-            features = parse(payload)
-            label = rule(nested(features, shape))
-        except ValueError as error:
-            raise BadData(f"{where}: {error}") from error
+        with read_as("what features.json describes", where):
+            try:
+                features = parse(payload)
+                label = rule(nested(features, shape))
+            except ValueError as error:
+                raise BadData(f"{where}: {error}") from error
         _image(features, image, where)
         yield RecordImage(record=record, feature=image, where=where), label
 

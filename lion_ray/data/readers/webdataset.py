@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple, TypeVar
 
 from lion_ray.data.files import File, RangeFile, UrlFile
-from lion_ray.data.item import BadData
+from lion_ray.data.item import BadData, read_as
 from lion_ray.data.listing import Files, by_split
 from lion_ray.data.pool import FilePool, Found
 from lion_ray.data.readers.folder import is_image
@@ -70,18 +70,15 @@ def _samples(shard: File, path: str, key: str) -> list[Sample]:
         raise BadData(f"{path}: a tar inside another archive is not read; put it at a URL of its own")
     images: dict[str, tuple[str, RangeFile]] = {}
     labels: dict[str, str] = {}
-    try:
-        with shard.open() as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
-            for member, stem, ending in _members(tar, path):
-                where = f"{path}: {member.name}"
-                if ending not in LABELS:
-                    place = RangeFile(url=shard.url, start=member.offset_data, size=member.size)
-                    _put(images, stem, (where, place), f"{where}: {stem} has another image")
-                elif (word := _label(_payload(tar, member, where), ending, key, where)) is not None:
-                    _put(labels, stem, word, f"{where}: {stem} has another label")
-            _check_end(raw, tar.offset, path)
-    except (tarfile.TarError, OSError) as error:
-        raise BadData(f"{path}: cannot be read as a tar ({error})") from error
+    with read_as("a tar", path), shard.open() as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
+        for member, stem, ending in _members(tar, path):
+            where = f"{path}: {member.name}"
+            if ending not in LABELS:
+                place = RangeFile(url=shard.url, start=member.offset_data, size=member.size)
+                _put(images, stem, (where, place), f"{where}: {stem} has another image")
+            elif (word := _label(_payload(tar, member, where), ending, key, where)) is not None:
+                _put(labels, stem, word, f"{where}: {stem} has another label")
+        _check_end(raw, tar.offset, path)
     lonely = next(iter(images.keys() ^ labels.keys()), None)
     if lonely is not None:
         raise BadData(f"{path}: {lonely} has no {'label (.cls or .json)' if lonely in images else 'image'}")

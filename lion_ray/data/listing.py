@@ -42,6 +42,7 @@ def listing(url: str) -> Files:
     except Exception as error:
         raise BadData(f"{url} cannot be read ({type(error).__name__}: {error})") from error
     files = {path: paths[path] for path in sorted(paths) if not _is_hidden(path)}
+    _check_names(files)
     _check_links(files, url)
     if not files:
         raise BadData(f"{url} holds no files")
@@ -158,6 +159,21 @@ def _without_top(paths: Mapping[str, File]) -> dict[str, File]:
     if len(tops) == 1 and not tops & {*SPLIT_NAMES, *paths}:
         return {path.partition("/")[2]: file for path, file in paths.items()}
     return dict(paths)
+
+
+def _check_names(files: Files) -> None:
+    """Raise `BadData` at a name that is no text: neither a manifest nor a ticket could hold it as a class."""
+    odd = next((path for path in files if not path.isascii() and not _is_text(path)), None)
+    if odd is not None:
+        raise BadData(f"the name of {odd} is not UTF-8; rename it (convmv -f latin1 -t utf8 does so for whole folders)")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_links(files: Files, root: str) -> None:

@@ -76,12 +76,13 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
     store = open_store(study, source=str(file))
     backbone = backbones.resolve(study.backbone, store, source=str(file))
     with _no_collection():
-        experiments = expand(study, backbone, source=str(file))
+        notes: list[str] = []
+        experiments = expand(study, backbone, source=str(file), on_note=notes.append)
         stages = Stages(experiments, study)
         plan = stages.plan(store, verify=verify, keep=not dry_run)
     if plan.pending:
         methods.check(study.methods, lambda: backbones.sketch(study.backbone), source=str(file))
-    print(describe(plan, study))
+    print("\n".join([*notes, describe(plan, study)]))
     if job.is_submitted() and "://" not in study.storage and not Path(study.storage).is_absolute():
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
     if verify:

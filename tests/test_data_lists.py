@@ -149,7 +149,10 @@ BAD_CSV = [
     ({"val.csv": "path,label\nimages/no 4.png,1\n"}, "test.csv: line 2: label 'ant' is no integer while others are"),
     ({"val.csv": "path,label\n../x.png,bee\n"}, "val.csv: line 2: '../x.png' leaves the root"),
     ({"val.csv": "path,label,split\nimages/no 4.png,bee,test\n"}, "val.csv: line 2: split test in the list of val"),
-    ({"val.csv": "path,label,split\nx.png,bee,dev\n"}, "val.csv: line 2: split 'dev' is not one of train, val"),
+    (
+        {"val.csv": "path,label,split\nx.png,bee,extra\n"},
+        "val.csv: line 2: split 'extra' is not one of train",
+    ),
     ({"more.csv": "path,label\nx.png,bee\n"}, "more.csv belongs to no split while other files do"),
     ({"train.csv": None}, "there is test and val but no train split"),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from PIL import Image
 
 from lion_ray import backbones, config, pipeline
 from lion_ray.decoded import decode
@@ -18,6 +19,11 @@ from lion_ray.store import Store
 from lion_ray.work import Work, work_on
 from tests.helpers import artifacts
 from tests.test_data_decoding import noise, save
+
+
+def number_of(split: str, index: int) -> int:
+    """A number of each image's own: no image of test is in train."""
+    return 100 * len(split) + index
 
 
 def arguments(study_file: Path, *overrides: str) -> list[str]:
@@ -62,13 +68,13 @@ def test_a_sweep_without_memory_has_the_same_bits(study_file: Path, tmp_path: Pa
 
 def pets(folder: Path, broken: str) -> str:
     """An image folder of two classes, one file of it broken."""
-    from PIL import Image
-
     for split, num in (("train", 8), ("val", 4), ("test", 4)):
         for label in ("cat", "dog"):
             (folder / split / label).mkdir(parents=True)
             for index in range(num):
-                (folder / split / label / f"{index}.png").write_bytes(save(Image.fromarray(noise(9, 9, index))))
+                (folder / split / label / f"{index}.png").write_bytes(
+                    save(Image.fromarray(noise(9, 9, number_of(split, index))))
+                )
     (folder / broken).write_bytes(b"broken")
     return f"datasets=[{{name: pets, url: '{folder}'}}]"
 
@@ -102,7 +108,7 @@ def test_rounds_before_a_streamed_image_broke_stay_and_the_next_run_goes_on_from
 ) -> None:
     dataset = pets(tmp_path / "pets", "test/dog/1.png")
     image = tmp_path / "pets/test/dog/1.png"
-    image.write_bytes(whole := (tmp_path / "pets/test/dog/0.png").read_bytes())
+    image.write_bytes(whole := save(Image.fromarray(noise(9, 9, 999))))
     overrides = [dataset, "data.memory_gb=0", "methods=[lion]", "lottery.rounds=4"]
 
     def break_it() -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 import lion_ray
 from lion_ray import cli, data
 from lion_ray.config import DatasetConfig
+from lion_ray.data.readers import DataWarning
 from lion_ray.methods import AdaptedModel
 from lion_ray.store import Store
 
@@ -76,11 +77,14 @@ def test_images_are_decoded_as_a_datasets_are(model: AdaptedModel, photos: Path,
 
 def test_folders_are_searched_in_order_and_batches_do_not_matter(model: AdaptedModel, photos: Path) -> None:
     several: list[str | Path] = [photos / "val" / "b" / "0 RGB.png", str(photos / "test"), f"{photos}/train/a/"]
-    found = list(lion_ray.predict(model, several))
+    with pytest.warns(DataWarning, match=r"photos/test: not classified: 2 files \(README.txt, a/.hidden.png\)"):
+        found = list(lion_ray.predict(model, several))
     folder = [f"{photos}/test/{name}/{image}.png" for name in "ab" for image in ("0 RGB", "1 RGBA", "2 L")]
     train = [f"{photos}/train/a/{image}.png" for image in ("0 RGB", "1 RGBA", "2 L")]
     assert [one.image for one in found] == [str(several[0]), *folder, *train]
-    for one, alone in zip(found, lion_ray.predict(model, several, batch_size=3), strict=True):
+    with pytest.warns(DataWarning):
+        by_threes = list(lion_ray.predict(model, several, batch_size=3))
+    for one, alone in zip(found, by_threes, strict=True):
         assert (one.image, one.label) == (alone.image, alone.label)
         assert one.probability == pytest.approx(alone.probability, abs=1e-5)
 

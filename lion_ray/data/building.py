@@ -17,7 +17,7 @@ from typing import Literal
 from lion_ray.config import DataConfig, DatasetConfig, validate
 from lion_ray.data import shards
 from lion_ray.data.catalogue import CATALOGUE
-from lion_ray.data.fingerprint import common, fold
+from lion_ray.data.fingerprint import common, fold, leaked
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import bare
 from lion_ray.data.manifest import MANIFEST, UNFINISHED, Manifest, Pixels, labels_of
@@ -171,6 +171,7 @@ def _manifest(
         content=content,
         pixels=_extremes([note.pixels for note in notes.values()]),
         shards={path: note.shard for path, note in notes.items()},
+        leaked=leaked({pool: digests(pool) for pool in found.pools}),
     )
 
 

@@ -20,7 +20,7 @@ from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import Fingerprint
 from lion_ray.store import Listed, Store, write_url
 
-FORMAT = "1"
+FORMAT = "2"
 SETTLED_SECONDS = 2.0  # file systems give writes this far apart different times; most need only milliseconds
 
 
@@ -36,7 +36,7 @@ def remembered(url: str, reading: Mapping[str, Any], make: Callable[[], Fingerpr
     made = make()
     if key and _key(url, reading) == key:  # nothing was written while it was read
         with suppress(OSError):  # a machine without a place for it reads again
-            write_url(str(_folder() / key), json.dumps([made.digest, made.encoding]).encode())
+            write_url(str(_folder() / key), json.dumps([made.digest, made.encoding, made.leaked]).encode())
     return made
 
 
@@ -62,10 +62,10 @@ def _is_settled(file: Listed) -> bool:
 
 def _recall(key: str) -> Fingerprint | None:
     try:
-        digest, encoding = json.loads((_folder() / key).read_text())
-    except (OSError, ValueError):
+        digest, encoding, leaked = json.loads((_folder() / key).read_text())
+        return Fingerprint(digest=str(digest), encoding=str(encoding), leaked=int(leaked))
+    except (OSError, ValueError, TypeError):
         return None
-    return Fingerprint(digest=digest, encoding=encoding)
 
 
 def _folder() -> Path:

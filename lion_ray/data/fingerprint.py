@@ -31,23 +31,34 @@ MAGIC = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """`encoding` is how the source stores its pixels: `raw`, `png`, `jpeg`, ..., or `mixed`."""
+    """`encoding` is how the source stores its pixels: `raw`, `png`, `jpeg`, ..., or `mixed`.
+
+    `leaked` counts images of test whose stored bytes are an image's of train, too: no figure of test is worth a thing.
+    """
 
     digest: str
     encoding: str
+    leaked: int = 0
 
 
 def fingerprint(pools: Mapping[str, tuple[Iterable[Item], Labels]]) -> Fingerprint:
     """Read every item of every pool once."""
-    encodings = set[str]()
+    encodings, seen = set[str](), {name: list[bytes]() for name in pools}
 
-    def digests(items: Iterable[Item]) -> Iterator[bytes]:
+    def digests(name: str, items: Iterable[Item]) -> Iterator[bytes]:
         for _, (digest, encoding) in ordered(items, _read_mark):
             encodings.add(encoding)
+            seen[name].append(digest)
             yield digest
 
-    digest = fold({name: (digests(items), labels) for name, (items, labels) in pools.items()})
-    return Fingerprint(digest=digest, encoding=common(encodings))
+    digest = fold({name: (digests(name, items), labels) for name, (items, labels) in pools.items()})
+    return Fingerprint(digest=digest, encoding=common(encodings), leaked=leaked(seen))
+
+
+def leaked(digests: Mapping[str, Iterable[bytes]]) -> int:
+    """How many images of the pool `test` are in the pool `train`, by the digests of both."""
+    train = set(digests.get("train", ()))
+    return sum(digest in train for digest in digests.get("test", ()))
 
 
 def fold(pools: Mapping[str, tuple[Iterable[bytes], Labels]]) -> str:

@@ -12,9 +12,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from lion_ray.data.account import some
 from lion_ray.data.item import BadData, Item
 from lion_ray.data.listing import bare, relative
 from lion_ray.data.readers.folder import is_image
+from lion_ray.data.readers.labels import warn
 from lion_ray.store import find_files, read_url
 
 Image: TypeAlias = "str | os.PathLike[str] | np.ndarray"
@@ -55,6 +57,8 @@ def _found(place: Image, number: int) -> Iterator[tuple[str, str | np.ndarray]]:
         return
     paths = {relative(file, url): file for file in files}
     images = [path for path in sorted(paths) if is_image(path) and not _is_hidden(path)]
+    if images and len(images) < len(paths):
+        warn(f"{url}: not classified: {some(sorted(paths.keys() - set(images)))}, hidden or without an image's ending")
     if not images:
         raise BadData(f"{url}: {'no images are below this folder' if files else 'no such image or folder'}")
     yield from ((f"{url.rstrip('/')}/{path}", paths[path]) for path in images)

@@ -11,14 +11,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from lion_ray.data.account import Listing
 from lion_ray.data.archive import members
 from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL
+from lion_ray.data.split_names import SPLIT_NAMES, split_of, split_word
 from lion_ray.store import find_files
 
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""A file or folder of this name holds this split."""
+JUNK_FILES = {".ds_store", "thumbs.db", "desktop.ini", ".gitattributes", ".gitignore", ".gitkeep", ".directory"}
+JUNK_FOLDERS = {"__macosx", ".git", ".ipynb_checkpoints", ".cache", ".trash", ".trashes", ".spotlight-v100", "@eadir"}
+JUNK_FOLDERS |= {".fseventsd", "$recycle.bin", "lost+found", ".idea", ".vscode", "__pycache__", ".huggingface"}
+"""What systems and tools leave behind, in lower case; a file that begins with `._` is macOS's."""
+
+DOCUMENTS = {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation", "about"}
+"""How texts for people are called."""
+
+IMAGES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
+"""The ends of images' names, in lower case."""
 
 SINGLE = (".parquet", ".tar", ".npz", ".csv")
 """A URL that ends so is one file and is not listed: web servers cannot."""
@@ -27,10 +37,10 @@ Files = Mapping[str, File]
 """Relative path → file, sorted by path."""
 
 
-def listing(url: str) -> Files:
-    """Every file below `url`, or `url` itself if it is one file, without hidden files and folders.
+def listing(url: str) -> Listing:
+    """Every file below `url`, or `url` itself if it is one file, without hidden files and what systems leave behind.
 
-    A zip counts as the folder that it holds.
+    A folder whose name begins with a dot is one like any other. A zip counts as the folder that it holds.
 
     Raises:
         BadData: the URL cannot be read, nothing is there, or a link leads out of the root.
@@ -41,12 +51,17 @@ def listing(url: str) -> Files:
         raise
     except Exception as error:
         raise BadData(f"{url} cannot be read ({type(error).__name__}: {error})") from error
-    files = {path: paths[path] for path in sorted(paths) if not _is_hidden(path)}
+    reasons = {path: _junk(path) for path in sorted(paths)}
+    files = {path: paths[path] for path, reason in reasons.items() if reason is None}
     _check_names(files)
     _check_links(files, url)
     if not files:
         raise BadData(f"{url} holds no files")
-    return files
+    left_out: dict[str, list[str]] = {}
+    for path, reason in reasons.items():
+        if reason is not None:
+            left_out.setdefault(reason, []).append(path)
+    return Listing(files, left_out)
 
 
 def by_split(paths: Iterable[str], kind: str) -> dict[str, list[str]]:
@@ -58,9 +73,9 @@ def by_split(paths: Iterable[str], kind: str) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = {}
     sets = set()
     for path in paths:
-        split, folder = split_of(path)
-        splits.setdefault(split, []).append(path)
-        sets.add(folder)
+        named = split_of(path)
+        splits.setdefault(named.split, []).append(path)
+        sets.add(named.of)
     if not splits:
         raise BadData(f"there are no {kind}")
     if POOL in splits and len(splits) > 1:
@@ -69,16 +84,6 @@ def by_split(paths: Iterable[str], kind: str) -> dict[str, list[str]]:
         raise BadData(f"shards of several sets lie in {', '.join(sorted(sets))}; give the URL of one of them")
     check_train(set(splits) - {POOL})
     return splits
-
-
-def split_of(path: str) -> tuple[str, str]:
-    """The split that `path` names (`train-0.tar`, `data/val/0.tar`, `partial-train/0.tar`) and the folder above."""
-    parts = path.split("/")
-    for depth, part in enumerate(parts):
-        word = part.removeprefix("partial-").replace("_", "-").partition("-")[0].partition(".")[0]
-        if word in SPLIT_NAMES:
-            return SPLIT_NAMES[word], "/".join(parts[:depth]) or "."
-    return POOL, "/".join(parts[:-1]) or "."
 
 
 def split_error(path: str) -> BadData:
@@ -149,16 +154,28 @@ def _absolute(url: str) -> str:
     return f"file://{os.path.abspath(local)}" if local else url
 
 
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))
+def _junk(path: str) -> str | None:
+    """Why no reader gets to see a file; None if it is one."""
+    *folders, name = path.split("/")
+    if name.lower() in JUNK_FILES or name.startswith("._") or any(part.lower() in JUNK_FOLDERS for part in folders):
+        return "left behind by a system or tool"
+    return "hidden, its name begins with a dot" if name.startswith(".") else None
+
+
+def _is_document(path: str) -> bool:
+    """Whether the name is that of a text for people, which is no part of any set."""
+    stem, _, ending = path.lower().partition(".")
+    return stem in DOCUMENTS or ending in ("md", "pdf", "html", "rst")
 
 
 def _without_top(paths: Mapping[str, File]) -> dict[str, File]:
-    """Many a zip holds one folder of its own name; a split's folder is none of these."""
-    tops = {path.partition("/")[0] for path in paths}
-    if len(tops) == 1 and not tops & {*SPLIT_NAMES, *paths}:
-        return {path.partition("/")[2]: file for path, file in paths.items()}
-    return dict(paths)
+    """Many a zip holds one folder of its own name, perhaps a README beside it; a split's folder is none of these."""
+    folders = {path.partition("/")[0] for path in paths if "/" in path and _junk(path) is None}
+    beside = [path for path in paths if "/" not in path and not (_junk(path) or _is_document(path))]
+    if len(folders) != 1 or beside or any(map(split_word, folders)):
+        return dict(paths)
+    (top,) = folders
+    return {path.removeprefix(f"{top}/"): file for path, file in paths.items()}
 
 
 def _check_names(files: Files) -> None:

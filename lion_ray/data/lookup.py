@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
 from lion_ray.data import readers
 from lion_ray.data.catalogue import CATALOGUE, Entry, names
@@ -85,7 +87,8 @@ def read(url: str, config: DatasetConfig, source: str) -> Found:
     if entry is not None and entry.cut and any(map(tfds.is_shard, files)):
         return read_cut(files, entry)
     columns = readers.Columns(image=config.image_column, label=config.label_column)
-    return trusted(url, files, lambda chosen: readers.read(chosen, config.format, columns))
+    found = trusted(url, files, lambda chosen: readers.read(chosen, config.format, columns))
+    return replace(found, notes=(*found.notes, *files.unused()))
 
 
 def _build(entry: Entry, root: str) -> str:

@@ -67,6 +67,7 @@ class Manifest(Frozen):
     content: str
     pixels: Pixels
     shards: Mapping[str, Shard]
+    leaked: int = 0
 
     def to_json(self) -> bytes:
         """The file."""
@@ -104,7 +105,8 @@ def trusted(url: str, files: Files, read: Callable[[Files], Found]) -> Found:
         raise BadData(problem)
     found = read({path: files[path] for path in files if path in manifest.shards})
     check_labels_of(manifest, found)
-    return dataclasses.replace(found, known=Fingerprint(digest=manifest.digest, encoding=manifest.encoding))
+    known = Fingerprint(digest=manifest.digest, encoding=manifest.encoding, leaked=manifest.leaked)
+    return dataclasses.replace(found, known=known)
 
 
 def find_manifest(files: Files) -> Manifest | None:

@@ -39,13 +39,15 @@ class Found:
     """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`.
 
     `skipped` counts the images that were left out of a pool because they are bad (see `skipping`); `known` is the
-    fingerprint of a built set, which its manifest holds: then nothing is read for it.
+    fingerprint of a built set, which its manifest holds: then nothing is read for it. `notes` say how the source was
+    read, and what of it was not used (see `account`).
     """
 
     classes: tuple[str, ...]
     pools: Mapping[str, Pool]
     skipped: Mapping[str, int] = field(default_factory=dict)
     known: Fingerprint | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -50,7 +50,7 @@ def without_bad(found: Found, key: str) -> Found:
             raise BadData(f"none of the {size} images of {name} can be decoded; first {first}")
         warn(f"{key}: skipped {num} of {size} images of {name} that cannot be decoded; first {first}")
     pools = {name: _kept(pool, faults[name]) for name, pool in found.pools.items()}
-    return Found(classes=found.classes, pools=pools, skipped=skipped)
+    return replace(found, pools=pools, skipped=skipped, known=None)
 
 
 def _faults(pool: Pool) -> dict[int, str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lion_ray.config import MODIFIERS, DataConfig, DatasetConfig, StudyError
+from lion_ray.data.account import some
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize
@@ -23,6 +24,7 @@ from lion_ray.data.encoded import EncodedImages, blamed
 from lion_ray.data.fingerprint import Fingerprint, Labels
 from lion_ray.data.lookup import entry_of, place_of, read, read_entry
 from lion_ray.data.pool import Found, frozen
+from lion_ray.data.readers.labels import warn
 from lion_ray.data.sampling import Indices, sampled
 from lion_ray.data.skipping import without_bad
 from lion_ray.data.splits import Counts, Part, TooFew, plan, with_val_share
@@ -120,6 +122,17 @@ class Source:
         encoded = EncodedImages(pool=pool, indices=indices, resize=resize, origin=self.origin, key=self._key)
         return storage.keep(split, encoded, labels, num_threads)
 
+    def warn_of_faults(self) -> None:
+        """Say in a line each what `data verify` finds wrong and a study knows: leaks, and classes without training."""
+        pools, key = self.found.pools, self._key
+        if leaked := self.fingerprint.leaked:
+            warn(
+                f"{key}: {leaked} of {len(pools['test'].labels)} images of test are in train, byte for byte: no figure "
+                "of test is worth a thing; `lion-ray data verify` names them"
+            )
+        for split, lacking in untrained(self.found).items():
+            warn(f"{key}: {split} has images of {lacking}, and train has none: they can only be wrong")
+
     @property
     def _key(self) -> str:
         return f"datasets.{self.name}"
@@ -128,6 +141,18 @@ class Source:
     def _blamed(self) -> Iterator[None]:
         with blamed(self.origin, self._key):
             yield
+
+
+def untrained(found: Found) -> dict[str, str]:
+    """By split, the classes of its images that have none in train."""
+    if "train" not in found.pools:
+        return {}
+    known, lacking = set(found.pools["train"].labels.tolist()), dict[str, str]()
+    for split in ("val", "test"):
+        labels = set(found.pools[split].labels.tolist()) if split in found.pools else set()
+        if names := [found.classes[label] for label in sorted(labels - known)]:
+            lacking[split] = some(names, "class")
+    return lacking
 
 
 def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "study") -> Source:

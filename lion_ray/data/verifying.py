@@ -19,7 +19,7 @@ from lion_ray.data.census import Census, Named, take
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import listing
 from lion_ray.data.manifest import MANIFEST, Manifest, damage, find_manifest
-from lion_ray.data.source import Source, find
+from lion_ray.data.source import Source, find, untrained
 from lion_ray.data.splits import Counts, TooFew, plan
 from lion_ray.store import StorageError
 
@@ -54,6 +54,7 @@ def verify(target: str, *, root: str | None = None, format: Any = None) -> list[
         source = _planned(source, entry) if entry and (manifest or config.name == target) else source
     except (StudyError, TooFew) as error:
         return [*checks, Check(name="readable", status="wrong", detail=_problem(error, config))]
+    checks += [Check(name="source", status="ok", detail=note) for note in source.found.notes]
     census = take(source)
     checks += [_counts(source, entry, is_meant=bool(manifest) or config.name == target), _classes(source)]
     checks.append(_images(source, census))
@@ -121,6 +122,9 @@ def _classes(source: Source) -> Check:
     if len(source.classes) < 2:
         return Check(name="labels", status="wrong", detail="one class only: there is nothing to tell apart")
     empty = [source.classes[label] for label in np.flatnonzero(np.bincount(labels, minlength=len(source.classes)) == 0)]
+    if lacking := untrained(source.found):
+        told = "; ".join(f"{split} has images of {names}" for split, names in lacking.items())
+        return Check(name="labels", status="warning", detail=f"{told}, and train has none: they can only be wrong")
     if empty:
         return Check(name="labels", status="warning", detail=f"no image in train of {', '.join(empty)}")
     return Check(name="labels", status="ok", detail=f"{len(source.classes)} classes, all in train; labels in range")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lion_ray import backbones, data
@@ -21,7 +21,7 @@ from lion_ray.config import (
 )
 from lion_ray.experiments.experiment import NOT_MEANING, Experiment, Setting, config_of, experiment_name
 from lion_ray.experiments.identity import identity_of, meaning_digest
-from lion_ray.experiments.labels import entry_label
+from lion_ray.experiments.labels import dataset_label, entry_label
 from lion_ray.experiments.revisions import revisions_of
 from lion_ray.experiments.settings import applied, sections, settings_of
 from lion_ray.methods import METHODS, options_of
@@ -30,20 +30,27 @@ from lion_ray.protocol import SEARCH, Stage, final_stage
 Run = tuple[Setting, MethodConfig, TrainConfig, LotteryConfig]
 
 
-def expand(study: Study, backbone: backbones.Resolved | None = None, *, source: str = "study") -> list[Experiment]:
+def expand(
+    study: Study,
+    backbone: backbones.Resolved | None = None,
+    *,
+    source: str = "study",
+    on_note: Callable[[str], None] = lambda note: None,
+) -> list[Experiment]:
     """All experiments that a study file names, in the order in which they start: seed by seed, method by method.
 
     With a protocol that searches they are the trials of its search; `stages` knows what follows from them.
 
     Args:
         backbone: what the study's section stands for; None asks its origin.
+        on_note: called with each line on how a dataset was read, and what of its source was not used.
 
     Raises:
         StudyError: an unknown dataset, method or backbone, a wrong option, or the same experiment twice.
     """
     known = backbone or backbones.load(study.backbone, source=source)
     runs = [run for index in range(len(study.methods)) for run in _runs(study, index, source)]
-    identities = {config: _identity(config, study.data, source) for config in study.datasets}
+    identities = {config: _identity(config, study.data, source, on_note) for config in study.datasets}
     stage = stage_of(study)
     hows = [_how(*run[1:], study.backbone, stage) for run in runs]
     meanings = [
@@ -114,10 +121,15 @@ def _check_scheduler(study: Study, experiments: list[Experiment], source: str) -
         raise StudyError(source, "scheduler", f"{idle}; use scheduler: none")
 
 
-def _identity(config: DatasetConfig, where: DataConfig, source: str) -> Mapping[str, Any]:
+def _identity(
+    config: DatasetConfig, where: DataConfig, source: str, on_note: Callable[[str], None]
+) -> Mapping[str, Any]:
     found = data.find(config, where, source=source)
     if len(found.classes) < 2:
         raise StudyError(source, f"datasets.{config.name}", "has one class only: there is nothing to tell apart")
+    found.warn_of_faults()
+    for note in found.found.notes:
+        on_note(f"{dataset_label(config)}: {note}")
     return found.identity()
 
 

@@ -5,6 +5,7 @@ Images are uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3) and stay in memory. Not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,14 +14,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lion_ray.data.account import some, splits_told
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, read_as
-from lion_ray.data.listing import SPLIT_NAMES, Files, check_train
+from lion_ray.data.listing import Files, check_train
 from lion_ray.data.pool import POOL, ArrayPool, Found, as_labels, frozen
 from lion_ray.data.readers.labels import Columns, declared, number
+from lion_ray.data.split_names import split_in
 
 MAX_BYTES = 8 * 2**30
 """What all arrays of a file may unpack to; they are held in memory."""
+
+
+NAMES = (
+    (r"(?P<kind>[xy])_(?P<split>\w+)", "x", "y"),
+    (r"(?P<split>\w+)_(?P<kind>images|labels)", "images", "labels"),
+)
+"""How arrays are called for a split, and what the images and the labels of one are called."""
 
 
 def is_archive(path: str) -> bool:
@@ -38,7 +48,8 @@ def read(files: Files, _: Columns) -> Found:
     if others:
         raise BadData(f"there are several archives ({path}, {others[0]}); give the URL of one of them")
     with _opened(files, path) as arrays:
-        pairs = _pairs(arrays.files, path)
+        names = list(arrays.files)
+        pairs = _pairs(names, path)
         images = {split: _images(arrays, keys[0], path) for split, keys in pairs.items()}
         labels = {split: _labels(arrays, keys[1], path) for split, keys in pairs.items()}
     for split, (image, label) in pairs.items():
@@ -51,16 +62,26 @@ def read(files: Files, _: Columns) -> Found:
         split: ArrayPool(images=images[split], labels=labels[split], name=f"{path}: {keys[0]}")
         for split, keys in pairs.items()
     }
-    return Found(classes=labelled.classes, pools=pools)
+    used = [name for keys in pairs.values() for name in keys]
+    notes = [splits_told({split: list(keys) for split, keys in pairs.items()}, "by the names of the arrays", "array")]
+    if others := [name for name in names if name not in used]:
+        notes.append(f"not used: {some(others, 'array')}: neither images nor labels of a split")
+    return Found(classes=labelled.classes, pools=pools, notes=tuple(notes))
 
 
 def _pairs(names: list[str], path: str) -> dict[str, tuple[str, str]]:
     """The names of the images and labels of each split."""
     pairs: dict[str, tuple[str, str]] = {}
-    for word, split in SPLIT_NAMES.items():
-        for image, label in ((f"x_{word}", f"y_{word}"), (f"{word}_images", f"{word}_labels")):
-            if image in names or label in names:
-                pairs[split] = (image, label)
+    for name in names:
+        for pattern, image, label in NAMES:
+            match = re.fullmatch(pattern, name, re.IGNORECASE)
+            split = match and split_in(match["split"], f"{path}: array {name}")
+            if not match or not split:
+                continue
+            front, back = name[: match.start("kind")], name[match.end("kind") :]
+            pair = (_cased(f"{front}{image}{back}", names), _cased(f"{front}{label}{back}", names))
+            if pairs.setdefault(split, pair) != pair:
+                raise BadData(f"{path}: {pairs[split][0]} and {pair[0]} are both {split}; keep one of them")
     check_train(set(pairs))
     pairs = pairs or {POOL: ("images", "labels")}
     for pair in pairs.values():
@@ -68,6 +89,11 @@ def _pairs(names: list[str], path: str) -> dict[str, tuple[str, str]]:
             if name not in names:
                 raise BadData(f"{path}: has no array '{name}' (its arrays: {', '.join(sorted(names))})")
     return pairs
+
+
+def _cased(name: str, names: list[str]) -> str:
+    """The array of this name, whatever its capitals: `X_train` goes with `y_train`."""
+    return next((each for each in names if each.lower() == name.lower()), name)
 
 
 def _array(arrays: Any, name: str, path: str) -> npt.NDArray[Any]:

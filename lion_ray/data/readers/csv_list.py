@@ -8,12 +8,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
+from lion_ray.data.account import splits_told
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import SPLIT_NAMES, Files, by_split, check_train
+from lion_ray.data.listing import Files, by_split, check_train
 from lion_ray.data.pool import POOL, Found
-from lion_ray.data.readers.labels import Columns, text
+from lion_ray.data.readers.labels import Columns, alike, text
 from lion_ray.data.readers.lists import Row, read_rows
+from lion_ray.data.split_names import SPLIT_NAMES, split_word
 
 
 def is_list(path: str) -> bool:
@@ -40,7 +43,10 @@ def read(files: Files, columns: Columns) -> Found:
     if POOL in splits and len(splits) > 1:
         raise BadData(f"{splits[POOL][0].where}: names no split while other rows do")
     check_train(set(splits) - {POOL})
-    return read_rows(splits, files, files[next(iter(lists.values()))[0]])
+    found = read_rows(splits, files, files[next(iter(lists.values()))[0]])
+    rule = "by the column 'split'" if set(lists) == {POOL} else "by the names of the lists"
+    note = splits_told({split: [row.path for row in rows] for split, rows in splits.items()}, rule, "image")
+    return replace(found, notes=(note, *alike(found.classes)))
 
 
 def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[str, Row]]:
@@ -65,6 +71,6 @@ def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[str, Row]
 
 
 def _split(word: str, where: str) -> str:
-    if word.strip() and word.strip() not in SPLIT_NAMES:
+    if word.strip() and split_word(word) is None:
         raise BadData(f"{where}: split {word.strip()!r} is not one of {', '.join(SPLIT_NAMES)}")
-    return SPLIT_NAMES.get(word.strip(), "")
+    return split_word(word) or ""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lion_ray.data.account import splits_told
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import SPLIT_NAMES, Files, check_train, listing, split_error
+from lion_ray.data.listing import IMAGES, Files, check_train, listing, split_error
 from lion_ray.data.pool import POOL, FilePool, Found, as_labels
-
-IMAGES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+from lion_ray.data.readers.labels import alike
+from lion_ray.data.split_names import split_in, split_word
 
 
 def is_image(path: str) -> bool:
@@ -29,7 +30,12 @@ def read(files: Files) -> Found:
     classes = tuple(sorted({path.split("/")[-2] for paths in splits.values() for path in paths}))
     for split, paths in splits.items():
         _check_classes(split, paths, splits.get("train", paths))
-    return Found(classes=classes, pools={split: _pool(files, paths, classes) for split, paths in splits.items()})
+    note = splits_told(splits, "by the first folder", "image")
+    return Found(
+        classes=classes,
+        pools={split: _pool(files, paths, classes) for split, paths in splits.items()},
+        notes=(note, *alike(classes)),
+    )
 
 
 def read_url(url: str) -> Found:
@@ -39,7 +45,7 @@ def read_url(url: str) -> Found:
 
 def _by_split(files: Files) -> dict[str, list[str]]:
     """The image paths of each split; the only key is `pool` when no first folder is a split's."""
-    named = {path.partition("/")[0] for path in files if is_image(path)} & set(SPLIT_NAMES)
+    named = _named(list(filter(is_image, files)))
     depth = 3 if named else 2
     splits: dict[str, list[str]] = {}
     for path in files:
@@ -51,11 +57,20 @@ def _by_split(files: Files) -> dict[str, list[str]]:
         if len(parts) != depth or not is_image(path):
             where = "train/<class>/<image>" if named else "<class>/<image>"
             raise BadData(f"{path} is not {where} with an image's ending ({', '.join(IMAGES)})")
-        splits.setdefault(SPLIT_NAMES[parts[0]] if named else POOL, []).append(path)
+        splits.setdefault(named.get(parts[0], POOL), []).append(path)
     if not splits:
         raise BadData("there are no images")
     check_train(set(splits) - {POOL})
     return splits
+
+
+def _named(images: list[str]) -> dict[str, str]:
+    """The split of each first folder: all bear a split's name, or lie above the classes and have it in theirs."""
+    firsts = {path.partition("/")[0]: path for path in images if "/" in path}
+    named = {first: split for first in firsts if (split := split_word(first))}
+    if named or not images or any(path.count("/") != 2 for path in images):
+        return named
+    return {first: split for first, path in firsts.items() if (split := split_in(first, path))}
 
 
 def _check_classes(split: str, paths: Iterable[str], train: Iterable[str]) -> None:

@@ -125,6 +125,15 @@ def text(files: Files, path: str) -> str:
         raise BadData(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
+def alike(classes: Sequence[str]) -> tuple[str, ...]:
+    """A note where names of classes differ by capital letters or blanks alone: perhaps they are meant to be one."""
+    forms: dict[str, list[str]] = {}
+    for name in classes:
+        forms.setdefault("".join(name.casefold().split()), []).append(name)
+    twins = [" and ".join(map(repr, names)) for names in forms.values() if len(names) > 1]
+    return (f"classes: {', '.join(twins)} are alike but for capitals or blanks; they count as different",) * bool(twins)
+
+
 def warn(problem: str) -> None:
     """Say `problem` as a `DataWarning`."""
     warnings.warn(problem, DataWarning, stacklevel=2)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lion_ray.data.account import some, splits_told
 from lion_ray.data.files import File
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, Item, read_as
@@ -28,7 +29,9 @@ from lion_ray.data.readers.labels import Columns, check_gaps
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One file, its path for messages, the image column and whether its bytes are a field of it, its labels."""
+    """One file, its path for messages, the image column and whether its bytes are a field of it, its labels, and the
+    columns that are not read.
+    """
 
     file: File
     path: str
@@ -36,6 +39,7 @@ class Shard:
     is_struct: bool
     labels: Labels
     names: tuple[str, ...] | None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,10 @@ def read(files: Files, columns: Columns) -> Found:
     classes = _classes(shards)
     for shard in shards:
         check_labels(shard.labels, len(classes), partial("{0.path}: row {1}".format, shard))
-    return Found(classes=classes, pools={split: _pool(pool) for split, pool in pools.items()})
+    notes = [splits_told(splits, "by the names of the files")]
+    if others := sorted({name for shard in shards for name in shard.others}):
+        notes.append(f"not used: {some(others, 'column')}")
+    return Found(classes=classes, pools={split: _pool(pool) for split, pool in pools.items()}, notes=tuple(notes))
 
 
 def _pool(shards: list[Shard]) -> ParquetPool:
@@ -90,10 +97,17 @@ def _shard(file: File, path: str, columns: Columns) -> Shard:
         is_struct = _is_struct(table.schema_arrow, path, image, label)
         labels = table.read(columns=[label], use_threads=False).column(label)
         names = _names(table.schema_arrow.metadata or {}, path, label)
+        others = tuple(name for name in table.schema_arrow.names if name not in (image, label))
     if labels.null_count:
         raise BadData(f"{path}: row {pc.index(pc.is_null(labels), True).as_py()}: {label} is null")
     return Shard(
-        file=file, path=path, column=image, is_struct=is_struct, labels=as_labels(labels.to_numpy()), names=names
+        file=file,
+        path=path,
+        column=image,
+        is_struct=is_struct,
+        labels=as_labels(labels.to_numpy()),
+        names=names,
+        others=others,
     )
 
 

@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lion_ray.data.account import splits_told
 from lion_ray.data.files import File
 from lion_ray.data.item import BadData, read_as
-from lion_ray.data.listing import SPLIT_NAMES, Files, check_train, split_error
-from lion_ray.data.pool import FilePool, Found, as_labels
+from lion_ray.data.listing import Files, check_train, split_error
+from lion_ray.data.pool import POOL, FilePool, Found, as_labels
 from lion_ray.data.readers.examples import nested, parse
 from lion_ray.data.readers.labels import Columns, declared, number, text
 from lion_ray.data.readers.records import Record, find
+from lion_ray.data.split_names import split_word
 
 SHARD = re.compile(r"(?:.*/)?[^/]*-(?P<split>[^/-]+)\.(?:tfrecord|array_record)-[0-9]+-of-[0-9]+")
 Rule = Callable[[Mapping[str, Any]], int]
@@ -65,14 +67,15 @@ def read(files: Files, columns: Columns) -> Found:
     """
     feature = columns.label or "label"
     splits = labelled(files, lambda record: _integer(record, feature), image=columns.image or "image")
-    odd = next((split for split in splits if split not in SPLIT_NAMES), None)
+    odd = next((split for split in splits if split_word(split) is None), None)
     if odd is not None:
         raise split_error(f"split {odd}")
-    pools = {SPLIT_NAMES[split]: _pool(found) for split, found in splits.items()}
+    pools = {split_word(split) or POOL: _pool(found) for split, found in splits.items()}
     check_train(set(pools))
     wheres = {split: pool.names.__getitem__ for split, pool in pools.items()}
     labels = {split: pool.labels for split, pool in pools.items()}
-    return Found(classes=number(labels, wheres, _classes(files, feature)).classes, pools=pools)
+    note = splits_told({split: pool.names for split, pool in pools.items()}, "by the names of the shards", "record")
+    return Found(classes=number(labels, wheres, _classes(files, feature)).classes, pools=pools, notes=(note,))
 
 
 def labelled(files: Files, rule: Rule, *, image: str = "image") -> dict[str, Labelled]:

@@ -7,7 +7,9 @@ is there, has to be the first two together. The last word of a line is its label
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
+from lion_ray.data.account import splits_told
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
 from lion_ray.data.pool import Found
@@ -38,7 +40,9 @@ def read(files: Files, _: Columns) -> Found:
     splits = {split: _rows(files, path) for split, path in LISTS.items()}
     if BOTH in files:
         _check_both(splits["train"] + splits["val"], _rows(files, BOTH))
-    return read_rows(splits, files, files[LISTS["train"]])
+    found = read_rows(splits, files, files[LISTS["train"]])
+    told = {split: [row.path for row in rows] for split, rows in splits.items()}
+    return replace(found, notes=(splits_told(told, f"by {', '.join(LISTS.values())}", "image"),))
 
 
 def _rows(files: Files, path: str) -> list[Row]:

@@ -1,17 +1,20 @@
 """WebDataset shards: `train-000000.tar` with `key.jpg` and `key.cls` (an integer) or `key.json` beside one another.
 
 Each tar is walked once for the places of its members and the labels; an image is then read by its range. Nothing is
-extracted or unpickled. The key of a member is its path up to the first dot of its name, as WebDataset has it; members
-that are neither image nor label (captions, masks as `key.seg.png`) are no part of the set.
+extracted or unpickled. The key of a member is its path up to the first dot of its name, as WebDataset has it; where an
+image and a label that are no sample by that rule agree up to their last dot (`2.7-img.png` and `2.7-img.cls`), that is
+their key. Members that are neither image nor label (captions, masks as `key.seg.png`) are no part of the set; a note
+counts them.
 """
 
 from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
-from typing import IO, NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import IO, Literal, NamedTuple, TypeVar
 
+from lion_ray.data.account import some, splits_told
 from lion_ray.data.files import File, RangeFile, UrlFile
 from lion_ray.data.item import BadData, read_as
 from lion_ray.data.listing import Files, by_split
@@ -34,6 +37,13 @@ class Sample(NamedTuple):
     label: str
 
 
+class Shard(NamedTuple):
+    """What one tar holds: its samples, and the names of members that belong to none."""
+
+    samples: list[Sample]
+    unused: list[str]
+
+
 def is_shard(path: str) -> bool:
     """Whether the name is a tar's."""
     return path.endswith(".tar")
@@ -46,10 +56,13 @@ def read(files: Files, columns: Columns) -> Found:
         BadData: a tar is damaged or cut, holds pickles or links, or a sample lacks image or label, or has two.
     """
     shards = by_split(filter(is_shard, files), "tar shards")
-    splits = {
-        split: [sample for path in paths for sample in _samples(files[path], path, columns.label or "label")]
-        for split, paths in shards.items()
+    tars = {
+        split: [_read(files[path], path, columns.label or "label") for path in paths] for split, paths in shards.items()
     }
+    splits = {split: [sample for tar in found for sample in tar.samples] for split, found in tars.items()}
+    notes = [splits_told(shards, "by the names of the tars", "tar")]
+    if unused := [name for found in tars.values() for tar in found for name in tar.unused]:
+        notes.append(f"not used: {some(unused, 'member')}: neither image nor label of a sample")
     names = {split: [sample.name for sample in samples] for split, samples in splits.items()}
     words = {split: [sample.label for sample in samples] for split, samples in splits.items()}
     labelled = label(words, {split: names[split].__getitem__ for split in splits}, declared(files))
@@ -61,17 +74,22 @@ def read(files: Files, columns: Columns) -> Found:
         )
         for split, samples in splits.items()
     }
-    return Found(classes=labelled.classes, pools=pools)
+    return Found(classes=labelled.classes, pools=pools, notes=tuple(notes))
 
 
-def _samples(shard: File, path: str, key: str) -> list[Sample]:
+def _read(shard: File, path: str, key: str) -> Shard:
     """The samples of one tar, in the order in which they begin."""
     if not isinstance(shard, UrlFile):
         raise BadData(f"{path}: a tar inside another archive is not read; put it at a URL of its own")
     images: dict[str, tuple[str, RangeFile]] = {}
     labels: dict[str, str] = {}
     with read_as("a tar", path), shard.open() as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
-        for member, stem, ending in _members(tar, path):
+        members = list(_members(tar, path))
+        keys = _keys([member.name for member in members])
+        for member in members:
+            if member.name not in keys:
+                continue
+            stem, ending = keys[member.name]
             where = f"{path}: {member.name}"
             if ending not in LABELS:
                 place = RangeFile(url=shard.url, start=member.offset_data, size=member.size)
@@ -82,7 +100,35 @@ def _samples(shard: File, path: str, key: str) -> list[Sample]:
     lonely = next(iter(images.keys() ^ labels.keys()), None)
     if lonely is not None:
         raise BadData(f"{path}: {lonely} has no {'label (.cls or .json)' if lonely in images else 'image'}")
-    return [Sample(name, image, labels[stem]) for stem, (name, image) in images.items()]
+    unused = [member.name for member in members if member.name not in keys]
+    return Shard([Sample(name, image, labels[stem]) for stem, (name, image) in images.items()], unused)
+
+
+def _keys(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Key and ending of each image and label, by the name of its member: up to its first dot, or else to its last."""
+    first = {name: (folder + stem, ending.lower()) for name in names for folder, stem, ending in [_cut(name, "first")]}
+    found = {name: place for name, place in first.items() if _is_part(place[1])}
+    left = [name for name in names if name not in found]
+    taken = {key for key, _ in found.values()}
+    last = {name: (folder + stem, ending.lower()) for name in left for folder, stem, ending in [_cut(name, "last")]}
+    kinds: dict[str, set[bool]] = {}
+    for key, ending in last.values():
+        if _is_part(ending):
+            kinds.setdefault(key, set()).add(ending in LABELS)
+    whole = {key for key, both in kinds.items() if len(both) == 2}
+    more = {name: place for name, place in last.items() if place[0] in whole and _is_part(place[1])}
+    return {**found, **{name: place for name, place in more.items() if first[name][0] not in taken}}
+
+
+def _cut(name: str, dot: Literal["first", "last"]) -> tuple[str, str, str]:
+    """Folder, name up to a dot and what is behind it."""
+    folder, slash, base = name.rpartition("/")
+    stem, _, ending = base.partition(".") if dot == "first" else base.rpartition(".")
+    return folder + slash, stem, ending
+
+
+def _is_part(ending: str) -> bool:
+    return ending in LABELS or ("." not in ending and is_image(f".{ending}"))
 
 
 def _put(known: dict[str, Value], key: str, value: Value, problem: str) -> None:
@@ -90,19 +136,17 @@ def _put(known: dict[str, Value], key: str, value: Value, problem: str) -> None:
         raise BadData(problem)
 
 
-def _members(tar: tarfile.TarFile, path: str) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
-    """The images, `cls` and `json` with their keys and endings."""
+def _members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
+    """All files but those whose names begin with a dot."""
     for member in tar:
-        folder, _, name = member.name.rpartition("/")
-        first, _, ending = name.partition(".")
+        name = member.name.rpartition("/")[2]
         if member.isdir() or name.startswith("."):
             continue
         if not member.isreg() or member.issparse():
             raise BadData(f"{path}: {member.name} is a link, a sparse or a special file")
-        if ending.rpartition(".")[2].lower() in PICKLES:
+        if name.rpartition(".")[2].lower() in PICKLES:
             raise BadData(f"{path}: {member.name} is a pickle, which is never read: it could run code")
-        if ending in LABELS or ("." not in ending and is_image(name)):
-            yield member, f"{folder}/{first}" if folder else first, ending
+        yield member
 
 
 def _label(payload: str, ending: str, key: str, where: str) -> str | None:

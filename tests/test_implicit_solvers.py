@@ -71,7 +71,7 @@ def test_every_solver_reaches_the_same_equilibrium(solver: Solver[Any]) -> None:
     torch.testing.assert_close(solution.z, reference, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("solver", [Broyden(), Broyden(window=2), Anderson()])
+@pytest.mark.parametrize("solver", [Broyden(window=8), Broyden(window=2), Anderson()])
 def test_a_window_bounds_what_a_solver_remembers(solver: Solver[Any]) -> None:
     state, z = solver.init(torch.ones(2, 3)), torch.ones(2, 3)
     rates = torch.tensor([0.9, -0.5, 0.3])

@@ -17,9 +17,11 @@ from lion_ray.implicit.picard import Picard
 from lion_ray.implicit.projection import project_
 from lion_ray.implicit.solution import Solution
 from lion_ray.implicit.solvers import Solver, solve
+from lion_ray.implicit.steps import DEFAULT_STEPS, evaluations_allowed, evaluations_needed
 
 __all__ = [
     "DEFAULT_GAMMA",
+    "DEFAULT_STEPS",
     "AdjointGradient",
     "Anderson",
     "Broyden",
@@ -37,6 +39,8 @@ __all__ = [
     "Solution",
     "Solver",
     "Unrolled",
+    "evaluations_allowed",
+    "evaluations_needed",
     "injection_init",
     "max_norm",
     "project_",

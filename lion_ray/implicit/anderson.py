@@ -1,9 +1,9 @@
 """Anderson acceleration (type II, difference form) with one small least-squares problem per sample.
 
-The last `window` differences of f(z) and of f(z) - z predict a combination whose residual is smallest. A sample falls
-back to the Picard step, and is counted, when its normal equations are singular, or when its residual did not improve
-on the best so far. In the second case its history is dropped and it stays with Picard until it improves: under
-a contraction acceleration can therefore delay convergence but not prevent it.
+The last `window` differences of f(z) and of f(z) - z predict a combination whose residual is smallest, for the last
+point that counted (see `safeguard`). Each evaluation adds a difference, whether it counts or not. Where nothing is known
+of f, a refusal halves the share of the predicted residual that is added, and a success doubles it: a Picard step that
+leads away becomes a damped one that does not. A sample whose normal equations are singular takes the Picard step.
 Source: Walker and Ni, "Anderson acceleration for fixed-point iterations", SIAM J. Numer. Anal. 2011.
 """
 
@@ -16,18 +16,20 @@ import torch
 from torch import Tensor
 
 from lion_ray.implicit.norms import flat
+from lion_ray.implicit.safeguard import Patience, Standing, first, judged
 from lion_ray.implicit.solvers import Advance, Solver, per_sample
+
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
     """What Anderson remembers; columns are ordered from old to new, k <= window of them.
 
-    value, error              the last f(z) and f(z) - z, (B, ...); None before the first step.
+    value, error              the last evaluated f(z) and f(z) - z, (B, ...); None before the first step.
     value_steps, error_steps  k differences of consecutive values and errors, each (B, ...).
     products                  inner products of the error differences, (B, k, k).
-    usable                    columns a sample may use, (B, k) bool.
-    best                      smallest distance ||f(z) - z|| so far, (B,).
+    contraction, standing     what is known of f, and where the search stands; None before the first step.
     """
 
     value: Tensor | None
@@ -35,8 +37,8 @@ class History:
     value_steps: tuple[Tensor, ...]
     error_steps: tuple[Tensor, ...]
     products: Tensor
-    usable: Tensor
-    best: Tensor
+    contraction: float | None
+    standing: Standing | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,31 +61,34 @@ class Anderson(Solver[History]):
         if not 0 < self.damping <= 1:
             raise ValueError(f"damping is {self.damping}: it lies in (0, 1], 1 is undamped")
 
-    def init(self, z0: Tensor) -> History:
-        size = z0.shape[0]
+    def init(self, z0: Tensor, *, contraction: float | None = None) -> History:
         return History(
             value=None,
             error=None,
             value_steps=(),
             error_steps=(),
-            products=z0.new_zeros(size, 0, 0),
-            usable=torch.zeros(size, 0, dtype=torch.bool, device=z0.device),
-            best=z0.new_full((size,), math.inf),
+            products=z0.new_zeros(len(z0), 0, 0),
+            contraction=contraction,
+            standing=None,
         )
 
     def step(self, state: History, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[History]:
-        """The next iterate from the window of past ones; the plain Picard step where their system is singular."""
+        """The next iterate from the window of past ones; the Picard step where that is owed or their system singular."""
         error = value - z
         history = self._remember(state, value, error)
-        worse = ~(distance < history.best)
-        history = replace(history, usable=history.usable & ~worse[:, None], best=torch.minimum(history.best, distance))
-        if not history.error_steps:
-            return Advance(z=self._mix(history, value, error, None), state=history, fallback=worse)
+        if state.standing is None:
+            standing = first(value, error, distance)
+            return Advance(z=self._mix(history, standing, None), state=replace(history, standing=standing))
+        standing = judged(
+            state.standing, value, error, distance, contraction=history.contraction, patience=PATIENCE
+        )
+        history = replace(history, standing=standing)
         with torch.no_grad():
-            weights, singular = _least_squares(history, error, self.regularisation)
-        fallback = worse | singular
-        proposal = self._mix(history, value, error, weights)
-        return Advance(z=torch.where(per_sample(fallback, value), value, proposal), state=history, fallback=fallback)
+            weights, singular = _least_squares(history, standing.error, self.regularisation)
+        plain = singular | (standing.owed > 0)
+        picard = self._mix(history, standing, None) if history.contraction is None else standing.point
+        z = torch.where(per_sample(plain, value), picard, self._mix(history, standing, weights))
+        return Advance(z=z, state=history, fallback=plain | standing.refused)
 
     def _remember(self, state: History, value: Tensor, error: Tensor) -> History:
         """Add the newest differences; forget the oldest beyond the window."""
@@ -91,7 +96,6 @@ class Anderson(Solver[History]):
             return replace(state, value=value, error=error)
         keep = slice(1, None) if len(state.error_steps) == self.window else slice(None)
         error_steps = (*state.error_steps[keep], error - state.error)
-        usable = torch.cat([state.usable[:, keep], torch.ones_like(state.best, dtype=torch.bool)[:, None]], dim=1)
         with torch.no_grad():
             products = _grow(state.products[:, keep, keep], _inner_products(error_steps, error_steps[-1]))
         return replace(
@@ -101,17 +105,16 @@ class Anderson(Solver[History]):
             value_steps=(*state.value_steps[keep], value - state.value),
             error_steps=error_steps,
             products=products,
-            usable=usable,
         )
 
-    def _mix(self, history: History, value: Tensor, error: Tensor, weights: Tensor | None) -> Tensor:
-        undamped = 1 - self.damping
-        z = value if undamped == 0 else value - undamped * error
+    def _mix(self, history: History, standing: Standing, weights: Tensor | None) -> Tensor:
+        """The predicted point plus `damping` times its predicted residual, times the share that is taken."""
+        undamped = per_sample(1 - self.damping * standing.share, standing.point)
+        z = standing.point - undamped * standing.error
         if weights is None:
             return z
-        for column, value_step in enumerate(history.value_steps):
-            direction = value_step if undamped == 0 else value_step - undamped * history.error_steps[column]
-            z = z - per_sample(weights[:, column], z) * direction
+        for column, (value_step, error_step) in enumerate(zip(history.value_steps, history.error_steps, strict=True)):
+            z = z - per_sample(weights[:, column], z) * (value_step - undamped * error_step)
         return z
 
 
@@ -129,11 +132,11 @@ def _grow(products: Tensor, newest: Tensor) -> Tensor:
 def _least_squares(history: History, error: Tensor, regularisation: float) -> tuple[Tensor, Tensor]:
     """Weights (B, k) minimising ||error - sum_i w_i error_step_i||, and which samples' systems are singular (B,).
 
-    A column that is unusable or zero becomes a unit column with weight 0. Pivots at rounding level count as singular.
+    A column that is zero or not finite becomes a unit column with weight 0. Pivots at rounding level count as singular.
     """
     products = history.products
     square = products.diagonal(dim1=1, dim2=2)
-    usable = history.usable & square.isfinite() & (square > 0)
+    usable = square.isfinite() & (square > 0)
     scale = torch.where(usable, square, 1).rsqrt()
     pairs = usable[:, :, None] & usable[:, None, :]
     gram = torch.where(pairs, products * scale[:, :, None] * scale[:, None, :], 0)

@@ -1,79 +1,99 @@
-"""Broyden's "good" method on g(z) = f(z) - z with a limited memory of rank-one updates, one history per sample.
+"""Broyden's "good" method on g(z) = f(z) - z with a memory of rank-one updates, one history per sample.
 
-B, the estimate of the inverse Jacobian of g, starts at -I, which is the Picard step; each step adds
-u v^T with u = (dz - B dg) / (dz^T B dg) and v^T = dz^T B. After `window` updates all are dropped and B is -I again,
-so memory does not grow with steps. A sample whose residual did not improve, or whose update is singular, drops its
-history, takes the Picard step and is counted: under a contraction that can delay convergence but not prevent it.
-Source: Broyden, "A class of methods for solving nonlinear simultaneous equations", Math. Comp. 1965.
+B, the estimate of the inverse Jacobian of g, starts at -I, which is the Picard step; each evaluation, whether it counts
+or not (see `safeguard`), adds u v^T with u = (dz - B dg) / (dz^T B dg) and v^T = dz^T B. Powell's modification keeps
+an update from making B singular. The step is -B g from the last point that counted, or a share of it.
+Sources: Broyden, "A class of methods for solving nonlinear simultaneous equations", Math. Comp. 1965; Powell, "A hybrid
+method for nonlinear equations", 1970; the patience with steps that lead up: Grippo, Lampariello and Lucidi, SIAM J.
+Numer. Anal. 1986.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lion_ray.implicit.norms import flat
+from lion_ray.implicit.safeguard import Patience, Standing, first, judged
 from lion_ray.implicit.solvers import Advance, Solver, per_sample
+
+PATIENCE = Patience(factor=2.0, memory=5, growth=math.inf)
+WINDOW = 8
+SMALLEST = 0.1  # |dz^T B dg| / dz^T dz below which an update is only taken in part
 
 
 @dataclass(frozen=True, kw_only=True)
 class Updates:
-    """What Broyden remembers: B = -I + sum_i u_i v_i^T over the columns a sample may use.
+    """What Broyden remembers: B = -I + sum_i u_i v_i^T.
 
-    z, error  the last iterate and f(z) - z, (B, ...); None before the first step.
-    u, v      at most `window` columns, each (B, ...); zero for a sample that dropped its history.
-    best      smallest distance ||f(z) - z|| so far, (B,).
+    z, error  the last evaluated z and f(z) - z, (B, ...); None before the first step.
+    u, v      at most `window` columns, each (B, ...).
+    contraction, standing  what is known of f, and where the search stands; None before the first step.
     """
 
     z: Tensor | None
     error: Tensor | None
     u: tuple[Tensor, ...]
     v: tuple[Tensor, ...]
-    best: Tensor
+    contraction: float | None
+    standing: Standing | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Broyden(Solver[Updates]):
-    """Limited-memory Broyden; `window` is the number of updates kept before starting afresh."""
+    """`window` is the number of updates after which B is -I again. None: 8 where f contracts, else all are kept.
 
-    window: int = 8
+    Where f does not contract a short memory is often not enough; what is kept then grows with the steps.
+    """
+
+    window: int | None = None
 
     def __post_init__(self) -> None:
-        if self.window < 1:
+        if self.window is not None and self.window < 1:
             raise ValueError(f"window is {self.window}: keep at least 1 update, or use Picard()")
 
-    def init(self, z0: Tensor) -> Updates:
-        return Updates(z=None, error=None, u=(), v=(), best=z0.new_full((z0.shape[0],), math.inf))
+    def init(self, z0: Tensor, *, contraction: float | None = None) -> Updates:
+        return Updates(z=None, error=None, u=(), v=(), contraction=contraction, standing=None)
 
     def step(self, state: Updates, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[Updates]:
-        """z - B g(z), with B brought up to date by the last step; the Picard step for samples that fall back."""
+        """From the last point that counted by a share of -B g, with B brought up to date; or the Picard step owed."""
         error = value - z
-        fallback = ~(distance < state.best)
-        u, v = state.u, state.v
-        if state.z is not None and state.error is not None:
-            if len(u) == self.window:
-                u, v = (), ()
-            column, row, singular = _update(u, v, z - state.z, error - state.error)
-            fallback = fallback | singular
-            u, v = (*u, column), (*v, row)
-            drop = per_sample(fallback, z)
-            u, v = (tuple(torch.where(drop, 0, x) for x in side) for side in (u, v))
-        best = torch.minimum(state.best, distance)
-        proposal = z - _times(u, v, error)
-        return Advance(z=proposal, state=Updates(z=z, error=error, u=u, v=v, best=best), fallback=fallback)
+        if state.standing is None or state.z is None or state.error is None:
+            standing = first(z, error, distance)
+            return Advance(z=z + error, state=replace(state, z=z, error=error, standing=standing))
+        standing = judged(state.standing, z, error, distance, contraction=state.contraction, patience=PATIENCE)
+        window = self.window or (None if state.contraction is None else WINDOW)
+        u, v = ((), ()) if len(state.u) == window else (state.u, state.v)
+        column, row = _update(u, v, z - state.z, error - state.error)
+        u, v = (*u, column), (*v, row)
+        owed = standing.owed > 0
+        share = per_sample(standing.share, z)
+        proposal = standing.point - share * _times(u, v, standing.error)
+        return Advance(
+            z=torch.where(per_sample(owed, z), standing.point + standing.error, proposal),
+            state=replace(state, z=z, error=error, u=u, v=v, standing=standing),
+            fallback=owed | standing.refused,
+        )
 
 
-def _update(u: tuple[Tensor, ...], v: tuple[Tensor, ...], dz: Tensor, dg: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The new column u, row v, and which samples' denominators dz^T B dg are at rounding level, (B,)."""
+def _update(u: tuple[Tensor, ...], v: tuple[Tensor, ...], dz: Tensor, dg: Tensor) -> tuple[Tensor, Tensor]:
+    """The new column u and row v; u is 0 where the denominator dz^T B dg is at rounding level."""
     estimate, row = _times(u, v, dg), _times(v, u, dz)
+    square = _inner(dz, dz)
+    curvature = _inner(dz, estimate) / torch.where(square > 0, square, 1)
+    is_small = curvature.abs() < SMALLEST
+    # Powell: the part of dg by which B would become singular is replaced by what B predicts of it.
+    part = (1 - torch.where(curvature < 0, -SMALLEST, SMALLEST)) / torch.where(is_small, 1 - curvature, 1)
+    mixed = dz + per_sample(part, dz) * (estimate - dz)
+    estimate = torch.where(per_sample(is_small, dz), mixed, estimate)
     denominator = _inner(dz, estimate)
-    scale = (_inner(dz, dz) * _inner(estimate, estimate)).sqrt()
+    scale = (square * _inner(estimate, estimate)).detach().sqrt()
     singular = ~(denominator.abs() > torch.finfo(dz.dtype).eps * scale)
     column = (dz - estimate) / per_sample(torch.where(singular, 1, denominator), dz)
-    return column, row, singular
+    return torch.where(per_sample(singular, dz), 0, column), row
 
 
 def _times(columns: tuple[Tensor, ...], rows: tuple[Tensor, ...], x: Tensor) -> Tensor:

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor, nn
 
 from lion_ray.implicit.cells import Cell
 from lion_ray.implicit.layer import ImplicitLayer
 from lion_ray.implicit.solvers import check_settings
+from lion_ray.implicit.steps import evaluations_needed
 
 
 class FixedSteps(nn.Module):
@@ -39,5 +38,4 @@ def steps_needed(layer: ImplicitLayer) -> int:
     bound = float(layer.cell.bound())
     if bound >= 1:
         return layer.max_steps
-    steps = 1 if bound == 0 else math.ceil(math.log(min(layer.tolerance / 4, 1)) / math.log(bound)) + 1
-    return max(1, min(steps, layer.max_steps))
+    return min(evaluations_needed(bound, layer.tolerance), layer.max_steps)

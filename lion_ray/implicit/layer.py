@@ -3,8 +3,8 @@
 LION puts one in front of the frozen backbone and one behind it. The solve runs in the parameters' own precision
 (fp32 or float64) even under autocast: in bf16 the residual stalls above any useful tolerance.
 
-gamma = 0.8 is the largest round bound at which the 60 default steps are a guarantee with Picard, forward at 1e-4
-(at most 49 evaluations) and backward at 1e-5 (at most 59). Random signs at the bound need 4 to 6.
+Under a bound gamma the solves take as many steps as it needs in the worst case (`steps`): at 0.8 at most 49 forward, at
+1e-4, and 59 backward, at 1e-5. Random signs at the bound need 4 to 6.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lion_ray.implicit.precision import exact_products
 from lion_ray.implicit.projection import check_gamma, project_
 from lion_ray.implicit.solution import Solution
 from lion_ray.implicit.solvers import Solver, check_settings, solve
+from lion_ray.implicit.steps import evaluations_allowed
 
 DEFAULT_GAMMA = 0.8
 _PICARD = Picard()
@@ -33,7 +34,8 @@ class ImplicitLayer(nn.Module):
     """z* = f(z*; u), differentiable in u and in the cell's parameters.
 
     The caller runs `project_()` after every optimizer step and mask; the constructor runs it once. `check_every`
-    spaces the host's questions whether all samples are done (see `solve`). ValueError for settings out of range.
+    spaces the host's questions whether all samples are done (see `solve`). `max_steps` None: as many as gamma and
+    tolerance need, and at least 60 (`evaluations_allowed`). ValueError for settings out of range.
     """
 
     def __init__(
@@ -44,14 +46,15 @@ class ImplicitLayer(nn.Module):
         gradient: Gradient = _IMPLICIT,
         gamma: float | None = DEFAULT_GAMMA,
         tolerance: float = 1e-4,
-        max_steps: int = 60,
+        max_steps: int | None = None,
         check_every: int | None = None,
     ) -> None:
         super().__init__()
         check_gamma(gamma)
         check_settings(tolerance=tolerance, max_steps=max_steps, check_every=check_every)
         self.cell, self.solver, self.gradient, self.gamma = cell, solver, gradient, gamma
-        self.tolerance, self.max_steps, self.check_every = tolerance, max_steps, check_every
+        self.tolerance, self.check_every = tolerance, check_every
+        self.max_steps = max_steps or evaluations_allowed(gamma, tolerance, accelerated=solver.is_accelerated)
         self.reset_health()
         self.project_()
 
@@ -68,9 +71,12 @@ class ImplicitLayer(nn.Module):
                 solver=self.solver,
                 tolerance=self.tolerance,
                 max_steps=self.max_steps,
+                contraction=self.gamma,
                 check_every=self.check_every,
             )
-            solution = self.gradient.equilibrium(self.cell, injected, forward=forward, observe=self._backward_tally.add)
+            solution = self.gradient.equilibrium(
+                self.cell, injected, forward=forward, observe=self._backward_tally.add, contraction=self.gamma
+            )
         self._forward_tally.add(solution)
         return solution
 

@@ -15,11 +15,12 @@ from torch import Tensor
 class Solution:
     """What a solver reached for each of B samples.
 
-    z          (B, ...)   the last evaluated f(z); never the starting point.
-    residual   (B,)       ||f(z) - z|| / ||f(z)|| of that evaluation; under a contraction, a bound on what z has left.
+    z          (B, ...)   the last evaluated f(z), of an accelerated solver the best one; never the starting point.
+    residual   (B,)       ||f(z) - z|| / ||f(z)|| of that evaluation. Under a contraction by c, c / (1 - c) times it bounds
+                          how far z is from the equilibrium, relative to ||z||.
     num_steps  (B,) int64 evaluations of f until the sample stopped.
     converged  (B,) bool  the residual is finite and within the tolerance.
-    fallback   (B,) int64 steps in which the solver had to take a Picard step instead of its own.
+    fallback   (B,) int64 steps that were not the solver's own: Picard's, or back to an earlier point (see `safeguard`).
     """
 
     z: Tensor

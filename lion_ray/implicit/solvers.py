@@ -36,9 +36,12 @@ class Advance(Generic[State]):
 class Solver(ABC, Generic[State]):
     """An update rule for z = f(z); leaves are frozen values."""
 
+    is_accelerated = True
+    """Whether it tries points that f did not give, so that an evaluation may be worse than the one before."""
+
     @abstractmethod
-    def init(self, z0: Tensor) -> State:
-        """State before the first evaluation."""
+    def init(self, z0: Tensor, *, contraction: float | None = None) -> State:
+        """State before the first evaluation; f contracts by `contraction` < 1, or nothing is known of it (None)."""
 
     @abstractmethod
     def step(self, state: State, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[State]:
@@ -53,18 +56,21 @@ def solve(
     tolerance: float,
     max_steps: int,
     norm: Norm = max_norm,
+    contraction: float | None = None,
     check_every: int | None = None,
 ) -> Solution:
     """Find z = f(z) for each sample of `z0` (B, ...) with at most `max_steps` evaluations of f.
 
-    A sample stops when its residual is within `tolerance`, or is not finite. `check_every` says how often the host
+    A sample stops when its residual is within `tolerance`, or is not finite. `contraction` < 1 is a bound by which f
+    contracts in `norm`; without one an accelerated solver takes nothing for granted. `check_every` says how often the host
     asks whether all have stopped, by default at each step on the CPU and every `ASKED_EVERY` steps elsewhere, where it
     waits for each answer; samples are frozen at every step, so results do not depend on it. Raises ValueError for a
     setting out of range.
     """
     check_settings(tolerance=tolerance, max_steps=max_steps, check_every=check_every)
     every = check_every or (1 if z0.device.type == "cpu" else ASKED_EVERY)
-    z, state, record = z0, solver.init(z0), _Record(z0, tolerance)
+    z, state = z0, solver.init(z0, contraction=contraction)
+    record = _Record(z0, tolerance, keeps_best=solver.is_accelerated)
     for step in range(1, max_steps + 1):
         value = f(z)
         with torch.no_grad():
@@ -78,24 +84,24 @@ def solve(
     return record.solution()
 
 
-def check_settings(*, tolerance: float, max_steps: int, check_every: int | None = None) -> None:
+def check_settings(*, tolerance: float, max_steps: int | None, check_every: int | None = None) -> None:
     """Raise ValueError naming the first setting of a solve that is out of range."""
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise ValueError(f"tolerance is {tolerance}: give a finite number above 0, such as 1e-4")
-    if max_steps < 1:
+    if max_steps is not None and max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}: at least 1 evaluation is needed")
     if check_every is not None and check_every < 1:
         raise ValueError(f"check_every is {check_every}: give 1 or more steps")
 
 
 class _Record:
-    """What the loop has reached: active samples get each new value, the others keep theirs.
+    """What the loop has reached: active samples get each new value, or each that is no worse, the others keep theirs.
 
     While the host knows that all are active no mask is applied; counting is then a number, not a tensor.
     """
 
-    def __init__(self, z0: Tensor, tolerance: float) -> None:
-        self.z = z0
+    def __init__(self, z0: Tensor, tolerance: float, *, keeps_best: bool) -> None:
+        self.z, self.keeps_best = z0, keeps_best
         self.tolerance = z0.new_full((), tolerance)  # comparing with a tensor costs a third of comparing with a float
         self.residual = z0.new_full((len(z0),), math.inf)
         self.num_steps: Tensor | int = 0
@@ -105,13 +111,14 @@ class _Record:
     def take(self, value: Tensor, residual: Tensor) -> None:
         """One more evaluation; a sample within tolerance, and one that is NaN and can never be, goes no further."""
         hopeful = residual > self.tolerance
-        if self.active is None:
+        if self.active is None and not self.keeps_best:
             self.z, self.residual, self.num_steps = value, residual, self.num_steps + 1
             self.active = hopeful
             return
-        active = self.active
-        self.z = torch.where(per_sample(active, value), value, self.z)
-        self.residual = torch.where(active, residual, self.residual)
+        active = torch.ones_like(hopeful) if self.active is None else self.active
+        taken = active & ~(residual > self.residual) if self.keeps_best else active  # one that is NaN is taken
+        self.z = torch.where(per_sample(taken, value), value, self.z)
+        self.residual = torch.where(taken, residual, self.residual)
         self.num_steps = self.num_steps + active.long()
         self.active = active & hopeful
 

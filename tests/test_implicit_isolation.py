@@ -68,6 +68,18 @@ def test_nor_do_they_when_two_threads_share_the_batch(kind: str, width: int, sol
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("solver", [Anderson(), Broyden()])
+@pytest.mark.parametrize(("kind", "width"), [("linear", 13), ("conv", 8)])
+def test_nor_do_they_without_a_bound_where_steps_are_taken_back(kind: str, width: int, solver: Solver[Any]) -> None:
+    layer = make_layer(kind, width, torch.float32, solver)
+    layer.gamma = None
+    with torch.no_grad():
+        layer.cell.W.mul_(-6)  # 1-norm 2.4 in each row
+    u = make_batch(kind, 7, torch.float32)
+    assert int(layer.solve(u).fallback.sum()) > 0
+    check_isolation(layer, u)
+
+
 def check_isolation(layer: ImplicitLayer, u: Tensor) -> None:
     everyone = torch.arange(len(u))
     expected = solve_and_pull_back(layer, u)

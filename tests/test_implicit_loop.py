@@ -36,7 +36,7 @@ def test_few_steps_return_the_last_evaluation_with_its_true_residual(solver: Sol
         return calls[-1][1]
 
     z0 = torch.zeros_like(injected)
-    solution = solve(f, z0, solver=solver, tolerance=1e-30, max_steps=max_steps)
+    solution = solve(f, z0, solver=solver, tolerance=1e-30, max_steps=max_steps, contraction=0.9)
     assert len(calls) == max_steps
     assert solution.num_steps.tolist() == [max_steps, max_steps]
     assert torch.equal(solution.z, calls[-1][1])

@@ -11,7 +11,7 @@ import torch
 from lion_ray import config, methods
 from lion_ray.config import MethodConfig, StudyError
 from lion_ray.experiments import expand
-from lion_ray.implicit import Anderson, Broyden, Implicit, ImplicitLayer, LinearCell, Picard
+from lion_ray.implicit import Anderson, Broyden, Implicit, ImplicitLayer, LinearCell, Picard, evaluations_needed
 from lion_ray.methods.lion import LionOptions, make_layer
 
 
@@ -48,7 +48,7 @@ def test_a_backward_solve_takes_what_it_does_not_say_from_the_forward_one() -> N
         (", solver: picard, gradient: implicit", ""),
         (", gradient: {implicit: {}}", ""),
         (", gradient: {implicit: {solver: picard, tolerance: 1e-4, max_steps: 60}}", ""),
-        (", max_steps: 9, gradient: {implicit: {max_steps: 9}}", ", max_steps: 9"),
+        (", max_steps: 19, gradient: {implicit: {max_steps: 19}}", ", max_steps: 19"),
         (", solver: {anderson: {window: 5}}", ", solver: anderson"),
         (", solver: {broyden: {}}", ", solver: broyden"),
         (", gradient: {implicit: {solver: {anderson: {}}}}", ", gradient: {implicit: {solver: anderson}}"),
@@ -59,9 +59,61 @@ def test_one_meaning_has_one_hash(study_file: Path, long: str, short: str) -> No
     assert digest(study_file, long) == digest(study_file, short)
 
 
+def test_max_steps_follow_from_gamma_and_tolerance_unless_set_forward_and_backward() -> None:
+    assert (layer().max_steps, layer(gamma=0.8).max_steps, layer(gamma=None).max_steps) == (60, 60, 60)
+    assert layer(gamma=0.9).max_steps == evaluations_needed(0.9, 1e-4) == 102
+    assert layer(gamma=0.9).gradient == Implicit(tolerance=1e-4, max_steps=102)
+    assert layer(gamma=0.9, max_steps=500).max_steps == 500
+    assert layer(gamma=0.9, solver="anderson").max_steps == evaluations_needed(0.9, 1e-4, accelerated=True)
+    made = layer(gamma=0.8, gradient={"implicit": {"tolerance": 1e-7}})
+    assert (made.max_steps, made.gradient) == (60, Implicit(tolerance=1e-7, max_steps=evaluations_needed(0.8, 1e-7)))
+
+
+def test_without_a_bound_the_backward_solve_takes_the_forward_ones_solver_unless_it_names_one() -> None:
+    assert layer(gamma=None, solver="broyden").gradient == Implicit(solver=Broyden(), tolerance=1e-4, max_steps=60)
+    assert (
+        layer(gamma=None).gradient
+        == layer(gamma=0.5, solver="broyden").gradient
+        == Implicit(tolerance=1e-4, max_steps=60)
+    )
+    picard = layer(gamma=None, solver="broyden", gradient={"implicit": {"solver": "picard"}})
+    assert picard.gradient == Implicit(tolerance=1e-4, max_steps=60)
+
+
+def test_what_is_settled_stays_as_it_is_when_a_record_of_it_is_read_again() -> None:
+    for given in ({"gamma": None, "solver": "broyden"}, {"gamma": 0.9}, {"gamma": 0.9, "gradient": {"implicit": {}}},
+                  {"gamma": None, "solver": "broyden", "gradient": {"implicit": {"solver": "picard"}}}):  # fmt: skip
+        chosen = methods.options_of(MethodConfig.model_validate({"name": "lion", **given}))
+        again = methods.options_of(MethodConfig.model_validate({"name": "lion", **chosen.model_dump(mode="json")}))
+        assert again == chosen
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            ", max_steps: 16",
+            "methods.0.max_steps: 16 is too few: with gamma 0.5 a solve to tolerance 0.0001 can need 17;",
+        ),
+        (", gamma: 0.9, max_steps: 60", "can need 102; give at least 102, or leave it out"),
+        (", gamma: 0.9, solver: broyden, max_steps: 102", "can need 109; give at least 109, or leave it out"),
+        (", gradient: {implicit: {max_steps: 9}}", "methods.0.gradient.implicit.max_steps: 9 is too few"),
+    ],
+)
+def test_a_study_that_allows_fewer_steps_than_its_bound_needs_is_refused_with_the_number(
+    study_file: Path, options: str, says: str
+) -> None:
+    with pytest.raises(StudyError) as caught:
+        digest(study_file, options)
+    assert says in str(caught.value)
+    for free in (", max_steps: 17", ", gamma: null, max_steps: 1", ", gradient: one_step, max_steps: 17"):
+        digest(study_file, free)
+
+
 def test_every_other_setting_of_a_solve_has_a_hash_of_its_own(study_file: Path) -> None:
     options = ["", ", solver: anderson", ", solver: {anderson: {window: 3}}", ", solver: {broyden: {window: 3}}"]
     options += [", gradient: {implicit: {solver: anderson}}", ", gradient: {implicit: {tolerance: 1e-5}}"]
+    options += [", solver: {broyden: {window: 8}}", ", solver: broyden", ", gamma: 0.9", ", gamma: 0.9, max_steps: 200"]
     options += [", gradient: {neumann: 2}", ", gradient: {neumann: 3}", ", gradient: one_step"]
     assert len({digest(study_file, each) for each in options}) == len(options)
 

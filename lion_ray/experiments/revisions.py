@@ -31,12 +31,26 @@ def _is_pruned(config: Config) -> bool:
     return METHODS[config["method"]["name"]].is_prunable
 
 
+def _is_accelerated(config: Config) -> bool:
+    """Whether Anderson or Broyden finds its equilibria, or its gradients."""
+    method = config["method"]
+    gradient = method.get("gradient")
+    backward = gradient.get("implicit", {}) if isinstance(gradient, Mapping) else {}
+    return any(solver not in (None, "picard") for solver in (method.get("solver"), backward.get("solver")))
+
+
 RULES = (
     Rule(
         name="pruning",
         number=2,
         applies=_is_pruned,
         because="a pruned weight takes no part in gradients, moments, bounds and scores; before, it shrank the others",
+    ),
+    Rule(
+        name="acceleration",
+        number=2,
+        applies=_is_accelerated,
+        because="a step that leads up is taken back; before, a Picard step followed, which may repel",
     ),
 )
 

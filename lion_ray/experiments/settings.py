@@ -73,7 +73,10 @@ def applied(study: Study, index: int, setting: Setting, *, source: str = "study"
 def sections(study: Study, index: int, source: str) -> tuple[TrainConfig, LotteryConfig]:
     """How entry `index` of the methods is trained and pruned, checked against what the method can do."""
     method, key = study.methods[index], f"methods.{index}"
-    options_of(method, source=source, key=key)
+    options = options_of(method, source=source, key=key)
+    if objection := METHODS[method.name].objection(options):
+        option, problem = objection
+        raise StudyError(source, f"{key}.{option}", problem)
     train, lottery = sections_of(study, index, source=source)
     if method.label and method.label in [entry_label(other) for other in study.methods[:index]]:
         raise StudyError(source, f"{key}.label", f"'{method.label}' names two entries")

@@ -1,9 +1,9 @@
 """Anderson acceleration (type II, difference form) with one small least-squares problem per sample.
 
 The last `window` differences of f(z) and of f(z) - z predict a combination whose residual is smallest, for the last
-point that counted (see `safeguard`). Each evaluation adds a difference, whether it counts or not. Where nothing is known
-of f, a refusal halves the share of the predicted residual that is added, and a success doubles it: a Picard step that
-leads away becomes a damped one that does not. A sample whose normal equations are singular takes the Picard step.
+point that counted (see `safeguard`). Each evaluation adds a difference, whether it counts or not. Where nothing is
+known of f, a refusal halves the share of the predicted residual that is added, and a success doubles it: a Picard step
+that leads away becomes a damped one that does not. A sample whose normal equations are singular takes the Picard step.
 Source: Walker and Ni, "Anderson acceleration for fixed-point iterations", SIAM J. Numer. Anal. 2011.
 """
 
@@ -73,15 +73,13 @@ class Anderson(Solver[History]):
         )
 
     def step(self, state: History, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[History]:
-        """The next iterate from the window of past ones; the Picard step where that is owed or their system singular."""
+        """From the last point that counted by its window; the Picard step if owed, or if the system is singular."""
         error = value - z
         history = self._remember(state, value, error)
         if state.standing is None:
             standing = first(value, error, distance)
             return Advance(z=self._mix(history, standing, None), state=replace(history, standing=standing))
-        standing = judged(
-            state.standing, value, error, distance, contraction=history.contraction, patience=PATIENCE
-        )
+        standing = judged(state.standing, value, error, distance, contraction=history.contraction, patience=PATIENCE)
         history = replace(history, standing=standing)
         with torch.no_grad():
             weights, singular = _least_squares(history, standing.error, self.regularisation)

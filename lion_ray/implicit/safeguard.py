@@ -107,7 +107,7 @@ def _keeps_the_schedule(standing: Standing, distance: Tensor, contraction: float
     next_promise = contraction * standing.promise
     was_picard = standing.owed > 0
     counts = was_picard | ((distance <= next_promise) & (distance < standing.recent[:, -1]))
-    owed = torch.where(counts, (standing.owed - 1).clamp_min(0), 2**standing.refusals.clamp_max(30))
+    owed = torch.where(counts, (standing.owed - 1).clamp_min(0), 2 ** standing.refusals.clamp_max(30))
     return counts, replace(
         standing,
         promise=torch.where(counts, next_promise, standing.promise),

@@ -15,9 +15,10 @@ from torch import Tensor
 class Solution:
     """What a solver reached for each of B samples.
 
-    z          (B, ...)   the last evaluated f(z), of an accelerated solver the best one; never the starting point.
-    residual   (B,)       ||f(z) - z|| / ||f(z)|| of that evaluation. Under a contraction by c, c / (1 - c) times it bounds
-                          how far z is from the equilibrium, relative to ||z||.
+    z          (B, ...)   f(z) at the last evaluation, of an accelerated solver at the best one; where that solver does
+                          not know that f contracts, the z of that evaluation itself, since f(z) may be further away.
+    residual   (B,)       ||f(z) - z|| / ||f(z)|| of that evaluation; under a contraction by c, c / (1 - c) times it
+                          bounds how far z is from the equilibrium, relative to ||z||.
     num_steps  (B,) int64 evaluations of f until the sample stopped.
     converged  (B,) bool  the residual is finite and within the tolerance.
     fallback   (B,) int64 steps that were not the solver's own: Picard's, or back to an earlier point (see `safeguard`).

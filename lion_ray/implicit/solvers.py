@@ -62,20 +62,21 @@ def solve(
     """Find z = f(z) for each sample of `z0` (B, ...) with at most `max_steps` evaluations of f.
 
     A sample stops when its residual is within `tolerance`, or is not finite. `contraction` < 1 is a bound by which f
-    contracts in `norm`; without one an accelerated solver takes nothing for granted. `check_every` says how often the host
-    asks whether all have stopped, by default at each step on the CPU and every `ASKED_EVERY` steps elsewhere, where it
-    waits for each answer; samples are frozen at every step, so results do not depend on it. Raises ValueError for a
-    setting out of range.
+    contracts in `norm`; without one an accelerated solver takes nothing for granted. `check_every` says how often the
+    host asks whether all have stopped, by default at each step on the CPU and every `ASKED_EVERY` steps elsewhere,
+    where it waits for each answer; samples are frozen at every step, so results do not depend on it. Raises ValueError
+    for a setting out of range.
     """
     check_settings(tolerance=tolerance, max_steps=max_steps, check_every=check_every)
     every = check_every or (1 if z0.device.type == "cpu" else ASKED_EVERY)
     z, state = z0, solver.init(z0, contraction=contraction)
     record = _Record(z0, tolerance, keeps_best=solver.is_accelerated)
+    returns_z = solver.is_accelerated and contraction is None  # f(z) may be further from the equilibrium than z
     for step in range(1, max_steps + 1):
         value = f(z)
         with torch.no_grad():
             distance, residual = distance_and_residual(z, value, norm)
-        record.take(value, residual)
+        record.take(z if returns_z else value, residual)
         if step == max_steps or (step % every == 0 and record.is_over()):
             break
         advance = solver.step(state, z=z, value=value, distance=distance)
@@ -108,16 +109,16 @@ class _Record:
         self.fallback: Tensor | None = None
         self.active: Tensor | None = None  # None: all
 
-    def take(self, value: Tensor, residual: Tensor) -> None:
+    def take(self, z: Tensor, residual: Tensor) -> None:
         """One more evaluation; a sample within tolerance, and one that is NaN and can never be, goes no further."""
         hopeful = residual > self.tolerance
         if self.active is None and not self.keeps_best:
-            self.z, self.residual, self.num_steps = value, residual, self.num_steps + 1
+            self.z, self.residual, self.num_steps = z, residual, self.num_steps + 1
             self.active = hopeful
             return
         active = torch.ones_like(hopeful) if self.active is None else self.active
         taken = active & ~(residual > self.residual) if self.keeps_best else active  # one that is NaN is taken
-        self.z = torch.where(per_sample(taken, value), value, self.z)
+        self.z = torch.where(per_sample(taken, z), z, self.z)
         self.residual = torch.where(taken, residual, self.residual)
         self.num_steps = self.num_steps + active.long()
         self.active = active & hopeful

@@ -4,7 +4,8 @@
     gradient: implicit, one_step, unrolled   or   gradient: {neumann: 3}
                                              or   gradient: {implicit: {solver: broyden, tolerance: 1e-5}}
 
-A long form that says nothing but defaults becomes the short one, so that one meaning has one hash. Used by `lion`.
+A long form that says nothing but defaults becomes the short one, here and in `solve_settings`, so that one meaning has
+one hash. Used by `lion`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from lion_ray.config import Frozen
-from lion_ray.implicit import Anderson, Broyden, Gradient, Implicit, Neumann, OneStep, Picard, Solver, Unrolled
+from lion_ray.implicit import (
+    Anderson,
+    Broyden,
+    Gradient,
+    Implicit,
+    Neumann,
+    OneStep,
+    Picard,
+    Solver,
+    Unrolled,
+)
 
 
 class AndersonOptions(Frozen):
@@ -27,9 +38,9 @@ class AndersonOptions(Frozen):
 
 
 class BroydenOptions(Frozen):
-    """Settings of `implicit.Broyden`."""
+    """Settings of `implicit.Broyden`; no window: 8 updates under a bound, without one all."""
 
-    window: int = Field(default=Broyden().window, ge=1)
+    window: int | None = Field(default=Broyden().window, ge=1)
 
 
 class AndersonChoice(Frozen):
@@ -59,7 +70,7 @@ def _tag(choices: Mapping[str, str]) -> Callable[[Any], str | None]:
 
 def _short(value: Any) -> Any:
     """`{anderson: {}}` as `anderson`: a section that equals its defaults is the word that names it."""
-    if isinstance(value, AndersonChoice | BroydenChoice | ImplicitChoice):
+    if isinstance(value, AndersonChoice | BroydenChoice):
         ((name, options),) = ((name, getattr(value, name)) for name in type(value).model_fields)
         return name if options == type(options)() else value
     return value
@@ -80,7 +91,7 @@ SolverChoice: TypeAlias = Annotated[
 
 
 class ImplicitOptions(Frozen):
-    """The backward solve; null is the forward solve's value."""
+    """The backward solve. Null is the forward solve's value, and so is no solver where gamma is null."""
 
     solver: SolverChoice = "picard"
     tolerance: float | None = Field(default=None, gt=0)
@@ -109,18 +120,14 @@ GradientChoice: TypeAlias = Annotated[
         custom_error_type="gradient",
         custom_error_message="Give implicit, one_step, unrolled, {neumann: 3} or {implicit: {tolerance: 1e-5}}",
     ),
-    AfterValidator(_short),
 ]
 
 
-def without_defaults(choice: GradientChoice, *, tolerance: float, max_steps: int) -> GradientChoice:
-    """The same mode without what it would take from the forward solve anyway."""
-    if not isinstance(choice, ImplicitChoice):
-        return choice
-    own, same = choice.implicit, {"tolerance": tolerance, "max_steps": max_steps}
-    left = own.model_copy(update={name: None for name, value in same.items() if getattr(own, name) == value})
-    shortest: GradientChoice = _short(ImplicitChoice(implicit=left))
-    return shortest
+def backward_of(choice: GradientChoice) -> ImplicitOptions | None:
+    """The settings of the backward solve; None for a mode that has none."""
+    if isinstance(choice, ImplicitChoice):
+        return choice.implicit
+    return ImplicitOptions() if choice == "implicit" else None
 
 
 def make_solver(choice: SolverChoice) -> Solver[Any]:
@@ -145,7 +152,7 @@ def make_gradient(choice: GradientChoice, *, tolerance: float, max_steps: int, c
     """The gradient mode that a study names; a backward solve takes what it does not say from the forward one."""
     if isinstance(choice, NeumannChoice):
         return Neumann(k=choice.neumann)
-    own = choice.implicit if isinstance(choice, ImplicitChoice) else ImplicitOptions()
+    own = backward_of(choice) or ImplicitOptions()
     implicit = Implicit(
         solver=make_solver(own.solver),
         tolerance=own.tolerance or tolerance,

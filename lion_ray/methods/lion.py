@@ -15,23 +15,31 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from lion_ray.backbones import Backbone, Maps, middle
 from lion_ray.config import Frozen
-from lion_ray.implicit import Cell, ConvCell, ExplicitLayer, ImplicitLayer, LinearCell, injection_init
+from lion_ray.implicit import (
+    DEFAULT_STEPS,
+    Cell,
+    ConvCell,
+    ExplicitLayer,
+    ImplicitLayer,
+    LinearCell,
+    injection_init,
+)
 from lion_ray.methods.equilibrium import (
     GradientChoice,
     SolverChoice,
     SolveSettings,
     make_gradient,
     make_solver,
-    without_defaults,
 )
 from lion_ray.methods.model import AdaptedModel, Body, Head
 from lion_ray.methods.prompt import Prompt
 from lion_ray.methods.prompts import InputPrompt, Layer, MapsPrompt, OutputPrompt
 from lion_ray.methods.registry import Method
+from lion_ray.methods.solve_settings import settled, too_few_steps
 
 
 class InputOptions(Frozen):
@@ -99,6 +107,8 @@ class OutputOptions(Frozen):
 class LionOptions(Frozen):
     """`input: false` or `output: false` leaves that prompt out. `gamma` bounds ‖W‖∞; null frees it.
 
+    `max_steps` that is not given is what gamma and `tolerance` can need, and at least 60.
+
     `cell: explicit` is the ablation: `depth` copies of the cell in a row, nothing solved. `check_every` spaces the
     questions to the device whether all samples are done; no bit of a result depends on it, so no hash does.
     """
@@ -110,16 +120,9 @@ class LionOptions(Frozen):
     depth: int = Field(default=1, ge=1)
     solver: SolverChoice = "picard"
     tolerance: float = Field(default=1e-4, gt=0)
-    max_steps: int = Field(default=60, ge=1)
+    max_steps: int = Field(default=DEFAULT_STEPS, ge=1)
     gradient: GradientChoice = "implicit"
     check_every: int | None = Field(default=None, ge=1, exclude=True)
-
-    @field_validator("gradient")
-    @classmethod
-    def _one_meaning_has_one_form(cls, gradient: GradientChoice, info: ValidationInfo) -> GradientChoice:
-        if not {"tolerance", "max_steps"} <= info.data.keys():  # one of them is wrong, and will be named
-            return gradient
-        return without_defaults(gradient, tolerance=info.data["tolerance"], max_steps=info.data["max_steps"])
 
     @model_validator(mode="after")
     def _has_a_prompt(self) -> LionOptions:
@@ -131,6 +134,11 @@ class LionOptions(Frozen):
         if self.cell == "explicit" and inert:
             raise ValueError(f"{sorted(inert)[0]} has no effect: cell: explicit solves nothing; leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _solves_are_settled(self) -> LionOptions:
+        update = settled(self, is_given="max_steps" in self.model_fields_set) if self.cell == "implicit" else {}
+        return self.model_copy(update=update) if update else self
 
 
 def make_layer(make_cell: Callable[[], Cell], options: LionOptions) -> Layer:
@@ -198,4 +206,10 @@ def _reads_maps(options: LionOptions) -> bool:
     return options.output is not False and options.output.source != "pooled"
 
 
-LION = Method(name="lion", options=LionOptions, build=build, is_prunable=True, may_not_apply=_reads_maps)
+def _objection(options: LionOptions) -> tuple[str, str] | None:
+    return too_few_steps(options) if options.cell == "implicit" else None
+
+
+LION = Method(
+    name="lion", options=LionOptions, build=build, is_prunable=True, may_not_apply=_reads_maps, objection=_objection
+)

@@ -23,6 +23,11 @@ def always(options: Any) -> bool:
     return True
 
 
+def no_objection(options: Any) -> tuple[str, str] | None:
+    """Whatever the options, a study may ask for them."""
+    return None
+
+
 class Build(Protocol):
     """Makes the model at step 0; every random draw comes from `generator`."""
 
@@ -33,10 +38,15 @@ class Build(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to adapt a frozen backbone. `may_not_apply`: whether `check` has to ask of a backbone if it does."""
+    """One way to adapt a frozen backbone.
+
+    `may_not_apply`: whether `check` has to ask of a backbone if it does. `objection`: the option that a study must not
+    give such a value, although a ticket may have it, and why.
+    """
 
     name: str
     options: type[Frozen]
     build: Build
     is_prunable: bool
     may_not_apply: Callable[[Any], bool] = never
+    objection: Callable[[Any], tuple[str, str] | None] = no_objection

@@ -38,11 +38,11 @@ FIRST_NAMES = [  # as that commit gave them to the tiny study
     (["methods=[lion]", "lottery.scope=global"], "mnist-tf_efficientnet_lite0-lion-s0-9b9cf481"),
     (
         [
-            "methods=[{name: lion, gamma: null, solver: {anderson: {window: 3}}, "
+            "methods=[{name: lion, gamma: 0.25, solver: {anderson: {window: 3}}, "
             "gradient: {implicit: {tolerance: 1.0e-5}}}]",
             "lottery.scope=global",
         ],
-        "mnist-tf_efficientnet_lite0-lion-s0-3dc7861e",
+        "mnist-tf_efficientnet_lite0-lion-s0-a70ce1d4",
     ),
     (
         [

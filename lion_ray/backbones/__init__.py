@@ -4,12 +4,14 @@ from lion_ray.backbones.anatomy import classifier_parameters, parameters_by_bloc
 from lion_ray.backbones.folding import fold_batch_norm
 from lion_ray.backbones.frozen import Backbone, load, sketch
 from lion_ray.backbones.maps import Maps, middle, num_maps
+from lion_ray.backbones.outline import num_bytes, outline
 from lion_ray.backbones.pooling import averaged
-from lion_ray.backbones.staging import Resolved, load_staged, resolve, stage
+from lion_ray.backbones.staging import FILE, Resolved, load_staged, resolve, stage
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import read_state, state_digest
 
 __all__ = [
+    "FILE",
     "Backbone",
     "Maps",
     "Resolved",
@@ -20,7 +22,9 @@ __all__ = [
     "load",
     "load_staged",
     "middle",
+    "num_bytes",
     "num_maps",
+    "outline",
     "parameters_by_block",
     "read_state",
     "resolve",

@@ -18,14 +18,14 @@ def fold_batch_norm(model: nn.Module, size: int) -> nn.Module:
     """
     model = model.eval()
     probe = torch.linspace(-2, 2, 2 * 3 * size * size).reshape(2, 3, size, size)
-    folded = _folded(model)
+    folded = without_batch_norm(model)
     with torch.inference_mode():
         before, after = model.forward_features(probe), folded.forward_features(probe)  # type: ignore[operator]
     scale = before.abs().max()
     return folded if bool((before - after).abs().max() <= 1e-3 * scale) else model
 
 
-def _folded(model: nn.Module) -> nn.Module:
+def without_batch_norm(model: nn.Module) -> nn.Module:
     """A folded copy, which shares with `model` what it does not fold."""
     folded = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
     for parent in list(folded.modules()):

@@ -91,12 +91,12 @@ def load(config: BackboneConfig, *, source: str = "study") -> Backbone:
     Raises:
         StudyError: unknown timm name, or weights that are not there or do not fit.
     """
-    return _in_one_line(_loaded, config, source)
+    return in_one_line(_loaded, config, source)
 
 
 def original(config: BackboneConfig, *, source: str = "study") -> nn.Module:
     """The model with its weights as timm makes it, neither folded nor frozen. Raises as `load` does."""
-    return _in_one_line(_created, config, source)
+    return in_one_line(_created, config, source)
 
 
 def blank(config: BackboneConfig) -> nn.Module:
@@ -132,7 +132,8 @@ def transform_of(model: nn.Module, config: BackboneConfig) -> Transform:
     )
 
 
-def _in_one_line(make: Callable[[BackboneConfig], Made], config: BackboneConfig, source: str) -> Made:
+def in_one_line(make: Callable[[BackboneConfig], Made], config: BackboneConfig, source: str) -> Made:
+    """`make(config)`, what is wrong with its name or weights as a StudyError."""
     import timm
 
     if not timm.is_model(config.name):

@@ -12,6 +12,7 @@ from lion_ray.config.resources import ResourcesConfig, WorkersRange
 from lion_ray.config.scheduler import BudgetConfig, SchedulerConfig
 from lion_ray.config.sections import sections_of
 from lion_ray.config.study import (
+    LARGEST_IMAGE,
     MODIFIERS,
     BackboneConfig,
     DatasetConfig,
@@ -22,6 +23,7 @@ from lion_ray.config.study import (
 )
 
 __all__ = [
+    "LARGEST_IMAGE",
     "MODIFIERS",
     "BackboneConfig",
     "BudgetConfig",

@@ -24,6 +24,7 @@ EITHER = (
     ("shots", "num_train", "shots fixes how many images there are"),
     ("subset", "num_train", "each says how many images train keeps"),
 )
+LARGEST_IMAGE = 2048  # pixels of a side, in a study and in a ticket
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -32,7 +33,7 @@ class BackboneConfig(Frozen):
 
     name: str
     weights: str = "hub"
-    image_size: Annotated[int, Field(ge=16, le=4096)] | None = None
+    image_size: Annotated[int, Field(ge=16, le=LARGEST_IMAGE)] | None = None
     crop: Literal["none", "center"] = "none"
 
 

@@ -28,11 +28,14 @@ from lion_ray.implicit import (
     Unrolled,
 )
 
+MOST_STEPS = 20_000  # evaluations of one solve: what a ticket asks for ends
+MOST_KEPT = 100  # past steps that a solver remembers
+
 
 class AndersonOptions(Frozen):
     """Settings of `implicit.Anderson`."""
 
-    window: int = Field(default=Anderson().window, ge=1)
+    window: int = Field(default=Anderson().window, ge=1, le=MOST_KEPT)
     regularisation: float = Field(default=Anderson().regularisation, ge=0)
     damping: float = Field(default=Anderson().damping, gt=0, le=1)
 
@@ -40,7 +43,7 @@ class AndersonOptions(Frozen):
 class BroydenOptions(Frozen):
     """Settings of `implicit.Broyden`; no window: 8 updates under a bound, without one all."""
 
-    window: int | None = Field(default=Broyden().window, ge=1)
+    window: int | None = Field(default=Broyden().window, ge=1, le=MOST_KEPT)
 
 
 class AndersonChoice(Frozen):
@@ -95,7 +98,7 @@ class ImplicitOptions(Frozen):
 
     solver: SolverChoice = "picard"
     tolerance: float | None = Field(default=None, gt=0)
-    max_steps: int | None = Field(default=None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
 
 
 class ImplicitChoice(Frozen):
@@ -107,7 +110,7 @@ class ImplicitChoice(Frozen):
 class NeumannChoice(Frozen):
     """`gradient: {neumann: k}`: the backward series is cut after k products."""
 
-    neumann: int = Field(ge=1)
+    neumann: int = Field(ge=1, le=MOST_STEPS)
 
 
 GradientWord: TypeAlias = Literal["implicit", "one_step", "unrolled"]

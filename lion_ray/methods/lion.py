@@ -29,6 +29,7 @@ from lion_ray.implicit import (
     injection_init,
 )
 from lion_ray.methods.equilibrium import (
+    MOST_STEPS,
     GradientChoice,
     SolverChoice,
     SolveSettings,
@@ -49,7 +50,7 @@ class InputOptions(Frozen):
     kernel: int = Field(default=3, ge=1)
     stride: int = Field(default=8, ge=1)
     groups: int = Field(default=1, ge=1)
-    dilation: int = Field(default=1, ge=1)
+    dilation: int = Field(default=1, ge=1, le=64)
     lr_multiplier: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
@@ -72,9 +73,9 @@ class OutputOptions(Frozen):
 
     source: Literal["pooled", "map", "stages", "image"] = "pooled"
     width: int | None = Field(default=None, ge=1)
-    stages: tuple[int, ...] | None = Field(default=None, min_length=1)
+    stages: tuple[int, ...] | None = Field(default=None, min_length=1, max_length=64)
     kernel: int = Field(default=3, ge=1)
-    grid: int = Field(default=6, ge=1)
+    grid: int = Field(default=6, ge=1, le=64)
     readout: int = Field(default=3, ge=1)
     rank: int = Field(default=16, ge=1)
     auxiliary: float | None = Field(default=None, ge=0)
@@ -117,10 +118,10 @@ class LionOptions(Frozen):
     output: OutputOptions | Literal[False] = OutputOptions()
     gamma: float | None = Field(default=0.5, gt=0, lt=1)
     cell: Literal["implicit", "explicit"] = "implicit"
-    depth: int = Field(default=1, ge=1)
+    depth: int = Field(default=1, ge=1, le=100)
     solver: SolverChoice = "picard"
     tolerance: float = Field(default=1e-4, gt=0)
-    max_steps: int = Field(default=DEFAULT_STEPS, ge=1)
+    max_steps: int = Field(default=DEFAULT_STEPS, ge=1, le=MOST_STEPS)
     gradient: GradientChoice = "implicit"
     check_every: int | None = Field(default=None, ge=1, exclude=True)
 

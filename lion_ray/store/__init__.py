@@ -11,7 +11,18 @@ from lion_ray.store.faults import StorageError
 from lion_ray.store.lease import Lease, forget_dead, holder
 from lion_ray.store.patience import OnOutage, Outage, Patience
 from lion_ray.store.redaction import has_credentials, redacted
-from lion_ray.store.urls import Listed, digest_url, find_files, find_listed, open_url, read_range, read_url, write_url
+from lion_ray.store.urls import (
+    Listed,
+    digest_url,
+    find_files,
+    find_listed,
+    open_url,
+    read_range,
+    read_up_to,
+    read_url,
+    size_of,
+    write_url,
+)
 
 __all__ = [
     "DONE",
@@ -33,8 +44,10 @@ __all__ = [
     "holder",
     "open_url",
     "read_range",
+    "read_up_to",
     "read_url",
     "redacted",
     "side_by_side",
+    "size_of",
     "write_url",
 ]

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import stat
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -50,9 +51,11 @@ def open_url(url: str) -> IO[bytes]:
     """Open any fsspec URL or local path for reading; use as a context manager. An outage in the middle is waited out.
 
     Raises:
-        OSError: the built-in errors (`FileNotFoundError`, `PermissionError`, ...).
+        OSError: the built-in errors (`FileNotFoundError`, `PermissionError`, ...); a pipe or device, which may have no
+            end.
     """
     filesystem, path = persist(lambda: filesystem_of(url), url)
+    persist(lambda: _refuse_endless(filesystem, path), url)
     if protocols(filesystem) & OBJECT_STORES:
         size = int(persist(lambda: filesystem.info(path), url)["size"])
         return io.BufferedReader(RemoteFile(filesystem, path, url, size), READ_AHEAD_BYTES)
@@ -69,9 +72,44 @@ def read_url(url: str) -> bytes:
 
     def read() -> bytes:
         filesystem, path = filesystem_of(url)
+        _refuse_endless(filesystem, path)
         return read_file(filesystem, path)
 
     return persist(read, url)
+
+
+def read_up_to(file: IO[bytes], num_bytes: int) -> bytes:
+    """The next `num_bytes` of a file, fewer at its end; memory holds what is there, whatever is asked for."""
+    parts: list[bytes] = []
+    while num_bytes > 0 and (part := file.read(min(num_bytes, READ_AHEAD_BYTES))):
+        parts.append(part)
+        num_bytes -= len(part)
+    return b"".join(parts)
+
+
+def size_of(url: str) -> int | None:
+    """How many bytes a file has; None if its storage does not say.
+
+    Raises:
+        OSError: it is not there, or is a pipe or device.
+    """
+
+    def look() -> int | None:
+        filesystem, path = filesystem_of(url)
+        _refuse_endless(filesystem, path)
+        size = filesystem.info(path).get("size")
+        return None if size is None else int(size)
+
+    return persist(look, url)
+
+
+def _refuse_endless(filesystem: Any, path: str) -> None:
+    """A pipe waits for whoever writes, a device may never end: only files of this machine have such kinds."""
+    if "file" not in protocols(filesystem):
+        return
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, opening says what it is
+        raise OSError(errno.EINVAL, "it is no regular file", path)
 
 
 def read_range(url: str, start: int, end: int) -> bytes:

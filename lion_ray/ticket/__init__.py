@@ -1,11 +1,11 @@
 """The product: one small file per round, the model it turns a backbone into, and what can be done with it."""
 
+from lion_ray.ticket.checking import TicketError
 from lion_ray.ticket.fingerprint import Agreement, fixed_images, measure, numeric_settings, verify
 from lion_ray.ticket.format import (
     FORMAT,
     Header,
     Ticket,
-    TicketError,
     digest_of,
     metadata_of,
     pack,

@@ -19,8 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from lion_ray.implicit.rows import ROW_TILE
 from lion_ray.lottery import Mask
 from lion_ray.methods import AdaptedModel, paths
+from lion_ray.ticket.checking import TicketError
 from lion_ray.ticket.fingerprint import measure, numeric_settings
-from lion_ray.ticket.format import Ticket, TicketError
+from lion_ray.ticket.format import Ticket
 from lion_ray.ticket.loading import model_of
 
 PROMPTS = {"input": ("body.prompt", "channels"), "output": ("head.prompt", "width")}

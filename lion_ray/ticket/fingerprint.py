@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from lion_ray.methods import AdaptedModel
-from lion_ray.ticket.format import Ticket, TicketError
-
-BATCH = 4
+from lion_ray.ticket.checking import BATCH, TicketError
+from lion_ray.ticket.format import Ticket
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

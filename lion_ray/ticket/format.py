@@ -14,11 +14,11 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -26,12 +26,17 @@ from torch import Tensor
 
 from lion_ray.config import Frozen
 from lion_ray.lottery import Mask
+from lion_ray.ticket.checking import (
+    TicketError,
+    check,
+    checked_backbone,
+    checked_method,
+    checked_numeric,
+    checked_transform,
+    entries_of,
+)
 
 FORMAT = 2
-
-
-class TicketError(ValueError):
-    """The file is not a ticket, is damaged, is of another format, or does not belong to the backbone at hand."""
 
 
 class Header(Frozen):
@@ -44,26 +49,30 @@ class Header(Frozen):
     experiment: str
     round: int
     classes: tuple[str, ...] = Field(min_length=1)
-    backbone: dict[str, Any]
+    backbone: Annotated[dict[str, Any], AfterValidator(checked_backbone)]
     weights_digest: str
-    transform: dict[str, Any]
-    method: dict[str, Any]
+    transform: Annotated[dict[str, Any], AfterValidator(checked_transform)]
+    method: Annotated[dict[str, Any], AfterValidator(checked_method)]
     metrics: dict[str, Any]
-    numeric: dict[str, Any]
+    numeric: Annotated[dict[str, Any], AfterValidator(checked_numeric)]
     config: dict[str, Any]
-    shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    shapes: dict[str, tuple[Annotated[int, Field(ge=0, lt=2**40)], ...]] = Field(default_factory=dict)
     compact: dict[str, Any] = Field(default_factory=dict)
     digest: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """All trained tensors by name (pruned entries 0), their mask, and the logits (B, classes) they gave when packed."""
+    """All trained tensors by name (pruned entries 0), their mask, and the logits (B, classes) they gave when packed.
+
+    `url` is where it was read from; None if it was not.
+    """
 
     header: Header
     weights: Mapping[str, Tensor]
     mask: Mask
     fingerprint: Tensor | None = None
+    url: str | None = None
 
 
 def pack(ticket: Ticket) -> bytes:
@@ -84,18 +93,18 @@ def pack(ticket: Ticket) -> bytes:
     return save_safetensors(tensors, metadata={"lion_ray": text})
 
 
-def unpack(payload: bytes) -> Ticket:
-    """The ticket in a file's bytes, its digest verified.
+def unpack(payload: bytes, *, url: str | None = None) -> Ticket:
+    """The ticket in a file's bytes, its digest verified; they are unpacked only if `checked_size` finds no fault.
 
     Raises:
-        TicketError: not a ticket, of another format, or damaged.
+        TicketError: not a ticket, of another format, damaged, or with tensors that its model does not have.
     """
-    header = read_header(payload)
+    head = payload[: 8 + int.from_bytes(payload[:8], "little")]
+    header = read_header(head)
+    if checked_size(head) != len(payload):
+        raise TicketError("the file is damaged: it is cut, or goes on behind its end")
     try:
         tensors = load_safetensors(payload)
-    except (SafetensorError, ValueError) as error:
-        raise TicketError(f"the file is damaged ({' '.join(str(error).split())})") from error
-    try:
         if digest_of(header.model_dump(mode="json", exclude={"digest"}), tensors) != header.digest:
             raise TicketError("the file is damaged: its contents do not match its digest")
         weights = {name[len("dense/") :]: tensor for name, tensor in tensors.items() if name.startswith("dense/")}
@@ -103,9 +112,25 @@ def unpack(payload: bytes) -> Ticket:
         weights |= {name: _spread(tensors[f"values/{name}"], entry) for name, entry in alive.items()}
     except TicketError:
         raise
-    except (KeyError, ValueError, TypeError) as error:
-        raise TicketError(f"the file is no complete ticket: {error}") from error
-    return Ticket(header=header, weights=weights, mask=Mask(alive=alive), fingerprint=tensors.get("fingerprint"))
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise TicketError(f"the file is no complete ticket: {' '.join(str(error).split())}") from error
+    for name, weight in weights.items():
+        if not bool(weight.isfinite().all()):
+            raise TicketError(f"{name} holds numbers that are not finite")
+    return Ticket(
+        header=header, weights=weights, mask=Mask(alive=alive), fingerprint=tensors.get("fingerprint"), url=url
+    )
+
+
+def checked_size(head: bytes) -> int:
+    """How many bytes the file has that begins with `head`: its length, and the JSON that is so long.
+
+    Raises:
+        TicketError: what it lists is not what the header's method trains on the header's backbone.
+    """
+    entries = entries_of(head)
+    check(read_header(head), entries)
+    return len(head) + max((entry.end for entry in entries.values()), default=0)
 
 
 def read_header(payload: bytes) -> Header:
@@ -125,7 +150,8 @@ def read_header(payload: bytes) -> Header:
         return Header.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        raise TicketError(f"the ticket's header is wrong: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise TicketError(f"the ticket's header is wrong: {where}: {' '.join(what.split())[:300]}") from None
 
 
 def metadata_of(payload: bytes) -> dict[str, str]:

@@ -11,8 +11,10 @@ from lion_ray import backbones, methods
 from lion_ray.backbones import Transform
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
 from lion_ray.methods import AdaptedModel
-from lion_ray.store import read_url
-from lion_ray.ticket.format import Ticket, TicketError, unpack
+from lion_ray.store import open_url, read_up_to
+from lion_ray.ticket.checking import MOST_HEADER_BYTES, TicketError
+from lion_ray.ticket.format import Ticket, checked_size, unpack
+from lion_ray.ticket.origin import REMEDY, backbone_section
 
 
 def open_ticket(url: str) -> Ticket:
@@ -22,11 +24,21 @@ def open_ticket(url: str) -> Ticket:
         TicketError: not a ticket, of another format, or damaged.
         OSError: it cannot be read.
     """
-    payload = read_url(url)
     try:
-        return unpack(payload)
+        return unpack(_read(url), url=url)
     except TicketError as error:
         raise TicketError(f"{url}: {error}") from error
+
+
+def _read(url: str) -> bytes:
+    """The file's bytes: first what says how many there are, then no more than those."""
+    with open_url(url) as file:
+        head = read_up_to(file, 8)
+        length = int.from_bytes(head, "little")
+        if length > MOST_HEADER_BYTES:
+            raise TicketError("this file is not a lion_ray ticket")
+        head += read_up_to(file, length)
+        return head + read_up_to(file, checked_size(head) - len(head) + 1)
 
 
 def load_ticket(url: str, *, weights: str | None = None, device: str | torch.device = "cpu") -> AdaptedModel:
@@ -60,6 +72,8 @@ def model_of(ticket: Ticket, *, weights: str | None = None, backbone: backbones.
     header = ticket.header
     try:
         config = BackboneConfig(**{**header.backbone, **({"weights": weights} if weights else {})})
+        if not weights and backbone is None:
+            config = backbone_section(ticket)
         shared = backbone or backbones.load(config, source="the ticket")
         if shared.weights_digest != header.weights_digest:
             raise TicketError(f"trained on other weights of {config.name} than '{config.weights}' holds")
@@ -70,7 +84,7 @@ def model_of(ticket: Ticket, *, weights: str | None = None, backbone: backbones.
     except TicketError:
         raise
     except StudyError as error:
-        remedy = "; say where they are with weights=... (--weights)" if error.args[1] == "backbone.weights" else ""
+        remedy = REMEDY if error.args[1] == "backbone.weights" else ""
         raise TicketError(f"{' '.join(str(error).split())}{remedy}") from error
     except (ValueError, TypeError, RuntimeError) as error:
         raise TicketError(" ".join(str(error).split())) from error

@@ -1,0 +1,208 @@
+"""What a ticket may hold, told before anything is built, fetched or unpacked: its header alone says how large all is.
+
+A ticket may come from a stranger. `Entry` values are the file's own list of tensors; they have to be those that method
+and backbone imply, which is found on torch's device `meta`, where nothing is allocated. `format.unpack` and
+`loading.open_ticket` call `check`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lion_ray import backbones, methods
+from lion_ray.config import LARGEST_IMAGE, BackboneConfig, MethodConfig, StudyError
+from lion_ray.data import Resize
+from lion_ray.methods import AdaptedModel
+
+BATCH = 4  # images of a fingerprint
+MOST_HEADER_BYTES = 16 * 2**20
+MOST_TENSORS = 20_000
+MOST_THREADS = 1024
+LEAST_CROP = 0.1
+NUM_BYTES = {"U8": 1, "F32": 4}
+Shapes = dict[str, tuple[int, ...]]
+
+
+class TicketError(ValueError):
+    """The file is not a ticket, is damaged, is of another format, or does not belong to the backbone at hand."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A tensor as the file lists it: its type in safetensors' words, and where its bytes lie behind the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+class TransformFields(BaseModel):
+    """`transform` of a header."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    size: int = Field(ge=1, le=LARGEST_IMAGE)
+    interpolation: str
+    crop_fraction: float | None = Field(ge=LEAST_CROP, le=1)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class NumericFields(BaseModel):
+    """What is used of `numeric`; the rest is told to people."""
+
+    threads: int = Field(default=1, ge=1, le=MOST_THREADS)
+
+
+def checked_transform(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`fields`, which make a transform.
+
+    Raises:
+        ValueError: they do not.
+    """
+    found = _fields(TransformFields, fields)
+    Resize(size=found.size, interpolation=found.interpolation, crop_fraction=found.crop_fraction)
+    if min(found.std) <= 0:
+        raise ValueError(f"std: {found.std} must be above 0")
+    return fields
+
+
+def checked_numeric(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`fields`, whose number of threads may be asked for. Raises ValueError if it may not."""
+    _fields(NumericFields, fields)
+    return fields
+
+
+def checked_backbone(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`fields`, which make a backbone's section. Raises ValueError if they do not."""
+    _fields(BackboneConfig, fields)
+    return fields
+
+
+def checked_method(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`fields`, which name a method and options that it takes. Raises ValueError if they do not."""
+    methods.options_of(_fields(MethodConfig, fields), source="", key="")
+    return fields
+
+
+def entries_of(head: bytes) -> dict[str, Entry]:
+    """The tensors that the beginning of a safetensors file lists, one behind the other without a gap.
+
+    Raises:
+        TicketError: the list is damaged.
+    """
+    try:
+        listed = {name: fields for name, fields in json.loads(head[8:]).items() if name != "__metadata__"}
+        found = {name: _entry(fields) for name, fields in listed.items()}
+    except TicketError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TicketError(f"the file is damaged ({_line(error)})") from None
+    at = 0
+    for entry in sorted(found.values(), key=lambda entry: (entry.start, entry.end)):
+        if entry.start != at or entry.end - at != math.prod(entry.shape) * NUM_BYTES[entry.dtype]:
+            raise TicketError("the file is damaged (its tensors do not fill it)")
+        at = entry.end
+    return found
+
+
+def check(header: Any, entries: Mapping[str, Entry]) -> None:
+    """Hold the list of tensors against what the header implies.
+
+    Raises:
+        TicketError: unknown backbone, or tensors that its model with this method does not have.
+    """
+    if len(entries) > MOST_TENSORS:
+        raise TicketError(f"the file lists {len(entries):,} tensors, at most {MOST_TENSORS:,} can be")
+    masked, classes = dict(header.shapes), len(header.classes)
+    expected: dict[str, tuple[str, tuple[int, ...]]]
+    expected = {f"mask/{name}": ("U8", (-(-math.prod(shape) // 8),)) for name, shape in masked.items()}
+    shapes: Shapes = dict(masked)
+    for name, entry in entries.items():
+        kind, _, weight = name.partition("/")
+        if kind == "dense" and weight not in masked:
+            shapes[weight] = entry.shape
+            expected[name] = ("F32", entry.shape)
+        elif kind == "values" and weight in masked:
+            if len(entry.shape) != 1 or entry.shape[0] > math.prod(masked[weight]):
+                raise TicketError(f"{name} has shape {entry.shape}, more than its mask's {masked[weight]} can hold")
+            expected[name] = ("F32", entry.shape)
+        elif name == "fingerprint":
+            expected[name] = ("F32", (BATCH, classes))
+    expected |= {f"values/{name}": ("F32", (-1,)) for name in masked if f"values/{name}" not in entries}
+    if wrong := sorted(entries.keys() ^ expected.keys()):
+        raise TicketError(f"the file is no complete ticket: {wrong[0]} is {_too_much(wrong[0] in entries)}")
+    for name, entry in entries.items():
+        if (entry.dtype, entry.shape) != expected[name]:
+            kind, shape = expected[name]
+            raise TicketError(f"{name} is {entry.dtype} {entry.shape}, and should be {kind} {shape}")
+    _check_shapes(header, shapes)
+
+
+def _check_shapes(header: Any, shapes: Shapes) -> None:
+    method, config = json.dumps(header.method, sort_keys=True), BackboneConfig(**header.backbone)
+    for is_folded in (True, False):  # a backbone whose batch normalisations do not fold keeps them
+        implied = _implied(method, config, header.transform["size"], len(header.classes), is_folded)
+        if implied == shapes:
+            return
+    wrong = sorted(name for name in implied.keys() | shapes.keys() if implied.get(name) != shapes.get(name))
+    asked, held = implied.get(wrong[0]), shapes.get(wrong[0])
+    raise TicketError(
+        f"{wrong[0]} has shape {held}, expected {asked}"
+        if asked is not None and held is not None
+        else f"trained tensors differ: {wrong[0]} is {_too_much(held is not None)}"
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _implied(method: str, config: BackboneConfig, size: int, num_classes: int, is_folded: bool) -> Shapes:
+    """The trained tensors' shapes of a method's model on a backbone."""
+    try:
+        outline = backbones.outline(config, source="the ticket", is_folded=is_folded)
+        own = copy.copy(outline)
+        own.transform = dataclasses.replace(outline.transform, size=size)
+        with torch.device("meta"):
+            model = methods.build(MethodConfig(**json.loads(method)), own, num_classes=num_classes, seed=0)
+    except (StudyError, MemoryError) as error:
+        raise TicketError(_line(error)) from error
+    except Exception as error:  # timm's models and torch raise kinds of their own on odd shapes
+        raise TicketError(f"its method cannot be had on {config.name}: {_line(error)}") from error
+    return _shapes(model)
+
+
+def _shapes(model: AdaptedModel) -> Shapes:
+    return {name: tuple(parameter.shape) for name, parameter in model.trained().items()}
+
+
+def _entry(fields: Mapping[str, Any]) -> Entry:
+    dtype, shape, (start, end) = fields["dtype"], fields["shape"], fields["data_offsets"]
+    if not all(type(number) is int and 0 <= number < 2**62 for number in (*shape, start, end)):
+        raise ValueError("a shape or place is no number of things")
+    if dtype not in NUM_BYTES:
+        raise TicketError(f"the file is no complete ticket: it holds {dtype}, and not only {' and '.join(NUM_BYTES)}")
+    return Entry(dtype=dtype, shape=tuple(shape), start=start, end=end)
+
+
+def _fields(model: type[Any], fields: Mapping[str, Any]) -> Any:
+    try:
+        return model.model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _too_much(is_there: bool) -> str:
+    return "too much" if is_there else "missing"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

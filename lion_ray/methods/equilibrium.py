@@ -29,7 +29,8 @@ from lion_ray.implicit import (
 )
 
 MOST_STEPS = 20_000  # evaluations of one solve: what a ticket asks for ends
-MOST_KEPT = 100  # past steps that a solver remembers
+MOST_KEPT = 100  # past steps that a solver is told to remember
+MOST_KEPT_FREELY = 2_000  # those of one that remembers all
 
 
 class AndersonOptions(Frozen):

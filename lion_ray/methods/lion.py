@@ -139,7 +139,10 @@ class LionOptions(Frozen):
     @model_validator(mode="after")
     def _solves_are_settled(self) -> LionOptions:
         update = settled(self, is_given="max_steps" in self.model_fields_set) if self.cell == "implicit" else {}
-        return self.model_copy(update=update) if update else self
+        found = self.model_copy(update=update) if update else self
+        if self.cell == "implicit" and (endless := too_many_steps(found)):
+            raise ValueError(endless)
+        return found
 
 
 def make_layer(make_cell: Callable[[], Cell], options: LionOptions) -> Layer:

@@ -71,6 +71,23 @@ def _settled(options: Solves, max_steps: int) -> GradientChoice:
     return "implicit" if own == ImplicitOptions() and not is_free else ImplicitChoice(implicit=own)
 
 
+def too_many_steps(options: Solves) -> str | None:
+    """What is wrong with settings, given or derived, by which a solve may take for ever; None if nothing is."""
+    backward = backward_of(options.gradient)
+    solves = [(options.solver, options.max_steps)]
+    if backward is not None:
+        solves.append((backward.solver, backward.max_steps or options.max_steps))
+    for solver, steps in solves:
+        if steps > MOST_STEPS:
+            return f"gamma ({options.gamma}) and tolerance can need {steps:,} steps; a solve may take {MOST_STEPS:,}"
+        if options.gamma is None and solver == "broyden" and steps > MOST_KEPT_FREELY:
+            return (
+                f"max_steps ({steps:,}) must be at most {MOST_KEPT_FREELY:,} where broyden keeps every step; give it a "
+                "window, as {broyden: {window: 100}}"
+            )
+    return None
+
+
 def too_few_steps(options: Solves) -> tuple[str, str] | None:
     """The option that allows fewer steps than a solve under the bound can need, and what it has to be, if one does."""
     gamma, backward = options.gamma, backward_of(options.gradient)

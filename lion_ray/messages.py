@@ -31,6 +31,13 @@ def plain_warnings() -> Iterator[None]:
         warnings.formatwarning = before
 
 
+def printable(text: str) -> str:
+    """`text` without what a terminal or a table would act on: line ends, tabs and control codes are spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def one_row(parts: Sequence[str], *, spare: Sequence[str] = ()) -> str:
     """The parts on one row of this terminal: of a line that wraps, only the last row could be rewritten in place.
 

@@ -62,7 +62,11 @@ def _predictions(model: AdaptedModel, items: Sequence[Item], *, top: int, batch_
         batch = items[start : start + batch_size]
         pixels = decode(batch, range(len(batch)), resize)
         with torch.no_grad():
-            found = model(transform.normalised(pixels.copy(), device)).float().softmax(1).topk(top)
+            logits = model(transform.normalised(pixels.copy(), device)).float()
+        if not bool(logits.isfinite().all()):
+            wrong = int((~logits.isfinite().all(1)).nonzero()[0])
+            raise ValueError(f"{batch[wrong].where}: the model answers with numbers that are not finite")
+        found = logits.softmax(1).topk(top)
         for item, values, indices in zip(batch, found.values.tolist(), found.indices.tolist(), strict=True):
             named = ((model.classes[index], value) for index, value in zip(indices, values, strict=True))
             yield Prediction(image=item.where, top=tuple(named))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from lion_ray.messages import plain_warnings
+from lion_ray.messages import plain_warnings, printable
 from lion_ray.store import redacted
 
 
@@ -17,7 +17,7 @@ class OneLine(click.ClickException):
     exit_code = 2
 
     def __init__(self, message: object) -> None:
-        super().__init__(" ".join(redacted(message).split()))
+        super().__init__(printable(" ".join(redacted(message).split())))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lion_ray.cli.errors import OneLine, one_line_errors
+from lion_ray.messages import printable
 
 weights = click.option("--weights", help="where the backbone's weights are, if not where the ticket says")
 json_lines = click.option("--json", "as_json", is_flag=True, help="one JSON object per line")
@@ -132,7 +133,9 @@ def _elsewhere(opened: Any) -> str:
 
 
 def _line(found: Any) -> str:
-    return "\t".join([found.image, *(f"{label}\t{probability:.4f}" for label, probability in found.top)])
+    return "\t".join(
+        [printable(found.image), *(f"{printable(label)}\t{probability:.4f}" for label, probability in found.top)]
+    )
 
 
 def _json(found: Any, top: int) -> str:

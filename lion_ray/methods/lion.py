@@ -40,7 +40,7 @@ from lion_ray.methods.model import AdaptedModel, Body, Head
 from lion_ray.methods.prompt import Prompt
 from lion_ray.methods.prompts import InputPrompt, Layer, MapsPrompt, OutputPrompt
 from lion_ray.methods.registry import Method
-from lion_ray.methods.solve_settings import settled, too_few_steps
+from lion_ray.methods.solve_settings import settled, too_few_steps, too_many_steps
 
 
 class InputOptions(Frozen):

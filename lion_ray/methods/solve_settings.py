@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from lion_ray.implicit import evaluations_needed
 from lion_ray.methods.equilibrium import (
+    MOST_KEPT_FREELY,
+    MOST_STEPS,
     GradientChoice,
     ImplicitChoice,
     ImplicitOptions,

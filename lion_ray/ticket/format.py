@@ -47,7 +47,7 @@ class Header(Frozen):
 
     format: int = FORMAT
     experiment: str
-    round: int
+    round: int = Field(ge=0, lt=2**31)
     classes: tuple[str, ...] = Field(min_length=1)
     backbone: Annotated[dict[str, Any], AfterValidator(checked_backbone)]
     weights_digest: str

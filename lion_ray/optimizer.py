@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lion_ray.config import TrainConfig
-from lion_ray.lottery import Mask, Point, RobustSteps, Sensitivity
+from lion_ray.lottery import DeadEntries, Mask, Point, RobustSteps, Sensitivity
 from lion_ray.methods import AdaptedModel, contiguous_copy
 
 
@@ -73,10 +73,11 @@ class Steps:
             mask: on the model's device.
             first: the round's first epoch, where `point` lies behind it: an interrupted round goes on there.
         """
-        self._model, self._config, self._mask = model, config, mask
+        self._model, self._config = model, config
         self._first = point.epoch if first is None else first
-        self._weights = model.trained()
-        self._prunable = {name: self._weights[name] for name in mask.alive}
+        weights = model.trained()
+        self._dead = DeadEntries(mask, weights)
+        self._prunable = {name: weights[name] for name in mask.alive}
         self._optimizer = make_optimizer(model, config)
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         restore(self._optimizer, model, point.optimizer)
@@ -98,14 +99,14 @@ class Steps:
         """One step down the gradient of `loss`; afterwards pruned weights are exactly 0 and the bound holds."""
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._mask.zero_gradients_(self._weights)
+        self._dead.zero_gradients_()
         if self._sensitivity:
             self._sensitivity.add()
         if self._splits and self._robust:
             self._robust.step(self._optimizer)
         else:
             self._optimizer.step()
-        self._mask.zero_(self._weights)
+        self._dead.zero_()
         self._model.project_()
 
     def point(self, epoch: int) -> Point:

@@ -40,7 +40,10 @@ CASES: dict[str, list[str]] = {
     "robust": ["train.epochs=2", "train.robust={warmup_epochs: 1, tau: 0.1, shrinkage: 0.01}"],
     "criterion: gradient_weight, reinit": ["lottery.criterion=gradient_weight", "lottery.controls=[reinit]"],
     "rewind: epoch": ["train.epochs=2", "lottery.rewind={epoch: 1}"],
-    "augment: randaugment, bf16": ["train.augment=randaugment", "train.precision=bf16", f"backbone={SMALL_CONVNET}"],
+    "augment: randaugment, bf16": [
+        "train.augment=randaugment", "train.precision=bf16", f"backbone={SMALL_CONVNET}",
+        "lottery.criterion=random", "lottery.controls=[]",  # magnitudes would be rounded to other masks
+    ],
     "adam": ["train.optimizer=adam"],
 }  # fmt: skip
 

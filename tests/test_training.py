@@ -53,15 +53,16 @@ def test_pruned_weights_are_exactly_zero_after_every_step(
     study_file: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     subject = trainer(study_file, f"train.{setting}", "train.weight_decay=0.1")
-    mask, seen, zero_ = half_mask(subject), [], Mask.zero_
+    mask, seen, take = half_mask(subject), [], optimizer.Steps.take
 
-    def noted(self: Mask, weights: dict[str, torch.Tensor]) -> None:
-        zero_(self, weights)
+    def noted(self: optimizer.Steps, loss: torch.Tensor) -> None:
+        take(self, loss)
+        weights = subject.model.trained()
         seen.append(all(not bool(weights[name][~entry].any()) for name, entry in mask.alive.items()))
 
-    monkeypatch.setattr(Mask, "zero_", noted)
+    monkeypatch.setattr(optimizer.Steps, "take", noted)
     finished = under(subject, mask)
-    assert len(seen) == 2 + 6  # the start, twice, and 2 epochs of 3 steps
+    assert len(seen) == 6  # 2 epochs of 3 steps
     assert all(seen)
     for name, entry in mask.alive.items():
         assert not bool(finished.weights[name][~entry].any())

@@ -2,7 +2,7 @@
 
 from lion_ray.lottery.controls import random_mask
 from lion_ray.lottery.criteria import Sensitivity, scores
-from lion_ray.lottery.mask import Mask, Weights
+from lion_ray.lottery.mask import DeadEntries, Mask, Weights
 from lion_ray.lottery.pruning import prune
 from lion_ray.lottery.robust import RobustSteps
 from lion_ray.lottery.round import WINNING, NoNotes, Notes, Partial, Point, Round, cut_off
@@ -10,6 +10,7 @@ from lion_ray.lottery.rounds import Ledger, Trainer, num_rounds, run_rounds, sho
 
 __all__ = [
     "WINNING",
+    "DeadEntries",
     "Ledger",
     "Mask",
     "NoNotes",

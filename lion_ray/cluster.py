@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lion_ray import job
 from lion_ray.config import ResourcesConfig, StudyError
@@ -21,6 +22,7 @@ Resources = Mapping[str, float]
 UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
 AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"
 START_ATTEMPTS = 3
+ANSWER_SECONDS = 60.0  # a node starts a process for its first task
 QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
@@ -96,6 +98,26 @@ def object_store_bytes() -> float:
     """Of the node that has least: what is put there once is copied to every node that reads it."""
     sizes = [node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"]]
     return min((size for size in sizes if size), default=0.0)
+
+
+def nodes_without(path: str) -> list[str]:
+    """The nodes, by host name, on which there is nothing at `path`; none that does not answer in time."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    task = ray.remote(num_cpus=0)(os.path.exists)
+    asked = {
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(path): node
+        for node in nodes
+    }
+    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
+    return [asked[answer]["NodeManagerHostname"] for answer in answered if not _value(answer)]
+
+
+def _value(answer: Any) -> bool:
+    """What a node said; True if it died before."""
+    try:
+        return bool(ray.get(answer))
+    except ray.exceptions.RayError:
+        return True
 
 
 def works_here(resources: ResourcesConfig) -> bool:

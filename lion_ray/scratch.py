@@ -3,7 +3,7 @@
 `sweep` and `distributed` make one of the first kind each; those that a killed process left behind go at the next start.
 Its owner holds a lock on it, which ends with the process, however that ends: a folder that nobody has locked is
 rubbish, in whatever container or under whatever process number it was made. `data` and `backbones` keep things for
-later in `private` folders.
+later in `private` folders, whose names never begin as a scratch folder's does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PREFIX = "lion_ray_"
+PREFIX = "lion_ray_scratch-"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ray.tune.execution import class_cache
 
 from lion_ray import backbones, cluster, request
 from lion_ray.board import end, start_board, wrap
-from lion_ray.config import DatasetConfig, Study
+from lion_ray.config import DatasetConfig, Study, StudyError
 from lion_ray.decisions import Decisions
 from lion_ray.decoded import decode
 from lion_ray.experiments import Experiment
@@ -59,13 +59,14 @@ def run_sweep(
     """Run what is pending, on a backbone that is staged in `store`; returns the reason of each failure, by experiment.
 
     Raises:
-        StudyError: one experiment alone asks for more than the cluster has, or an image cannot be decoded; no trial
-            has started. Or one that is streamed: what is done is done.
+        StudyError: one experiment alone asks for more than the cluster has, a node does not see the storage, or an
+            image cannot be decoded; no trial has started. Or one that is streamed: what is done is done.
         StorageError: the storage refuses, or another driver has taken the study; what is done is done.
     """
     fit = cluster.connect(study.resources, source=source)
     if fit.awaited:
         print(f"waiting: {fit.awaited}", flush=True)
+    _make_sure_that_nodes_see(store, backbone, source)
     board = start_board()
     progress = Progress(
         experiments=[*plan.pending, *plan.awaited],
@@ -115,6 +116,20 @@ def run_sweep(
     lease.check()
     remove_leftovers(store)
     return failures
+
+
+def _make_sure_that_nodes_see(store: Store, backbone: backbones.Resolved, source: str) -> None:
+    """A folder of the driver's machine is another folder on every other node that does not mount it.
+
+    Raises:
+        StudyError: one of the nodes that are here does not; one that comes later says so when it trains.
+    """
+    if not store.is_local or len(cluster.capacity().nodes) < 2:
+        return
+    if blind := cluster.nodes_without(store.path(backbones.marker(backbone))):
+        others = f"and {len(blind) - 1} more nodes do" if len(blind) > 1 else "does"
+        reason = f"is a folder of this machine that node {blind[0]} {others} not see; {backbones.SHARED}"
+        raise StudyError(source, "storage", f"'{store.path('').rstrip('/')}' {reason}")
 
 
 def _tell(store: Store, failures: Mapping[str, str]) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,15 +101,51 @@ def test_weights_of_a_node_are_fetched_where_their_folder_is_somebody_elses(shar
     assert [path.name for path in victim.iterdir()] == ["old.part"]
 
 
+def test_what_is_kept_for_later_outlives_every_sweep(shared: Path) -> None:
+    state = {"w": torch.ones(2)}
+    fetched: list[int] = []
+
+    def fetch() -> bytes:
+        fetched.append(1)
+        return save(state)
+
+    pixels = cache.own_folder(cache.default_folder()) / "set.pixels"
+    pixels.write_bytes(b"decoded")
+    for purpose in ("tune", "train"):
+        node.on_this_node(state_digest(state), fetch)
+        with scratch(purpose):
+            remove_abandoned()
+    assert fetched == [1]
+    assert pixels.exists()
+
+
+def test_a_cleaner_of_temporary_files_costs_a_fetch_and_no_more(shared: Path) -> None:
+    state = {"w": torch.ones(2)}
+    digest, over = state_digest(state), threading.Event()
+
+    def clean() -> None:
+        while not over.is_set():
+            shutil.rmtree(node.folder(), ignore_errors=True)
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as threads:
+        warnings.simplefilter("ignore")  # a folder that was deleted twice in a row is said
+        threads.submit(clean)
+        try:
+            for _ in range(200):
+                assert torch.equal(node.on_this_node(digest, lambda: save(state))["w"], state["w"])
+        finally:
+            over.set()
+
+
 def test_scratch_folders_of_others_and_links_are_left_alone(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     victim = shared.parent / "home"
     victim.mkdir()
-    (shared / "lion_ray_link").symlink_to(victim)
-    (shared / "lion_ray_tune-x").mkdir()
+    (shared / "lion_ray_scratch-link").symlink_to(victim)
+    (shared / "lion_ray_scratch-tune-x").mkdir()
     with monkeypatch.context() as patch:
         of_somebody_else(shared, patch)
         remove_abandoned()
-        assert (shared / "lion_ray_tune-x").is_dir()
+        assert (shared / "lion_ray_scratch-tune-x").is_dir()
     remove_abandoned()
-    assert not (shared / "lion_ray_tune-x").exists()
+    assert not (shared / "lion_ray_scratch-tune-x").exists()
     assert victim.is_dir()

@@ -17,7 +17,7 @@ import timm
 import torch
 from safetensors.torch import load, save
 
-from lion_ray import backbones, config, pipeline
+from lion_ray import backbones, cluster, config, pipeline, sweep
 from lion_ray.backbones import node
 from lion_ray.config import BackboneConfig, StudyError
 from lion_ray.experiments import expand
@@ -172,6 +172,31 @@ def test_damaged_staged_weights_are_made_again(
     assert file.read_bytes() == whole
     assert origin.asked.count("GET") == 2
     assert same(backbones.load_staged(resolved, store), backbones.load(section))
+
+
+def test_a_node_that_does_not_see_the_drivers_folder_says_so_whatever_it_holds_a_copy_of(
+    tmp_path: Path, here: Path, section: BackboneConfig
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    resolved = backbones.stage(backbones.resolve(section, store), store)
+    backbones.load_staged(resolved, store)
+    elsewhere = Store(str(tmp_path / "of_another_machine"))
+    forget()
+    with pytest.raises(StorageError, match=r"does not see the folder of the driver; several nodes need a URL"):
+        backbones.load_staged(resolved, elsewhere)
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_nodes_are_asked_whether_they_see_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = BackboneConfig(name="test_efficientnet", weights="random", image_size=32)
+    store = Store(str(tmp_path))
+    resolved = backbones.stage(backbones.resolve(section, store), store)
+    two = cluster.Capacity(nodes=[{"CPU": 1.0}] * 2)
+    monkeypatch.setattr(cluster, "capacity", lambda: two)
+    sweep._make_sure_that_nodes_see(store, resolved, "s.yaml")
+    store.remove(resolved.key)
+    with pytest.raises(StudyError, match=r"storage: '.*' is a folder of this machine that node \S+ does not see"):
+        sweep._make_sure_that_nodes_see(store, resolved, "s.yaml")
 
 
 def test_weights_that_are_lost_and_no_longer_at_their_origin_are_said(

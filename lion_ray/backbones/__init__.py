@@ -6,12 +6,13 @@ from lion_ray.backbones.frozen import Backbone, load, sketch
 from lion_ray.backbones.maps import Maps, middle, num_maps
 from lion_ray.backbones.outline import num_bytes, outline
 from lion_ray.backbones.pooling import averaged
-from lion_ray.backbones.staging import FILE, Resolved, load_staged, resolve, stage
+from lion_ray.backbones.staging import FILE, SHARED, Resolved, load_staged, marker, resolve, stage
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import read_state, state_digest
 
 __all__ = [
     "FILE",
+    "SHARED",
     "Backbone",
     "Maps",
     "Resolved",
@@ -21,6 +22,7 @@ __all__ = [
     "fold_batch_norm",
     "load",
     "load_staged",
+    "marker",
     "middle",
     "num_bytes",
     "num_maps",

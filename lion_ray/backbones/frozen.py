@@ -12,14 +12,16 @@ import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from lion_ray.backbones.checkpoints import read_checkpoint
+from lion_ray.backbones.fitting import fitted, not_finite
 from lion_ray.backbones.folding import fold_batch_norm
 from lion_ray.backbones.transform import Transform
-from lion_ray.backbones.weights import package_state, read_state, state_digest
+from lion_ray.backbones.weights import package_state, state_digest
 from lion_ray.config import BackboneConfig, StudyError, nearest
 
 Made = TypeVar("Made")
@@ -154,27 +156,34 @@ def _loaded(config: BackboneConfig) -> Backbone:
 
 def _created(config: BackboneConfig) -> nn.Module:
     try:
-        if config.weights == "hub":
-            return _model(config, pretrained=True)
-        model = blank(config)
-        if config.weights == "random":
-            return model
-        state = package_state(config.name, model) if config.weights == "package" else read_state(config.weights)
-        model.load_state_dict(state, strict=True)
+        model = _model(config, pretrained=True) if config.weights == "hub" else _with_weights(config)
+        if bad := not_finite(model.state_dict()):
+            raise ValueError(bad)
     except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
-        raise _Unusable(" ".join(str(error).split())[:300]) from error
+        raise _Unusable(" ".join(str(error).split())[:1000]) from error
     return model
 
 
-def _model(config: BackboneConfig, *, pretrained: bool) -> nn.Module:
+def _with_weights(config: BackboneConfig) -> nn.Module:
+    model = blank(config)
+    if config.weights == "random":
+        return model
+    packaged = config.weights == "package"
+    checkpoint = package_state(config.name, model) if packaged else read_checkpoint(config.weights)
+    state = fitted(checkpoint, model, functools.partial(_model, config, pretrained=True))
+    model.load_state_dict(state, strict=True)
+    return model
+
+
+def _model(config: BackboneConfig, *, pretrained: bool, **more: Any) -> nn.Module:
     """Models with position embeddings need to know the image size when they are made; convolutions take no such key."""
     import timm
 
     sized = {} if config.image_size is None else {"img_size": config.image_size}
     try:
-        model: nn.Module = timm.create_model(config.name, pretrained=pretrained, **sized)
+        model: nn.Module = timm.create_model(config.name, pretrained=pretrained, **sized, **more)
     except TypeError:
-        model = timm.create_model(config.name, pretrained=pretrained)
+        model = timm.create_model(config.name, pretrained=pretrained, **more)
     return model
 
 

@@ -11,14 +11,15 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from lion_ray.backbones.weights import State, state_digest
+from lion_ray.backbones.checkpoints import State
+from lion_ray.backbones.weights import state_digest
 from lion_ray.scratch import private
 
 KEPT_SECONDS = 7 * 24 * 3600.0
@@ -32,17 +33,19 @@ def on_this_node(digest: str, fetch: Callable[[], bytes]) -> State:
     """
     path = folder() / f"{digest}.safetensors"
     try:
-        private(path.parent)
+        lock = _locked(path.parent)
     except OSError as error:
         warnings.warn(f"{path.parent} cannot be used, so each process fetches weights itself: {error}", stacklevel=2)
         return parsed(fetch(), digest)
-    with _locked(path.parent):
+    try:
         state = _kept(path, digest)
         if state is None:
             payload = fetch()
             state = parsed(payload, digest)
             _keep(path, payload)
         return state
+    finally:
+        os.close(lock)
 
 
 def parsed(payload: bytes, digest: str) -> State:
@@ -65,15 +68,21 @@ def folder() -> Path:
     return Path(tempfile.gettempdir()) / f"lion_ray_weights-{os.getuid()}"
 
 
-@contextmanager
-def _locked(where: Path) -> Iterator[None]:
-    """One process of this node at a time."""
-    descriptor = os.open(where, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def _locked(where: Path) -> int:
+    """The folder, opened: one process of this node at a time, until it closes it.
+
+    Raises:
+        OSError: it cannot be made, or belongs to somebody else.
+    """
+    with suppress(FileNotFoundError):  # what cleans a machine's temporary files may take it away meanwhile
+        return _opened(where)
+    return _opened(where)
+
+
+def _opened(where: Path) -> int:
+    descriptor = os.open(private(where), os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def _kept(path: Path, digest: str) -> State | None:

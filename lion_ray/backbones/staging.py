@@ -12,17 +12,21 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import platform
+from functools import partial
 
 from safetensors.torch import save as save_safetensors
 
+from lion_ray.backbones.checkpoints import State
 from lion_ray.backbones.frozen import Backbone, assemble, blank, original, transform_of
 from lion_ray.backbones.node import on_this_node
 from lion_ray.backbones.transform import Transform
-from lion_ray.backbones.weights import State, state_digest
+from lion_ray.backbones.weights import state_digest
 from lion_ray.config import BackboneConfig, StudyError
-from lion_ray.store import StorageError, Store, digest, redacted
+from lion_ray.store import DONE, StorageError, Store, digest, redacted
 
 FILE, RECORD = "weights.safetensors", "resolved.json"
+SHARED = "several nodes need a URL as storage, or a folder that each mounts at the same path"
 _loaded: dict[Resolved, Backbone] = {}  # at most one: trials that reuse a process share it
 
 
@@ -82,27 +86,41 @@ def stage(resolved: Resolved, store: Store, *, source: str = "study") -> Resolve
     return dataclasses.replace(resolved, state=None)
 
 
+def marker(resolved: Resolved) -> str:
+    """The file in the study's store that says that its weights are staged."""
+    return f"{resolved.key}/{DONE}"
+
+
 def load_staged(resolved: Resolved, store: Store) -> Backbone:
     """The frozen backbone from the store, by way of this node's copy; the same bits as `load` of its origin.
 
     Raises:
-        StorageError: the weights in the store are gone or damaged; the driver's next start makes them again.
+        StorageError: the weights in the store are gone or damaged, and the driver's next start makes them again; or the
+            store is a folder that this node does not see, whatever it holds a copy of.
     """
+    _make_sure_that_it_is_seen(resolved, store)
     if resolved not in _loaded:
-        where = f"{store.url}/{resolved.key}"
-
-        def fetch() -> bytes:
-            files = store.load(resolved.key)
-            if files is None:
-                raise StorageError(errno.EIO, "the staged weights are damaged, run the same command again", where)
-            return files[FILE]
-
-        state = on_this_node(resolved.weights_digest, fetch)
+        state = on_this_node(resolved.weights_digest, partial(_fetched, resolved, store))
         model = blank(resolved.config)
         model.load_state_dict(state, strict=True)
         _loaded.clear()
         _loaded[resolved] = assemble(model, resolved.name, resolved.transform, resolved.weights_digest)
     return _loaded[resolved]
+
+
+def _make_sure_that_it_is_seen(resolved: Resolved, store: Store) -> None:
+    """Results written to a folder of the same name on another machine would be lost."""
+    if store.is_local and store.read(marker(resolved)) is None:
+        gone = "holds no staged weights: they were deleted, or this node does not see the folder of the driver; "
+        raise StorageError(errno.ENOENT, f"{platform.node()} {gone}{SHARED}", f"{store.url}/{resolved.key}")
+
+
+def _fetched(resolved: Resolved, store: Store) -> bytes:
+    files = store.load(resolved.key)
+    if files is None:
+        where = f"{store.url}/{resolved.key}"
+        raise StorageError(errno.EIO, "the staged weights are gone or damaged, run the same command again", where)
+    return files[FILE]
 
 
 def _from_origin(config: BackboneConfig, source: str) -> Resolved:

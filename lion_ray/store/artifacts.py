@@ -116,6 +116,11 @@ class Store:
         """Whether the files are visible in this process only (`memory://`), so that no worker could write them."""
         return "memory" in protocols(self.filesystem)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the files lie in a folder of this machine, which other machines see only if they mount it too."""
+        return "file" in protocols(self.filesystem)
+
     def _persist(self, act: Callable[[], Value], path: str) -> Value:
         where = f"{self.url}/{path}".rstrip("/")
         return persist(act, where, patience=self._patience, on_outage=self._on_outage)

@@ -7,6 +7,7 @@ missing or of another size is zeros. What does not fit is said with counts and n
 
 from __future__ import annotations
 
+import copy
 import re
 import tempfile
 import warnings
@@ -80,7 +81,8 @@ def fitted(checkpoint: Checkpoint | NumpyArchive, model: nn.Module, make: Make) 
         if not misfit:
             return dict(candidate)
     if not misfit.outside(prefixes):
-        return {name: _zeros(tensor) if _lacks(misfit, name) else unwrapped[name] for name, tensor in wanted.items()}
+        kept = {name: value for name, value in unwrapped.items() if name not in misfit.shapes}
+        return {name: kept.get(name, torch.zeros_like(tensor)) for name, tensor in wanted.items()}
     return _through_timm(unwrapped, model, make, prefixes, misfit)
 
 
@@ -185,19 +187,15 @@ def _unwrapped(checkpoint: Checkpoint, wanted: Mapping[str, Tensor]) -> Checkpoi
 
 
 def _classifier(model: nn.Module) -> tuple[str, ...]:
-    """What the names of the classifier's tensors begin with: features before it depend on none of them."""
+    """What the names of the classifier's tensors begin with: features before it depend on none of them.
+
+    They are those that timm's record names, and those that a model for features alone lacks.
+    """
     named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    names = {named} if isinstance(named, str) else set(named)
-    found = model.get_classifier() if hasattr(model, "get_classifier") else None  # type: ignore[operator]
-    modules = found if isinstance(found, tuple) else (found,)
-    for name, module in model.named_modules():
-        if name and any(module is one for one in modules):
-            names.add(name)
-    return tuple(f"{name}." for name in sorted(names))
-
-
-def _lacks(misfit: Misfit, name: str) -> bool:
-    return name in misfit.missing or name in misfit.shapes
+    recorded = {f"{name}." for name in ([named] if isinstance(named, str) else named)}
+    headless = copy.deepcopy(model)
+    headless.reset_classifier(0)  # type: ignore[operator]
+    return tuple(sorted(recorded | (model.state_dict().keys() - headless.state_dict().keys())))
 
 
 def _zeros(tensor: Tensor) -> Tensor:

@@ -102,6 +102,8 @@ class Decisions:
 
     def _path(self, peers: Peers) -> str:
         asked = peers.dataset.model_dump(mode="json", exclude={"url"}, exclude_defaults=True)
+        if peers.content:
+            asked |= {"content": peers.content}
         if peers.stage:
             asked |= {"entry": peers.entry, "stage": peers.stage}
         return f"{self._folder}/{peers.dataset.name}-{_hash(asked)}.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 from lion_ray.config import ResourcesConfig, SchedulerConfig, Study
 from lion_ray.decisions import LOTTERY, Decisions, Stop
-from lion_ray.experiments import Experiment, dataset_label, entry_label
+from lion_ray.experiments import Experiment, entry_label
 from lion_ray.lottery import should_stop
 from lion_ray.results import Found, Row, survey, val_accuracies
 from lion_ray.store import Store
@@ -144,7 +144,7 @@ def stopped(stop: Stop) -> str:
 
 def awaited(plan: Plan) -> Counter[str]:
     """How many final runs are still to come, by dataset and method entry."""
-    return Counter(f"{dataset_label(each.dataset)}/{entry_label(each.method)}" for each in plan.awaited)
+    return Counter(f"{each.dataset_label}/{entry_label(each.method)}" for each in plan.awaited)
 
 
 def describe(plan: Plan, study: Study) -> str:

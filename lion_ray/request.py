@@ -14,8 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from lion_ray.config import LotteryConfig, MethodConfig, Study, StudyError, TrainConfig, sections_of, validate
-from lion_ray.experiments import FIRST_EDITION, Experiment, applied, edition, entry_label, stage_of
+from lion_ray.config import (
+    DatasetConfig,
+    LotteryConfig,
+    MethodConfig,
+    Study,
+    StudyError,
+    TrainConfig,
+    sections_of,
+    validate,
+)
+from lion_ray.experiments import FIRST_EDITION, Experiment, applied, dataset_labels, edition, entry_label, stage_of
 from lion_ray.store import Store, redacted
 
 REQUEST, FAILURES = "request.json", "failures.json"
@@ -48,6 +57,7 @@ def record(store: Store, study: Study, experiments: Sequence[Experiment]) -> Non
             entries[each.entry[1]] if each.is_search else methods[id(each.method)],
             each.seed,
             dict(each.setting),
+            each.content,
         ]
         for each in experiments
     ]
@@ -80,7 +90,8 @@ def recall(store: Store) -> Request:
             )
         study = validate(Study, told["study"], source=source)
         entry_of = lru_cache(maxsize=None)(partial(_entry, study, source))
-        experiments = [_experiment(study, entry_of, fields) for fields in told["experiments"]]
+        labels = dataset_labels(study.datasets)
+        experiments = [_experiment(study, labels, entry_of, fields) for fields in told["experiments"]]
     except (StudyError, OtherEditionError):
         raise
     except (ValueError, KeyError, TypeError, IndexError) as damage:
@@ -113,8 +124,10 @@ def _entry(study: Study, source: str, index: int, setting: str) -> tuple[MethodC
     return study.methods[index], *sections_of(study, index, source=source)
 
 
-def _experiment(study: Study, entry_of: Callable[[int, str], Any], fields: Sequence[Any]) -> Experiment:
-    name, digest, dataset, method, seed, setting = fields
+def _experiment(
+    study: Study, labels: Mapping[DatasetConfig, str], entry_of: Callable[[int, str], Any], fields: Sequence[Any]
+) -> Experiment:
+    name, digest, dataset, method, seed, setting, content = fields
     entry, train, lottery = entry_of(method, json.dumps(setting))
     return Experiment(
         name=name,
@@ -128,4 +141,6 @@ def _experiment(study: Study, entry_of: Callable[[int, str], Any], fields: Seque
         lottery=lottery,
         stage=stage_of(study),
         setting=setting,
+        told_as=labels[study.datasets[dataset]],
+        content=content,
     )

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from lion_ray import cli
 from lion_ray.report import lottery
-from lion_ray.report.evidence import collect, sign
+from lion_ray.report.evidence import collect
+from lion_ray.report.pairing import LIKE_THESE, THESE, sign
 from lion_ray.store import Store
 
 DENSITIES = {0: 1.0, 1: 0.3, 2: 0.05}
@@ -40,7 +41,7 @@ def rows(lead: Mapping[int, float]) -> list[dict[str, Any]]:
     for dataset in ("mnist", "textile"):
         for seed in (0, 1, 2):
             for number in DENSITIES:
-                base = 0.6 + 0.1 * seed
+                base = 0.6 + 0.1 * seed + 0.00001  # of 100,000 test images
                 found.append(row(dataset, *LION, seed, number, base + 0.0001 * seed))
                 found.append(row(dataset, *ROBUST, seed, number, base))
                 if number:
@@ -52,22 +53,25 @@ def test_pairs_tell_apart_what_means_hide() -> None:
     evidence = collect(rows({1: 1.0, 2: 0.0}))
     assert evidence.series == [LION, ROBUST, RANDOM]
     assert evidence.datasets == ["mnist(num_train=400)", "textile(num_train=400)"]
-    leads = evidence.difference(LION, RANDOM, 1, evidence.datasets)
-    assert leads is not None
-    assert leads.num == 6
-    assert leads.mean == pytest.approx(1.01)
-    assert sign(leads) == 1
+    leads = evidence.differences(LION, RANDOM, 1)
+    assert {name: found.num for name, found in leads.items()} == {
+        **dict.fromkeys(evidence.datasets, 3),
+        THESE: 2,
+        LIKE_THESE: 2,
+    }
+    assert leads[LIKE_THESE].mean == leads[THESE].mean == pytest.approx(1.01)
+    assert {sign(found) for found in leads.values()} == {1}
     assert evidence.points("mnist(num_train=400)", LION)[1].deviation == pytest.approx(10.01)
-    assert evidence.difference(LION, RANDOM, 0, evidence.datasets) is None
+    assert evidence.differences(LION, RANDOM, 0) == {}
     assert evidence.comparisons == [(LION, RANDOM), (LION, ROBUST)]
 
 
 def test_the_verdict_says_where_tickets_win_and_where_they_do_not() -> None:
     evidence = collect(rows({1: 1.0, 2: -2.0}))
     said = lottery.verdict(evidence, LION, RANDOM)
-    assert "is better in 3 of 6 comparisons (mnist(num_train=400) at 0.3; textile(num_train=400) at 0.3;" in said
-    assert "is worse in 3 of 6" in said
-    assert "cannot be told apart in 0 of 6" in said
+    assert "is better in 4 of 8 comparisons (mnist(num_train=400) at 0.3; textile(num_train=400) at 0.3;" in said
+    assert "is worse in 4 of 8" in said
+    assert "cannot be told apart in 0 of 8" in said
 
 
 def study(tmp_path: Path, found: list[dict[str, Any]]) -> str:
@@ -87,7 +91,8 @@ def test_one_command_writes_the_table_and_the_plot_twice_the_same(tmp_path: Path
     assert written[0] == written[1]
     text = written[0][0].decode()
     assert "| mnist(num_train=400) | 0.300 | 70.0 ± 10.0 | 70.0 ± 10.0 | 69.0 ± 10.0 |" in text
-    assert "**+1.0 (+1.0 to +1.0)**" in text
+    assert "**+1.0 (+0." in text
+    assert "| density | mnist(num_train=400) | textile(num_train=400) | these sets | sets like these |" in text
     assert written[0][1].count(b"random ticket") == 1
 
 

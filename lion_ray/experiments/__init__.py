@@ -6,7 +6,7 @@
 from lion_ray.experiments.expanding import expand, stage_of
 from lion_ray.experiments.experiment import Experiment, Peers, Setting, final_run
 from lion_ray.experiments.identity import FIRST_EDITION, edition, identity_of, meaning_digest
-from lion_ray.experiments.labels import dataset_label, entry_label, method_label, text_of
+from lion_ray.experiments.labels import dataset_label, dataset_labels, entry_label, method_label, text_of
 from lion_ray.experiments.revisions import is_current
 from lion_ray.experiments.settings import applied
 
@@ -17,6 +17,7 @@ __all__ = [
     "Setting",
     "applied",
     "dataset_label",
+    "dataset_labels",
     "edition",
     "entry_label",
     "expand",

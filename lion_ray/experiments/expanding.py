@@ -21,7 +21,7 @@ from lion_ray.config import (
 )
 from lion_ray.experiments.experiment import NOT_MEANING, Experiment, Setting, config_of, experiment_name
 from lion_ray.experiments.identity import identity_of, meaning_digest
-from lion_ray.experiments.labels import dataset_label, entry_label
+from lion_ray.experiments.labels import dataset_label, dataset_labels, entry_label
 from lion_ray.experiments.revisions import revisions_of
 from lion_ray.experiments.settings import applied, sections, settings_of
 from lion_ray.methods import METHODS, options_of
@@ -59,6 +59,7 @@ def expand(
     ]
     seeds = study.seeds[:1] if stage is SEARCH else study.seeds
     experiments = []
+    labels, contents = dataset_labels(study.datasets), _contents(identities)
     for seed, ((setting, method, train, lottery), dataset, shared) in itertools.product(seeds, meanings):
         meaning = {**shared, "seed": seed}
         digest = meaning_digest(meaning)
@@ -75,6 +76,8 @@ def expand(
             lottery=lottery,
             stage=stage,
             setting=setting,
+            told_as=labels[dataset],
+            content=contents[dataset],
         )
         experiments.append(experiment)
     names = [experiment.name for experiment in experiments]
@@ -104,8 +107,10 @@ def _runs(study: Study, index: int, source: str) -> Iterator[Run]:
         yield {}, method, train, lottery
         return
     sections(study, index, source)  # what is wrong with the entry itself, in its own words
-    if entry_label(method) in [entry_label(other) for other in study.methods[:index]]:
-        raise StudyError(source, f"methods.{index}", f"'{entry_label(method)}' names two entries: give one a label")
+    twins = [place for place, other in enumerate(study.methods) if entry_label(other) == entry_label(method)]
+    if len(twins) > 1:
+        problem = f"'{entry_label(method)}' names two entries: give one a label"
+        raise StudyError(source, f"methods.{twins[-1]}", problem)
     for setting in settings_of(study, index, source=source):
         yield setting, *applied(study, index, setting, source=source)
 
@@ -119,6 +124,16 @@ def _check_scheduler(study: Study, experiments: list[Experiment], source: str) -
         idle = "final runs have no stopping rule"
     if idle:
         raise StudyError(source, "scheduler", f"{idle}; use scheduler: none")
+
+
+def _contents(identities: Mapping[DatasetConfig, Mapping[str, Any]]) -> dict[DatasetConfig, str]:
+    """The beginning of each dataset's digest, empty where the words that ask for it are those of no other."""
+    words = {config: config.model_dump_json(exclude={"url"}, exclude_defaults=True) for config in identities}
+    shared = Counter(words.values())
+    return {
+        config: meaning_digest(identity)[:8] if shared[words[config]] > 1 else ""
+        for config, identity in identities.items()
+    }
 
 
 def _identity(

@@ -27,9 +27,13 @@ Setting = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Peers:
-    """Experiments that a scheduler compares with each other; without a protocol all of one dataset."""
+    """Experiments that a scheduler compares with each other; without a protocol all of one dataset.
+
+    `content` tells datasets apart that only their places do.
+    """
 
     dataset: DatasetConfig
+    content: str = ""
     entry: str = ""
     stage: str = ""
 
@@ -39,6 +43,8 @@ class Experiment:
     """One trial of a study. `digest` is the SHA-256 of `meaning`; `name` ends with its first 8 digits.
 
     With a protocol it has a `stage`, and a search trial the `setting` that it tries, which its other fields contain.
+    `told_as` is its dataset's label among the study's (empty: the dataset's own); `content` is the beginning of its
+    data's digest where another set of the study is asked for in the same words, else empty.
     """
 
     name: str
@@ -52,6 +58,8 @@ class Experiment:
     lottery: LotteryConfig
     stage: Stage | None = None
     setting: Setting = dataclasses.field(default_factory=dict)
+    told_as: str = ""
+    content: str = ""
 
     @property
     def num_rounds(self) -> int:
@@ -67,7 +75,12 @@ class Experiment:
     def label(self) -> str:
         """For people: `mnist/lion seed 0`, or of a search trial `mnist/lion search train.lr=0.01`."""
         which = f"search {text_of(self.setting, sort=False)}" if self.is_search else f"seed {self.seed}"
-        return f"{dataset_label(self.dataset)}/{entry_label(self.method)} {which}"
+        return f"{self.dataset_label}/{entry_label(self.method)} {which}"
+
+    @property
+    def dataset_label(self) -> str:
+        """What people call its dataset, unique in its study."""
+        return self.told_as or dataset_label(self.dataset)
 
     @property
     def is_search(self) -> bool:
@@ -83,8 +96,8 @@ class Experiment:
     def peers(self) -> Peers:
         """With whom a scheduler compares it: its dataset's experiments, or its search's; final runs with none."""
         if self.stage is None:
-            return Peers(dataset=self.dataset)
-        return Peers(dataset=self.dataset, entry=self.entry[1], stage=self.stage.name)
+            return Peers(dataset=self.dataset, content=self.content)
+        return Peers(dataset=self.dataset, content=self.content, entry=self.entry[1], stage=self.stage.name)
 
     def seed_for(self, purpose: str) -> int:
         """A seed (63 bits) for one purpose, such as `start` or `order/3`, from the experiment's identity alone."""

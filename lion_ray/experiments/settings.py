@@ -78,7 +78,9 @@ def sections(study: Study, index: int, source: str) -> tuple[TrainConfig, Lotter
         option, problem = objection
         raise StudyError(source, f"{key}.{option}", problem)
     train, lottery = sections_of(study, index, source=source)
-    if method.label and method.label in [entry_label(other) for other in study.methods[:index]]:
+    twins = [place for place, other in enumerate(study.methods) if entry_label(other) == entry_label(method)]
+    labelled = [place for place in twins if study.methods[place].label]
+    if len(twins) > 1 and labelled and index == max(labelled):
         raise StudyError(source, f"{key}.label", f"'{method.label}' names two entries")
     if not METHODS[method.name].is_prunable:
         if train.robust:

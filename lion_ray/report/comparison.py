@@ -1,7 +1,6 @@
 """Method entries and their tickets against a reference's dense round, pair by pair: dataset and seed of one study.
 
-The interval is Student's t of the paired differences in test accuracy. Differences over seeds of one dataset share its
-test images, and those over datasets are few: read an interval as what the runs themselves scatter, not as a law.
+`pairing` has the statistics: what the interval in each column is about.
 """
 
 from __future__ import annotations
@@ -14,18 +13,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lion_ray.config import DatasetConfig
-from lion_ray.experiments import dataset_label
+from lion_ray.experiments import dataset_labels
 from lion_ray.lottery import WINNING
 from lion_ray.report.escaping import markdown_row
-from lion_ray.report.student import Difference, paired_difference
+from lion_ray.report.pairing import (
+    ABOUT,
+    LIKE_THESE,
+    THESE,
+    Accuracies,
+    Difference,
+    Gap,
+    num_images,
+    on_one,
+    over_sets_like,
+    over_these,
+    pair,
+)
 from lion_ray.report.tables import PARQUET, read_table
 from lion_ray.results import of_today
 from lion_ray.store import Store
 
-ALL = "all"
 Row = Mapping[str, Any]
-Accuracies = dict[tuple[str, int], float]
-"""By dataset and seed."""
 
 
 def read_rows(study_url: str) -> list[dict[str, Any]]:
@@ -42,52 +50,52 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
 
 
 def told_apart(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows with their datasets' names; where one stands for several, as a set in two sizes, with its settings."""
-    labels = [dataset_label(DatasetConfig(**json.loads(row["config"])["dataset"])) for row in rows]
+    """The rows with their datasets' names; where one stands for several, as a set in two sizes, with what differs."""
+    configs = [DatasetConfig(**json.loads(row["config"])["dataset"]) for row in rows]
     names = [str(row["dataset"]) for row in rows]
-    forms = Counter(name for name, _ in set(zip(names, labels, strict=True)))
-    told = [label if forms[name] > 1 else name for name, label in zip(names, labels, strict=True)]
+    labels, forms = dataset_labels(configs), Counter(name for name, _ in set(zip(names, configs, strict=True)))
+    told = [labels[config] if forms[name] > 1 else name for name, config in zip(names, configs, strict=True)]
     return [{**row, "dataset": dataset} for row, dataset in zip(rows, told, strict=True)]
 
 
 def compare(rows: Sequence[Row], reference: str) -> dict[str, dict[str, Difference]]:
-    """By entry, its later rounds and controls apart, then by dataset and `all`: test accuracy minus dense `reference`.
+    """By entry, its later rounds and controls apart, then by dataset, `these sets` and `sets like these`: test accuracy
+    minus dense `reference`.
 
     Raises:
         ValueError: the study has no such entry.
     """
     lines = _lines(rows)
-    base = _reference(rows, lines, reference)
-    return {
-        name: {
-            dataset: paired_difference(gaps)
-            for dataset in (*dict.fromkeys(pair[0] for pair in base), ALL)
-            if (gaps := [found[p] - base[p] for p in found if p in base and dataset in (p[0], ALL)])
-        }
-        for name, found in lines.items()
-        if found is not base
-    }
+    base, images = _reference(rows, lines, reference), num_images(lines.values())
+    return {name: _compared(pair(found, base, images)) for name, found in lines.items() if found is not base}
+
+
+def _compared(gaps: Sequence[Gap]) -> dict[str, Difference]:
+    found = {gap.dataset: on_one(gap) for gap in gaps}
+    return {**found, THESE: over_these(gaps), LIKE_THESE: over_sets_like(gaps)} if gaps else found
 
 
 def text(rows: Sequence[Row], reference: str) -> str:
-    """The comparison as a Markdown table, in points (1/100 of accuracy)."""
+    """The comparison as a Markdown table, in points (1/100 of accuracy), and what its intervals are about."""
     compared, base = compare(rows, reference), _reference(rows, _lines(rows), reference)
-    datasets = [*dict.fromkeys(dataset for dataset, _ in base), ALL]
+    names = list(dict.fromkeys(dataset for dataset, _ in base))
+    datasets = [*names, THESE, LIKE_THESE]
     head = [markdown_row(["test accuracy, points", *datasets]), f"|---|{'---|' * len(datasets)}"]
-    own = [[value for (dataset, _), value in base.items() if name in (dataset, ALL)] for name in datasets]
-    lines = [markdown_row([reference, *(f"{100 * statistics.fmean(values):.1f}" for values in own)])]
+    own = [statistics.fmean(value for (dataset, _), value in base.items() if dataset == name) for name in names]
+    means = [f"{100 * value:.1f}" for value in (*own, statistics.fmean(own))]
+    lines = [markdown_row([reference, *means, ""])]
     for entry, by in compared.items():
         lines.append(markdown_row([f"{entry} minus {reference}", *(_cell(by.get(name)) for name in datasets)]))
-    return "\n".join([*head, *lines])
+    return "\n".join([*head, *lines, "", ABOUT])
 
 
-def _lines(rows: Sequence[Row]) -> dict[str, Accuracies]:
+def _lines(rows: Sequence[Row]) -> Mapping[str, Accuracies]:
     """Accuracies by dataset and seed of each entry's dense round, then of its tickets; entries in their order."""
     order = {entry: place for place, entry in enumerate(dict.fromkeys(row["method"] for row in rows))}
-    lines: dict[str, Accuracies] = {}
+    lines: dict[str, dict[tuple[str, int], float]] = {}
     for row in sorted(rows, key=lambda row: (order[row["method"]], row["ticket"] != WINNING, row["round"])):
-        pair = str(row["dataset"]), int(row["seed"])
-        lines.setdefault(_name(row), {})[pair] = float(row["test_accuracy"])
+        key = str(row["dataset"]), int(row["seed"])
+        lines.setdefault(_name(row), {})[key] = float(row["test_accuracy"])
     return lines
 
 

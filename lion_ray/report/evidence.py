@@ -11,12 +11,23 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from lion_ray.config import DatasetConfig
-from lion_ray.experiments import dataset_label
+from lion_ray.experiments import dataset_labels
 from lion_ray.lottery import WINNING
-from lion_ray.report.student import Difference, paired_difference
+from lion_ray.report.pairing import (
+    LIKE_THESE,
+    THESE,
+    Difference,
+    num_images,
+    on_one,
+    over_sets_like,
+    over_these,
+    pair,
+    scaled,
+)
 
 Series = tuple[str, str]  # the method's label and the ticket
 
@@ -51,14 +62,23 @@ class Evidence:
         rounds = self.accuracies[dataset].get(series, {})
         return {number: _spread([100 * value for value in seeds.values()]) for number, seeds in sorted(rounds.items())}
 
-    def difference(self, one: Series, other: Series, number: int, datasets: Sequence[str]) -> Difference | None:
-        """`one - other` in round `number` over all pairs of `datasets`, in points; None without pairs."""
-        values = []
-        for dataset in datasets:
-            left = self.accuracies[dataset].get(one, {}).get(number, {})
-            right = self.accuracies[dataset].get(other, {}).get(number, {})
-            values += [100 * (left[seed] - right[seed]) for seed in sorted(left.keys() & right.keys())]
-        return paired_difference(values) if values else None
+    def differences(self, one: Series, other: Series, number: int) -> dict[str, Difference]:
+        """`one - other` in round `number`, in points: by dataset, over these sets and over sets like these."""
+        gaps = pair(self._line(one, number), self._line(other, number), self._images)
+        found = {gap.dataset: on_one(gap) for gap in gaps}
+        found |= {THESE: over_these(gaps), LIKE_THESE: over_sets_like(gaps)} if gaps else {}
+        return {name: scaled(difference, 100) for name, difference in found.items()}
+
+    def _line(self, series: Series, number: int) -> dict[tuple[str, int], float]:
+        return {
+            (dataset, seed): value
+            for dataset, by in self.accuracies.items()
+            for seed, value in sorted(by.get(series, {}).get(number, {}).items())
+        }
+
+    @cached_property
+    def _images(self) -> dict[str, int]:
+        return num_images(self._line(series, number) for series in self.series for number in self.densities)
 
     @property
     def comparisons(self) -> list[tuple[Series, Series]]:
@@ -68,19 +88,17 @@ class Evidence:
         return controls + [(winning[0], other) for other in winning[1:]]
 
 
-def sign(difference: Difference) -> int:
-    """1 or -1 if the interval lies above or below 0, else 0."""
-    return (difference.low > 0) - (difference.high < 0)
-
-
 def collect(rows: Sequence[Mapping[str, Any]]) -> Evidence:
     """Evidence from the rows of `results.parquet`; methods that prune nothing have a round 0 only and are left out."""
     pruned = {row["method"] for row in rows if row["round"] > 0}
     accuracies: Any = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     densities: dict[int, float] = {}
-    for row in (row for row in rows if row["method"] in pruned):
-        dataset = dataset_label(DatasetConfig(**json.loads(row["config"])["dataset"]))
-        accuracies[dataset][row["method"], row["ticket"]][row["round"]][row["seed"]] = row["test_accuracy"]
+    configs = [DatasetConfig(**json.loads(row["config"])["dataset"]) for row in rows]
+    labels = dataset_labels(configs)
+    for row, config in zip(rows, configs, strict=True):
+        if row["method"] not in pruned:
+            continue
+        accuracies[labels[config]][row["method"], row["ticket"]][row["round"]][row["seed"]] = row["test_accuracy"]
         densities[row["round"]] = row["density"]
     return Evidence(accuracies=accuracies, densities=dict(sorted(densities.items())))
 

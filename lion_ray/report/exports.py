@@ -62,7 +62,7 @@ def marked(text: str, mark: str) -> str:
 def _texts(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
     groups, datasets = (scores[0].group_means, scores[0].cells) if scores else ({}, {})
     heads = ["method", "ticket", "round", "density", *(f"{name} mean" for name in groups), "group mean", "task mean"]
-    heads += ["95 % interval", "mean rank", "parameters", "without classifier", *datasets, "missing"]
+    heads += ["95 % interval, these sets", "mean rank", "parameters", "without classifier", *datasets, "missing"]
     return heads, [_text_row(score) for score in scores]
 
 

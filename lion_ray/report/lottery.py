@@ -11,9 +11,9 @@ from pathlib import Path
 
 from lion_ray.report.comparison import read_rows
 from lion_ray.report.escaping import markdown_row, markdown_text
-from lion_ray.report.evidence import Evidence, Series, Spread, collect, sign
+from lion_ray.report.evidence import Evidence, Series, Spread, collect
+from lion_ray.report.pairing import ABOUT, LIKE_THESE, THESE, Difference, sign
 from lion_ray.report.plots import accuracy_against_density
-from lion_ray.report.student import Difference
 
 
 def write(study_url: str, folder: Path) -> list[Path]:
@@ -41,12 +41,12 @@ def markdown(evidence: Evidence) -> str:
     ]
     if evidence.comparisons:
         parts.append(
-            "Paired differences in points (same dataset, round and seed), mean and 95 % interval (Student's t); "
-            "**bold** where the interval leaves out 0. Methods that differ in their settings have other starts at the "
+            f"Paired differences in points (same dataset, round and seed). {ABOUT} **Bold** where the interval leaves "
+            "out 0. Methods that differ in their settings have other starts at the "
             "same seed: their pairs share dataset and seed number only."
         )
     for one, other in evidence.comparisons:
-        heads = ("density", *evidence.datasets, "all")
+        heads = ("density", *evidence.datasets, THESE, LIKE_THESE)
         rows = [_difference_row(evidence, one, other, number) for number in evidence.densities]
         parts += [
             markdown_text(f"{title(one)} − {title(other)}:"),
@@ -60,11 +60,8 @@ def verdict(evidence: Evidence, one: Series, other: Series) -> str:
     """Where the interval leaves out 0, in one sentence."""
     found: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for number, density in evidence.densities.items():
-        for where in [[dataset] for dataset in evidence.datasets] + [evidence.datasets]:
-            difference = evidence.difference(one, other, number, where)
-            if difference is not None:
-                place = where[0] if len(where) == 1 else "all datasets together"
-                found[sign(difference)].append(f"{place} at {density:.3g}")
+        for place, difference in evidence.differences(one, other, number).items():
+            found[sign(difference)].append(f"{place} at {density:.3g}")
     clauses = [
         f"{title(one)} {word} in {len(found[side])} of {sum(map(len, found.values()))} comparisons"
         + (f" ({'; '.join(found[side])})" if side and found[side] else "")
@@ -96,9 +93,9 @@ def _cell(value: Spread | None) -> str:
 
 
 def _difference_row(evidence: Evidence, one: Series, other: Series, number: int) -> list[str]:
-    wheres = [[dataset] for dataset in evidence.datasets] + [evidence.datasets]
-    found = [evidence.difference(one, other, number, where) for where in wheres]
-    return [f"{evidence.densities[number]:.3f}", *(_interval(value) for value in found)]
+    found = evidence.differences(one, other, number)
+    names = (*evidence.datasets, THESE, LIKE_THESE)
+    return [f"{evidence.densities[number]:.3f}", *(_interval(found.get(name)) for name in names)]
 
 
 def _interval(value: Difference | None) -> str:

@@ -1,21 +1,22 @@
 """Lines against each other: who is best, who cannot be told from it, and mean ranks.
 
-`best` has the highest mean. `tied` lines are those whose paired difference from it has a 95 % interval (Student's t)
-that holds 0: per dataset over seeds, on the whole over all pairs of dataset and seed. Only what is complete takes part.
+`best` has the highest mean. `tied` lines are those whose paired difference from it has a 95 % interval that holds 0: on
+a dataset that about other seeds and test images, on the whole that about sets like these, whose unit is the dataset
+(`pairing`; of a single dataset, that about it). Only what is complete takes part.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lion_ray.lottery import WINNING
+from lion_ray.report.pairing import Accuracies, Gap, on_one, over_sets_like, pair
 from lion_ray.report.scores import Cell, Score, scores
 from lion_ray.report.slots import Slot
-from lion_ray.report.student import paired_difference
 
 BEST, TIED = "best", "tied"
 
@@ -44,11 +45,14 @@ def _marked(found: Sequence[Score]) -> list[Score]:
     cells: list[dict[str, Cell]] = [dict(score.cells) for score in found]
     for name in found[0].cells if found else ():
         column = [each[name] for each in cells]
-        marks = _marks([dict(cell.values) if cell.mean.is_complete else None for cell in column])
+        values = [{(name, seed): value / 100 for seed, value in cell.values.items()} for cell in column]
+        complete = [each if cell.mean.is_complete else None for each, cell in zip(values, column, strict=True)]
+        marks = _marks(complete, {name: max(cell.images for cell in column)})
         for each, mark in zip(cells, marks, strict=True):
             each[name] = dataclasses.replace(each[name], mark=mark)
     marks = _marks(
         [score.pairs if score.is_complete else None for score in found],
+        {name: cell.images for score in found for name, cell in score.cells.items()},
         [score.task_mean.value for score in found],
     )
     return [
@@ -56,7 +60,9 @@ def _marked(found: Sequence[Score]) -> list[Score]:
     ]
 
 
-def _marks(columns: Sequence[Mapping[Any, float] | None], means: Sequence[float | None] | None = None) -> list[str]:
+def _marks(
+    columns: Sequence[Accuracies | None], images: Mapping[str, int], means: Sequence[float | None] | None = None
+) -> list[str]:
     """The mark of each; None takes no part. Without a second pair nobody can be called tied, unless it is equal."""
     means = means or [statistics.fmean(values.values()) if values else None for values in columns]
     taking_part = [(mean, index) for index, mean in enumerate(means) if columns[index] and mean is not None]
@@ -66,16 +72,15 @@ def _marks(columns: Sequence[Mapping[Any, float] | None], means: Sequence[float 
     _, first = max(taking_part, key=lambda each: (each[0], -each[1]))
     best = columns[first] or {}
     for _, index in taking_part:
-        values = columns[index] or {}
-        common = [best[key] - values[key] for key in best if key in values]
-        marks[index] = TIED if index != first and common and _holds_zero(common) else ""
+        gaps = pair(best, columns[index] or {}, images)
+        marks[index] = TIED if index != first and gaps and _holds_zero(gaps) else ""
     marks[first] = BEST
     return marks
 
 
-def _holds_zero(differences: Sequence[float]) -> bool:
-    found = paired_difference(differences)
-    return found.mean == 0 if found.num == 1 else found.low <= 0 <= found.high
+def _holds_zero(gaps: Sequence[Gap]) -> bool:
+    found = on_one(gaps[0]) if len(gaps) == 1 else over_sets_like(gaps)
+    return found.mean == 0 if math.isnan(found.low) else found.low <= 0 <= found.high
 
 
 def _ranked(found: Sequence[Score]) -> list[Score]:

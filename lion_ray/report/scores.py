@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
+from lion_ray.report.pairing import Difference, Gap, num_images, on_one, over_these, scaled
 from lion_ray.report.slots import SEARCH, Line, Slot, reasons
-from lion_ray.report.student import Difference, paired_difference
 from lion_ray.results import metrics_of
 
 SIZES = ("density", "num_acting_params", "num_acting_params_without_classifier")
@@ -39,11 +40,12 @@ class Mean:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One line on one dataset: accuracies by seed, of `asked` seeds, and why others are missing."""
+    """One line on one dataset: accuracies by seed, of `asked` seeds, and why others are missing; `images` of test."""
 
     values: Mapping[int, float]
     asked: int
     missing: Mapping[str, int]
+    images: int = 1
     mark: str = ""
 
     @property
@@ -58,8 +60,14 @@ class Cell:
 
     @property
     def interval(self) -> Difference | None:
-        """Student's t interval of the mean over the seeds."""
-        return paired_difference(list(self.values.values())) if len(self.values) > 1 else None
+        """About other seeds and other test images of this dataset's kind; None for one seed."""
+        return scaled(on_one(self.gap("")), 100) if len(self.values) > 1 else None
+
+    def gap(self, dataset: str) -> Gap:
+        """The accuracies as differences from none, 0 to 1."""
+        shares = tuple(value / 100 for value in self.values.values())
+        share = statistics.fmean(shares)
+        return Gap(dataset=dataset, differences=shares, split_error=math.sqrt(share * (1 - share) / self.images))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,11 +100,11 @@ class Score:
 
     @cached_property
     def interval(self) -> Difference | None:
-        """Student's t interval of the task mean over those seeds that have all of the line's datasets."""
-        cells = [cell for cell in self.cells.values() if cell.values]
-        seeds = set.intersection(*(set(cell.values) for cell in cells)) if cells else set()
-        means = [statistics.fmean(cell.values[seed] for cell in cells) for seed in sorted(seeds)]
-        return paired_difference(means) if len(means) > 1 else None
+        """About the mean over exactly these datasets (see `pairing`); None where one of them has a single seed."""
+        cells = {name: cell for name, cell in self.cells.items() if cell.values}
+        if not cells or any(len(cell.values) < 2 for cell in cells.values()):
+            return None
+        return scaled(over_these([cell.gap(name) for name, cell in cells.items()]), 100)
 
     @property
     def trainings(self) -> tuple[int, int]:
@@ -118,8 +126,8 @@ class Score:
 
     @property
     def pairs(self) -> dict[tuple[str, int], float]:
-        """Every accuracy by dataset and seed."""
-        return {(name, seed): value for name, cell in self.cells.items() for seed, value in cell.values.items()}
+        """Every accuracy, 0 to 1, by dataset and seed."""
+        return {(name, seed): value / 100 for name, cell in self.cells.items() for seed, value in cell.values.items()}
 
     def _over(self, datasets: Collection[str]) -> Mean:
         cells = [self.cells[name] for name in datasets]
@@ -133,20 +141,30 @@ def scores(slots: Iterable[Slot], groups: Mapping[str, str]) -> list[Score]:
     for slot in slots:
         if slot.stage != SEARCH:
             by_line[slot.line][slot.dataset].append(slot)
-    return [_score(line, by_dataset, groups) for line, by_dataset in by_line.items()]
+    every = [slot for by_dataset in by_line.values() for found in by_dataset.values() for slot in found if slot.record]
+    images = num_images({(slot.dataset, slot.seed): _accuracy(slot)} for slot in every)
+    return [_score(line, by_dataset, groups, images) for line, by_dataset in by_line.items()]
 
 
-def _score(line: Line, by_dataset: Mapping[str, Sequence[Slot]], groups: Mapping[str, str]) -> Score:
-    cells = {name: _cell(by_dataset.get(name, ())) for name in groups}
+def _score(
+    line: Line, by_dataset: Mapping[str, Sequence[Slot]], groups: Mapping[str, str], images: Mapping[str, int]
+) -> Score:
+    cells = {name: _cell(by_dataset.get(name, ()), images.get(name, 1)) for name in groups}
     records = [slot.record for slots in by_dataset.values() for slot in slots if slot.record]
     every = [metrics_of(record) for record in records]
     sizes = {name: statistics.fmean(each[name] for each in every) for name in SIZES if every}
     return Score(line=line, cells=cells, groups=groups, sizes=sizes)
 
 
-def _cell(slots: Sequence[Slot]) -> Cell:
-    values = {slot.seed: 100 * float(slot.record["metrics"]["test_accuracy"]) for slot in slots if slot.record}
-    return Cell(values=values, asked=len(slots), missing=reasons(slots) if slots else {NOT_ASKED: 1})
+def _cell(slots: Sequence[Slot], images: int) -> Cell:
+    values = {slot.seed: 100 * _accuracy(slot) for slot in slots if slot.record}
+    missing = reasons(slots) if slots else {NOT_ASKED: 1}
+    return Cell(values=values, asked=len(slots), missing=missing, images=images)
+
+
+def _accuracy(slot: Slot) -> float:
+    assert slot.record
+    return float(slot.record["metrics"]["test_accuracy"])
 
 
 def _runs(cells: Collection[Cell]) -> tuple[int, int]:

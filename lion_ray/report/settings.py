@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lion_ray.experiments import dataset_label, entry_label, text_of
+from lion_ray.experiments import entry_label, text_of
 from lion_ray.planning import Chosen, Plan
 from lion_ray.report.words import aligned
 
@@ -22,7 +22,7 @@ def text(plan: Plan) -> str:
 def _row(chosen: Chosen) -> tuple[str, ...]:
     which = f" (round {chosen.compared})" if chosen.rounds > 1 else ""
     return (
-        dataset_label(chosen.trial.dataset),
+        chosen.trial.dataset_label,
         entry_label(chosen.trial.method),
         text_of(chosen.setting, sort=False) or "the study's",
         f"{chosen.accuracy:.3f}{which}",

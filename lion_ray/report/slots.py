@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lion_ray import request
 from lion_ray.config import Study
 from lion_ray.data.catalogue import CATALOGUE
-from lion_ray.experiments import dataset_label, entry_label
+from lion_ray.experiments import dataset_labels, entry_label
 from lion_ray.lottery import WINNING
 from lion_ray.planning import Item, Plan, stopped
 from lion_ray.results import Row
@@ -101,9 +101,9 @@ def groups(views: Sequence[View]) -> dict[str, str]:
     """The group of each dataset, in the order of the groups, then of the studies."""
     found: dict[str, str] = {}
     for view in views:
-        for dataset in view.study.datasets:
+        for dataset, label in dataset_labels(view.study.datasets).items():
             entry = CATALOGUE.get(dataset.name)
-            found[dataset_label(dataset)] = (entry.group if entry else "") or OTHER
+            found[label] = (entry.group if entry else "") or OTHER
     order = list(dict.fromkeys(entry.group for entry in CATALOGUE.values() if entry.group))
     return dict(sorted(found.items(), key=lambda each: order.index(each[1]) if each[1] in order else len(order)))
 
@@ -120,15 +120,14 @@ def reasons(missing: Iterable[Slot]) -> Counter[str]:
 
 
 def _of_study(view: View, name: str) -> Iterator[Slot]:
-    methods, datasets = dict[int, str](), dict[int, str]()  # one label per section, not per experiment
+    methods = dict[int, str]()  # one label per section, not per experiment
+    datasets = dataset_labels(view.study.datasets)
     items = [*view.plan.items, *(Item(experiment=each, rounds=()) for each in view.plan.awaited)]
     for item in items:
         method, dataset = item.experiment.method, item.experiment.dataset
         if id(method) not in methods:
             methods[id(method)] = entry_label(method)
-        if id(dataset) not in datasets:
-            datasets[id(dataset)] = dataset_label(dataset)
-        yield from _of_experiment(view, item, Line(name, methods[id(method)], 0), datasets[id(dataset)])
+        yield from _of_experiment(view, item, Line(name, methods[id(method)], 0), datasets[dataset])
 
 
 def _of_experiment(view: View, item: Item, first: Line, dataset: str) -> Iterator[Slot]:

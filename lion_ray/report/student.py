@@ -1,36 +1,12 @@
-"""Paired differences and their interval by Student's t, without a library: exact finite sums and their inverse.
+"""Student's t without a library: its probabilities by exact finite sums, and their inverse.
 
 Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
-import statistics
-from collections.abc import Sequence
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Mean of `num` paired differences and its interval; without a second pair there is none (nan)."""
-
-    mean: float
-    low: float
-    high: float
-    num: int
-
-
-def paired_difference(differences: Sequence[float], *, confidence: float = 0.95) -> Difference:
-    """Student's t interval of the mean. ValueError if there is no pair."""
-    if not differences:
-        raise ValueError("no pair: the two have no dataset and seed in common")
-    mean, num = statistics.fmean(differences), len(differences)
-    if num == 1:
-        return Difference(mean=mean, low=math.nan, high=math.nan, num=num)
-    half = quantile(confidence, num - 1) * statistics.stdev(differences) / math.sqrt(num)
-    return Difference(mean=mean, low=mean - half, high=mean + half, num=num)
 
 
 def central_probability(t: float, freedom: int) -> float:

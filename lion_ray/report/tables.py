@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lion_ray.config import Study
-from lion_ray.experiments import dataset_label, entry_label
+from lion_ray.experiments import dataset_labels, entry_label
 from lion_ray.lottery import WINNING, cut_off
 from lion_ray.planning import Item, Plan, awaited, stopped
 from lion_ray.protocol import GROUPS
@@ -126,10 +126,10 @@ def unconverged(plan: Plan) -> list[str]:
 def text_tables(plan: Plan, study: Study, table: Sequence[Mapping[str, Any]]) -> str:
     """The `rows` of a plan, a table per dataset entry in the order of the study: one name at two sizes makes two."""
     parts = []
-    for dataset in study.datasets:
+    for dataset, label in dataset_labels(study.datasets).items():
         items = [item for item in plan.items if not item.experiment.is_search]
         names = {item.experiment.name for item in items if item.experiment.dataset == dataset}
-        parts.append(_text_table(dataset_label(dataset), [row for row in table if row["experiment"] in names]))
+        parts.append(_text_table(label, [row for row in table if row["experiment"] in names]))
     return "\n".join(parts)
 
 

@@ -48,7 +48,7 @@ def incomplete_text(mean: Mean) -> str:
 
 
 def interval_text(score: Score) -> str:
-    """`82.1 to 84.0, n = 3`."""
+    """`82.1 to 84.0, n = 4`: about exactly these n datasets."""
     found = score.interval
     return NONE if found is None else f"{found.low:.1f} to {found.high:.1f}, n = {found.num}"
 

@@ -25,7 +25,7 @@ from lion_ray.config import DatasetConfig, Study
 from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment, expand
 from lion_ray.protocol import SearchData
-from lion_ray.report.student import paired_difference
+from lion_ray.report.pairing import Gap, over_sets_like
 from lion_ray.store import Store
 from lion_ray.team import Solo
 
@@ -115,14 +115,17 @@ def measured(variant: str, root: str, shots: int | None) -> dict[str, Any]:
 
 
 def line(name: str, found: dict[str, Any], reference: dict[str, Any]) -> str:
-    """A row of the table: mean, by dataset, and the paired difference to the reference with its 95 % interval."""
+    """A row of the table: mean, by dataset, and the paired difference to the reference, its interval over datasets."""
     sets = " | ".join(f"{statistics.fmean(values):.1f}" for values in found["accuracies"].values())
-    pairs = [
-        one - other
+    gaps = [
+        Gap(
+            dataset=dataset,
+            differences=tuple(a - b for a, b in zip(values, reference["accuracies"][dataset], strict=True)),
+            split_error=0.0,
+        )
         for dataset, values in found["accuracies"].items()
-        for one, other in zip(values, reference["accuracies"][dataset], strict=True)
     ]
-    gap = paired_difference(pairs) if found is not reference else None
+    gap = over_sets_like(gaps) if found is not reference else None
     against = f"{gap.mean:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})" if gap else ""
     return f"| {name} | {found['parameters']:,} | {found['mean']:.2f} | {sets} | {against} |"
 

@@ -86,8 +86,6 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert coverage(over_these, "these") >= 0.95
     assert coverage(lambda gaps: on_one(gaps[0]), "first") >= 0.95
     assert coverage(over_these, "all", images=2000, runs=100) < 0.9, "datasets scatter more than seeds"
-        "else the two would not differ: datasets scatter more than seeds"
-    )
 
 
 def test_seeds_in_common_alone_are_paired() -> None:

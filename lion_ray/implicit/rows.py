@@ -64,4 +64,6 @@ def _padded_product(rows: Tensor, weight: Tensor) -> Tensor:
 
 
 def _pad(matrix: Tensor, rows: int, columns: int) -> Tensor:
-    return F.pad(matrix, (0, columns, 0, rows)) if rows or columns else matrix
+    if not rows:  # torch 2.9 pads no rows of no rows
+        return F.pad(matrix, (0, columns)) if columns else matrix
+    return F.pad(matrix, (0, columns, 0, rows))

@@ -17,9 +17,11 @@ import json
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
@@ -28,8 +30,8 @@ from lion_ray import backbones, notes, ticket
 from lion_ray.experiments import Experiment, method_label
 from lion_ray.lottery import WINNING, Mask, Point, Round
 from lion_ray.notes import StoreNotes
-from lion_ray.results import CLOCK, round_key
-from lion_ray.store import Behind, Store
+from lion_ray.results import CLOCK, read_record, round_key
+from lion_ray.store import Behind, DamagedArtifactWarning, Store
 from lion_ray.team import Team, Value
 
 
@@ -78,7 +80,9 @@ class StoreLedger:
         key = self._experiment.key("start")
         found = self._store.load(key)
         if found is not None:
-            return load_safetensors(found["start.safetensors"])
+            kept = self._undamaged(key, lambda: load_safetensors(found["start.safetensors"]))
+            if kept is not None:
+                return kept
         start = make()
         record = {
             "name": self._experiment.name,
@@ -92,19 +96,18 @@ class StoreLedger:
 
     def _load(self, number: int, name: str) -> Round | None:
         self._since = time.time()
-        found = self._store.load(self._key(number, name))
-        if found is None:
+        key = self._key(number, name)
+        found = self._store.load(key)
+        return None if found is None else self._undamaged(key, lambda: _round(number, name, found))
+
+    def _undamaged(self, key: str, read: Callable[[], Value]) -> Value | None:
+        """What `read` makes of files whose digests hold; None, with a warning, if they are not what they should be."""
+        try:
+            return read()
+        except (SafetensorError, ValueError, KeyError, TypeError) as damage:
+            told = f"{self._store.url}/{key} counts as absent: {damage}"
+            warnings.warn(told, DamagedArtifactWarning, stacklevel=2)
             return None
-        kept = ticket.unpack(found["ticket.safetensors"])
-        return Round(
-            number=number,
-            weights=kept.weights,
-            mask=kept.mask,
-            metrics=json.loads(found["result.json"])["metrics"],
-            ticket=name,
-            point=_unpacked_point(found["point.safetensors"]) if "point.safetensors" in found else None,
-            scores=load_safetensors(found.get("scores.safetensors", save_safetensors({}))),
-        )
 
     def _commit(self, finished: Round) -> None:
         seconds = time.time() - self._since
@@ -152,6 +155,20 @@ class StoreLedger:
             numeric={**ticket.numeric_settings(), "workers": self._team.size},
             config=experiment.config(),
         )
+
+
+def _round(number: int, name: str, files: Mapping[str, bytes]) -> Round:
+    """A round from its files."""
+    kept = ticket.unpack(files["ticket.safetensors"])
+    return Round(
+        number=number,
+        weights=kept.weights,
+        mask=kept.mask,
+        metrics=read_record(files["result.json"])["metrics"],
+        ticket=name,
+        point=_unpacked_point(files["point.safetensors"]) if "point.safetensors" in files else None,
+        scores=load_safetensors(files.get("scores.safetensors", save_safetensors({}))),
+    )
 
 
 def result_record(experiment: Experiment, finished: Round) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def write(folder: Path, of_seed: dict[object, dict[str, int]]) -> None:
     full = [
         {
             **row,
+            "experiment": "mnist",
+            "density": 1.0,
             "config": json.dumps(
                 {"dataset": {"name": "mnist", **of_seed.get(row["seed"], {})}, "method": {"name": "linear"}}
             ),

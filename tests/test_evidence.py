@@ -26,6 +26,8 @@ LION, RANDOM, ROBUST = ("lion", "winning"), ("lion", "random_ticket"), ("lion ro
 def row(dataset: str, method: str, ticket: str, seed: int, number: int, accuracy: float) -> dict[str, Any]:
     return {
         "config": json.dumps({"dataset": {"name": dataset, "num_train": 400}, "method": {"name": "linear"}}),
+        "experiment": dataset,
+        "dataset": dataset,
         "method": method,
         "ticket": ticket,
         "seed": seed,

@@ -29,7 +29,7 @@ from lion_ray.report.pairing import (
     over_these,
     pair,
 )
-from lion_ray.report.tables import PARQUET, read_table
+from lion_ray.report.tables import AGAIN, PARQUET, read_table
 from lion_ray.results import of_today
 from lion_ray.store import Store
 
@@ -42,11 +42,21 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: no run has ended there yet.
     """
-    payload = Store(study_url).read(PARQUET)
+    store = Store(study_url)
+    payload, source = store.read(PARQUET), f"{store.url}/{PARQUET}"
     if payload is None:
         raise FileNotFoundError(f"{study_url} has no {PARQUET}: run the study to its end first")
-    rows = [row for row in read_table(payload) if row["test_accuracy"] is not None]
+    rows = [row for row in read_table(payload, source) if row["test_accuracy"] is not None]
+    for row in rows:
+        _check_config(row, source)
     return of_today(rows, study_url, config_of=lambda row: json.loads(row["config"]))
+
+
+def _check_config(row: Row, source: str) -> None:
+    try:
+        DatasetConfig(**json.loads(row["config"])["dataset"])
+    except (ValueError, KeyError, TypeError, RecursionError) as damage:
+        raise ValueError(f"{source} is damaged ({row['experiment']} has no configuration): {AGAIN}") from damage
 
 
 def told_apart(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ revision of their method, which are counted. What the index holds is not read ag
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ import pyarrow as pa
 from lion_ray.lottery import WINNING
 from lion_ray.report.tables import ACCURACIES, PARQUET, SCHEMA, SIZES, accuracy_text, measured, read_table
 from lion_ray.report.words import aligned
-from lion_ray.results import Row, indexed, of_today
+from lion_ray.results import Row, indexed, of_today, record_of
 from lion_ray.store import Store, side_by_side
 
 FILE = "ticket.safetensors"
@@ -71,14 +70,13 @@ def text(table: pa.Table) -> str:
 def _record(store: Store, key: str) -> Row:
     """Empty if it is damaged."""
     found = store.load(key, ["result.json"])
-    record: Row = {} if found is None else json.loads(found["result.json"])
-    return record
+    return (found and record_of(store, key, found["result.json"])) or {}
 
 
 def _labels(store: Store) -> dict[str, str]:
     """What the study file calls each experiment's method entry, where its last run has said so."""
     payload = store.read(PARQUET) or b""
-    rows: Iterable[dict[str, str]] = read_table(payload, columns=["experiment", "method"])
+    rows: Iterable[dict[str, str]] = read_table(payload, f"{store.url}/{PARQUET}", columns=["experiment", "method"])
     return {row["experiment"]: row["method"] for row in rows}
 
 

@@ -21,6 +21,9 @@ from lion_ray.results import metrics_of
 from lion_ray.store import Store
 
 PARQUET, FOLDER = "results.parquet", "report"
+AGAIN = "run the study again, it trains nothing twice"
+MOST_ROWS = 5_000_000
+NEEDED = ("experiment", "dataset", "method", "seed", "round", "ticket", "density", "config", "test_accuracy")
 ACTING = ("num_acting_params", "num_acting_params_without_classifier")
 SIZES = ("density", "num_params", "num_params_without_classifier", *ACTING)
 ACCURACIES = ("val_accuracy", "test_accuracy", "val_accuracy_without_prompts", "test_accuracy_without_prompts")
@@ -62,22 +65,36 @@ def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
     return [_row(record, item, study) for item in plan.items for record in (*item.rounds, *item.controls)]
 
 
-def read_table(payload: bytes, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of a Parquet file's bytes.
+def read_table(payload: bytes, source: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of a Parquet file's bytes, of all its columns or of some, each a cell's value.
+
+    Raises:
+        ValueError: it is damaged, or no table of results; `source` says where it lies.
 
     A file read without `pre_buffer` starts no thread of pyarrow's. Those of `pq.read_table`, whatever `use_threads`
     says, abort one in ten short processes at their end on a busy machine (pyarrow 26 beside torch).
     """
-    with pq.ParquetFile(io.BytesIO(payload), pre_buffer=False) as file:
-        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
-    found: list[dict[str, Any]] = table.to_pylist()
+    try:
+        with pq.ParquetFile(io.BytesIO(payload), pre_buffer=False, page_checksum_verification=True) as file:
+            if file.metadata.num_rows > MOST_ROWS:
+                raise ValueError(f"{file.metadata.num_rows:,} rows")
+            table = file.read(columns=None if columns is None else list(columns), use_threads=False)
+        for name in NEEDED if columns is None else columns:
+            if table.schema.field(name).type != SCHEMA.field(name).type or (
+                table[name].null_count and name != "test_accuracy"
+            ):
+                raise ValueError(f"its column {name} is another")
+        found: list[dict[str, Any]] = table.to_pylist()
+    except Exception as damage:  # pyarrow raises kinds of its own, and Python's
+        reason = " ".join(str(damage).split())[:200]
+        raise ValueError(f"{source} is damaged ({reason}): {AGAIN}") from damage
     return found
 
 
 def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
     """Write `results.parquet` and the report's page and tables; returns the text that ends a run."""
     buffer, table = io.BytesIO(), rows(plan, study)
-    pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer)
+    pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer, write_page_checksum=True)
     store.write(PARQUET, buffer.getvalue())
     ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]

@@ -4,13 +4,14 @@
 """
 
 from lion_ray.results.index import indexed, renew, survey
+from lion_ray.results.record import Row, read_record
 from lion_ray.results.rounds import (
     CLOCK,
     Found,
     OtherRevisionWarning,
-    Row,
     metrics_of,
     of_today,
+    record_of,
     round_key,
     val_accuracies,
 )
@@ -23,6 +24,8 @@ __all__ = [
     "indexed",
     "metrics_of",
     "of_today",
+    "read_record",
+    "record_of",
     "renew",
     "round_key",
     "survey",

@@ -19,13 +19,15 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lion_ray.results.rounds import FOLDER, Files, Found, Row, fingerprint, folder, read_found, round_key
+from lion_ray.results.record import Row, checked
+from lion_ray.results.rounds import FOLDER, Files, Found, fingerprint, folder, read_found, round_key
 from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, side_by_side
 
 INDEX, SHARDS = "index", "shards"
 LISTED_FILES = 20_000
 LOOSE_ENTRIES = 200  # so many are read one by one; more are brought together in shards
 SHARD_ENTRIES = 500
+SHARD_BYTES = 2**30  # unpacked; one holds some ten MB
 
 IsFinished = Callable[[str, Found], bool]
 
@@ -110,8 +112,18 @@ def _shards(store: Store) -> dict[str, Found]:
     found: dict[str, Found] = {}
     for path, payload in zip(paths, side_by_side(store.read, paths), strict=True):
         if payload is not None and path == f"{SHARDS}/{digest(payload)}.json.z":
-            found |= {name: _found(fields) for name, fields in json.loads(zlib.decompress(payload)).items()}
+            found |= _unpacked(payload)
     return found
+
+
+def _unpacked(payload: bytes) -> dict[str, Found]:
+    """The entries of a shard; none if it holds anything else, or more than a shard does."""
+    opened = zlib.decompressobj()
+    try:
+        text = opened.decompress(payload, SHARD_BYTES)
+        return {name: _found(fields) for name, fields in json.loads(text).items()} if opened.eof else {}
+    except (zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def _listings(
@@ -154,8 +166,8 @@ def _fields(found: Found) -> dict[str, Any]:
 
 def _found(fields: Mapping[str, Any]) -> Found:
     return Found(
-        rounds=tuple(fields["rounds"]),
-        controls=tuple(fields["controls"]),
+        rounds=tuple(checked(fields["rounds"])),
+        controls=tuple(checked(fields["controls"])),
         has_start=bool(fields["has_start"]),
         num_files=int(fields["num_files"]),
         listing=str(fields["listing"]),
@@ -170,4 +182,9 @@ def _packed(found: Found) -> bytes:
 def _parsed(payload: bytes | None) -> Found | None:
     """None if it is damaged: it is made again."""
     expected, _, text = (payload or b"").partition(b"\n")
-    return _found(json.loads(text)) if expected.decode(errors="replace") == digest(text) else None
+    if expected.decode(errors="replace") != digest(text):
+        return None
+    try:
+        return _found(json.loads(text))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
-from lion_ray.store import DONE, Listed, Store, digest, side_by_side
+from lion_ray.results.record import Row, read_record
+from lion_ray.store import DONE, DamagedArtifactWarning, Listed, Store, digest, side_by_side
 
 FOLDER, CLOCK = "experiments", "clock.json"
 NUM_PARAMS = ("num_params", "num_params_without_classifier")
 WITHOUT_PROMPTS = ("val_accuracy_without_prompts", "test_accuracy_without_prompts")
-Row = dict[str, Any]
 Files = Mapping[str, Listed]
 Record = TypeVar("Record")
 
@@ -81,8 +81,19 @@ def _read(store: Store, key: str) -> Row | None:
     found = store.load(key)
     if found is None:
         return None
-    record: Row = json.loads(found.get("result.json", b"{}"))
-    return {**record, **_times(store.read(f"{key}/{CLOCK}"))} if record else {}
+    if "result.json" not in found:
+        return {}
+    record = record_of(store, key, found["result.json"])
+    return record and {**record, **_times(store.read(f"{key}/{CLOCK}"))}
+
+
+def record_of(store: Store, key: str, payload: bytes) -> Row | None:
+    """The record in `result.json` of the round `key`; None, with a warning, if it is none."""
+    try:
+        return read_record(payload)
+    except ValueError as damage:
+        warnings.warn(f"{store.url}/{key} counts as absent: {damage}", DamagedArtifactWarning, stacklevel=2)
+        return None
 
 
 def _times(clock: bytes | None) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from lion_ray import cli
-from lion_ray.report import lottery
+from lion_ray.report import lottery, worth
 from lion_ray.report.evidence import collect
 from lion_ray.report.pairing import LIKE_THESE, THESE, sign
 from lion_ray.store import Store
@@ -105,3 +105,18 @@ def test_a_study_without_results_or_pruned_rounds_is_one_line(tmp_path: Path) ->
     dense = CliRunner().invoke(cli.main, ["evidence", study(tmp_path, rows({1: 1.0, 2: 0.0})[:1]), str(tmp_path)])
     assert dense.exit_code == 2
     assert "no method of this study has a pruned round" in dense.output
+
+
+def test_tickets_stand_beside_themselves_without_prompts_and_beside_the_linear_probe() -> None:
+    def told(method: str, number: int, accuracy: float, off: float | None, size: int) -> dict[str, Any]:
+        config = {"dataset": {"name": "mnist"}, "method": {"name": method}}
+        found = row("mnist", method, "winning", 0, number, accuracy)
+        return {**found, "config": json.dumps(config), worth.OFF: off, worth.SIZE: size}
+
+    dense, ticket = told("lion", 0, 0.75, 0.5, 1000), told("lion", 1, 0.875, 0.25, 300)
+    lines = worth.rows_of([told("linear", 0, 0.5, None, 0), dense, ticket, {**ticket, "ticket": "random_ticket"}])
+    assert lines == [
+        ["mnist", "lion", "1.000", "1,000", "75.0", "50.0", "50.0"],
+        ["mnist", "lion", "0.300", "300", "87.5", "25.0", "50.0"],
+    ]
+    assert worth.rows_of([dense])[0][-1] == "–"

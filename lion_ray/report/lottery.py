@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from lion_ray.report import worth
 from lion_ray.report.comparison import read_rows
 from lion_ray.report.escaping import markdown_row, markdown_text
 from lion_ray.report.evidence import Evidence, Series, Spread, collect
@@ -23,12 +24,13 @@ def write(study_url: str, folder: Path) -> list[Path]:
         FileNotFoundError: the study has no results yet.
         ValueError: it has no pruned round.
     """
-    evidence = collect(read_rows(study_url))
+    rows = read_rows(study_url)
+    evidence = collect(rows)
     if not evidence.datasets:
         raise ValueError(f"{study_url}: no method of this study has a pruned round")
     folder.mkdir(parents=True, exist_ok=True)
     table, plot = folder / "lottery.md", folder / "lottery.svg"
-    table.write_text(markdown(evidence), encoding="utf-8")
+    table.write_text(f"{markdown(evidence)}{_worth(rows)}", encoding="utf-8")
     accuracy_against_density(evidence, plot)
     return [table, plot]
 
@@ -74,6 +76,11 @@ def title(series: Series) -> str:
     """`lion winning` for people."""
     method, ticket = series
     return f"{method}, {ticket.replace('_', ' ')}"
+
+
+def _worth(rows: Sequence[worth.Row]) -> str:
+    found = worth.rows_of(rows)
+    return f"\n{worth.CAPTION}\n\n{_table(worth.HEADS, found)}\n" if found else ""
 
 
 def _accuracy_rows(evidence: Evidence) -> list[list[str]]:

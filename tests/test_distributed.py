@@ -21,6 +21,7 @@ from lion_ray.work import Shared, Work
 from tests.conftest import SMALL_CONVNET, SMALL_VIT
 from tests.helpers import decoded, experiment
 from tests.test_pipeline import table
+from tests.test_training import half_mask
 
 CPU = torch.device("cpu")
 
@@ -29,7 +30,10 @@ Found = tuple[dict[str, torch.Tensor], float, float]
 
 
 def first_step_and_evaluation(study_file: Path, team: Team, *overrides: str) -> Found:
-    """Gradients of one step on the first global batch, V already away from zero; test accuracy, samples counted."""
+    """Gradients of a ticket's step on the first global batch, V already away from zero; those of dead weights are 0.
+
+    Then test accuracy and how many samples it counted.
+    """
     from lion_ray import optimizer, training
     from lion_ray.lottery import Point
 
@@ -41,14 +45,17 @@ def first_step_and_evaluation(study_file: Path, team: Team, *overrides: str) -> 
     for weight in weights.values():
         if not weight.any():
             weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
+    mask = half_mask(subject)
+    weights = mask.applied(weights)
     subject.model.load_trained(weights)
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
-    steps = optimizer.Steps(subject.model, still, Point(weights=weights), Mask.dense({}))
+    steps = optimizer.Steps(subject.model, still, Point(weights=weights), mask)
     share = training._share(torch.arange(17), team)  # odd: the shares differ in size
     (inputs,) = subject._train.batches([share.rows], seed=0)
     training._step(subject._step_module, steps, inputs, subject._train.labels, share, still)
     trained = subject.model.trained()
     gradients = {name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None}
+    assert not any(bool(gradients[name][~alive].any()) for name, alive in mask.alive.items())
     assert subject._test is not None
     accuracy, health = training.evaluate(subject.model, subject._test, still, team)  # 25 images: odd as well
     return gradients, accuracy, health.get("body.prompt.num_samples", 0)

@@ -9,8 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lion_ray.report import worth
-from lion_ray.report.comparison import read_rows
+from lion_ray.report import comparison, worth
 from lion_ray.report.escaping import markdown_row, markdown_text
 from lion_ray.report.evidence import Evidence, Series, Spread, collect
 from lion_ray.report.pairing import ABOUT, LIKE_THESE, THESE, Difference, sign
@@ -24,7 +23,7 @@ def write(study_url: str, folder: Path) -> list[Path]:
         FileNotFoundError: the study has no results yet.
         ValueError: it has no pruned round.
     """
-    rows = read_rows(study_url)
+    rows = comparison.read_rows(study_url)
     evidence = collect(rows)
     if not evidence.datasets:
         raise ValueError(f"{study_url}: no method of this study has a pruned round")
@@ -79,8 +78,11 @@ def title(series: Series) -> str:
 
 
 def _worth(rows: Sequence[worth.Row]) -> str:
-    found = worth.rows_of(rows)
-    return f"\n{worth.CAPTION}\n\n{_table(worth.HEADS, found)}\n" if found else ""
+    """What tickets give without their prompts and against the linear probe, where the study has them."""
+    found, probe = worth.rows_of(rows), next((row["method"] for row in rows if worth.is_probe(row)), None)
+    parts = [worth.CAPTION, _table(worth.HEADS, found)] if found else []
+    parts += [comparison.text(comparison.told_apart(rows), probe)] if found and probe else []
+    return "".join(f"\n{part}\n" for part in parts)
 
 
 def _accuracy_rows(evidence: Evidence) -> list[list[str]]:

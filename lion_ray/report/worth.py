@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lion_ray.config import DatasetConfig
-from lion_ray.experiments import dataset_label
+from lion_ray.experiments import dataset_labels
 from lion_ray.lottery import WINNING
 
 OFF, SIZE = "test_accuracy_without_prompts", "num_acting_params_without_classifier"
@@ -31,10 +31,11 @@ def rows_of(rows: Sequence[Row]) -> list[list[str]]:
     """A line per dataset, method and round of those that have prompts to switch off; empty if none has been asked."""
     lines: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
     probes: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        told = json.loads(row["config"])
-        dataset = dataset_label(DatasetConfig(**told["dataset"]))
-        if told["method"]["name"] == "linear":
+    configs = [DatasetConfig(**json.loads(row["config"])["dataset"]) for row in rows]
+    labels = dataset_labels(configs)
+    for row, config in zip(rows, configs, strict=True):
+        dataset = labels[config]
+        if is_probe(row):
             probes[dataset].append(row["test_accuracy"])
         elif row.get(OFF) is not None and row["ticket"] == WINNING:
             lines[dataset, row["method"], row["round"]].append(row)
@@ -49,6 +50,11 @@ def rows_of(rows: Sequence[Row]) -> list[list[str]]:
         ]
         for (dataset, method, _), found in lines.items()
     ]
+
+
+def is_probe(row: Row) -> bool:
+    """Whether it is a linear probe's."""
+    return bool(json.loads(row["config"])["method"]["name"] == "linear")
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:

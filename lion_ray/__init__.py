@@ -7,9 +7,11 @@ starts at `python -m lion_ray.pipeline`.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` takes longer to import than all that a command needs to mind signals
 if TYPE_CHECKING:
+    from typing import Any
+
     from lion_ray.prediction import predict
     from lion_ray.report import tickets
     from lion_ray.ticket import load_ticket

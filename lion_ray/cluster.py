@@ -9,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+from ray._private import accelerators
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lion_ray import job
+from lion_ray.address import VARIABLE, cluster_address, wait_for_answer
 from lion_ray.config import ResourcesConfig, StudyError
 
 Resources = Mapping[str, float]
@@ -23,6 +26,7 @@ UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
 AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"
 START_ATTEMPTS = 3
 ANSWER_SECONDS = 60.0  # a node starts a process for its first task
+JOIN_SECONDS = 30.0  # of a cluster that listens
 QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
@@ -50,14 +54,13 @@ def connect(resources: ResourcesConfig, *, source: str = "study") -> Fit:
         job.StartError: none could be started in here.
     """
     if not ray.is_initialized():
-        address = os.environ.get("RAY_ADDRESS", "local")
+        address = cluster_address()
         if not sys.stdout.isatty():
             os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # Ray colours its messages about lost nodes, in logs too
-        if address == "local":
+        if address is None:
             start(include_dashboard=resources.is_distributed)
         else:
             _join(address)
-        job.end_when_stopped()  # instead of Ray's handler
     return fit(resources, capacity(), source=source)
 
 
@@ -78,12 +81,44 @@ def start(**settings: Any) -> None:
             print(f"Ray did not start, trying again: {' '.join(str(error).split())}", flush=True)
 
 
+def preview(resources: ResourcesConfig, *, source: str = "study") -> str | None:
+    """What a run would lack or wait for, without starting a Ray; None if nothing.
+
+    Raises:
+        StudyError: nobody answers at `RAY_ADDRESS`.
+    """
+    address = cluster_address()
+    if address is not None and not ray.is_initialized():
+        _join(address)
+    try:
+        return fit(resources, capacity() if address else _of_this_machine(), source=source).awaited
+    except StudyError as lacking:
+        return str(lacking)
+
+
+def _of_this_machine() -> Capacity:
+    """What a Ray that is started in here would find."""
+    gpus = accelerators.get_accelerator_manager_for_resource("GPU").get_current_node_num_accelerators()
+    return Capacity(nodes=[{"CPU": float(ray._private.utils.get_num_cpus()), "GPU": float(gpus)}])
+
+
 def _join(address: str) -> None:
+    wait_for_answer(address)
+    remedy = "with token authentication, RAY_AUTH_MODE=token and the cluster's token are needed here too"
+    told = f"{VARIABLE}: {address} listens, but no Ray cluster answers there; {remedy}"
+    watchdog = threading.Timer(JOIN_SECONDS, job.end_at_once, [told], {"status": 2})
+    watchdog.daemon = True
+    watchdog.start()
     try:
         ray.init(address=address, **QUIET)
-    except ConnectionError as error:
-        remedy = "with token authentication, RAY_AUTH_MODE=token and the cluster's token are needed here too"
-        raise StudyError("RAY_ADDRESS", address, f"no Ray cluster answers there; {remedy}") from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise StudyError(VARIABLE, address, f"no Ray cluster answers there ({_first_line(error)}); {remedy}") from error
+    finally:
+        watchdog.cancel()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def capacity() -> Capacity:

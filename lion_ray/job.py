@@ -1,19 +1,20 @@
-"""Being a job of a Ray cluster: Ray reports each failure as 1 and stops a job with SIGTERM, so its log says the rest.
+"""Being a job of a Ray cluster: Ray reports each failure as 1, so the job's log says the rest in its last line.
 
-`pipeline` calls it for the last line, `cluster` once Ray has put its own signal handler in place. Outside a submitted
-job, nothing here does anything.
+`pipeline` calls it for the last line, `console` and `watching` to end a command at any moment.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
-import signal
-import threading
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the entrypoint of a submitted job, and for nobody else
-STOPPED = 128 + signal.SIGTERM
+CLEAR = "\r\x1b[K"  # the row that progress rewrites in place
 
 
 class StartError(RuntimeError):
@@ -31,18 +32,10 @@ def name_exit_status(status: int) -> None:
         atexit.register(print, f"exit status {status}", flush=True)
 
 
-def end_when_stopped() -> None:
-    """On SIGTERM say so and go at once; Ray ends the job's trials with it, and the store needs no goodbye."""
-    if is_submitted() and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _stopped)
-
-
 def end_at_once(line: str, *, status: int) -> NoReturn:
-    """Say `line` and go, from any thread, whatever the others wait for."""
-    lines = f"{line}\nexit status {status}\n" if is_submitted() else f"{line}\n"
-    os.write(1, lines.encode())  # whatever `print` was doing
+    """Say `line` on the error stream and go, from any thread, whatever the others wait for."""
+    lines = f"{CLEAR * os.isatty(2)}{line}\n" if line else ""
+    lines += f"exit status {status}\n" if is_submitted() else ""
+    with contextlib.suppress(OSError):
+        os.write(2, lines.encode())  # whatever `print` was doing
     os._exit(status)
-
-
-def _stopped(*_: object) -> None:
-    end_at_once("stopped: the same command goes on where this one ended", status=STOPPED)

@@ -1,34 +1,23 @@
 """The main door: `python -m lion_ray.pipeline study.yaml` turns a study file into tickets, metrics and a table.
 
-Study file -> experiments -> plan against the store -> sweep on Ray -> report. Running, resuming and extending a study
-are the same command. Exit status: 0 all done, 1 an experiment failed or Ray did not start, 2 the study file is wrong,
-3 the storage failed, 130 interrupted. Ray turns what a submitted job returns into 0 or 1, so there the last line of
-the log is `exit status N`; 143 is a job that was stopped.
+It is small, so that signals are minded before anything heavy is imported; `driver` does the work. Exit status: 0 all
+done, 1 an experiment failed or Ray did not start, 2 the study file is wrong, 3 the storage failed, 130 interrupted, 141
+nobody reads the output, 143 stopped. Ray turns what a submitted job returns into 0 or 1, so there the last line of the
+log is `exit status N`.
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
-from lion_ray import backbones, config, job, methods, report, request
-from lion_ray.config import Study, StudyError, nearest
-from lion_ray.experiments import expand
-from lion_ray.messages import plain_warnings
-from lion_ray.planning import describe
-from lion_ray.stages import Stages
-from lion_ray.store import Lease, Store, forget_dead, redacted
+from lion_ray import console, job
 
-FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, 130
+FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, console.INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, run, and turn what a user can mend into one line and an exit status."""
-    job.end_when_stopped()
     status = FAILED  # of an error that is ours: its traceback tells
     try:
         status = _answer(arguments)
@@ -41,15 +30,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(arguments: Sequence[str] | None) -> int:
+    import argparse
+
     parser = argparse.ArgumentParser(prog="python -m lion_ray.pipeline", description="Run a study, or go on with it.")
     parser.add_argument("study", help="a study file, or the name of a shipped one such as quickstart.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="override a key")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     parser.add_argument("--verify", action="store_true", help="read every artifact and compare it with its digest")
     options = parser.parse_args(arguments)
+    from lion_ray import driver  # torch alone takes seconds to import
+    from lion_ray.config import StudyError
+    from lion_ray.messages import plain_warnings
+    from lion_ray.store import redacted
+
     try:
         with plain_warnings():
-            return run(options.study, overrides=options.set, dry_run=options.dry_run, verify=options.verify)
+            return driver.run(options.study, overrides=options.set, dry_run=options.dry_run, verify=options.verify)
     except StudyError as error:
         print(redacted(error), file=sys.stderr)
         return BAD_INPUT
@@ -60,101 +56,10 @@ def _answer(arguments: Sequence[str] | None) -> int:
         print(" ".join(str(error).split()), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on where this one ended", file=sys.stderr)
+        print(console.interrupted(resumes=True), file=sys.stderr)
         return INTERRUPTED
 
 
-def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, verify: bool = False) -> int:
-    """Plan, sweep what is pending, report.
-
-    Raises:
-        StudyError: anything in the study that a user has to mend; nothing has been started.
-        OSError: the storage cannot be read or written.
-    """
-    file = find_study(path)
-    study = config.load(file, overrides)
-    store = open_store(study, source=str(file))
-    backbone = backbones.resolve(study.backbone, store, source=str(file))
-    with _no_collection():
-        notes: list[str] = []
-        experiments = expand(study, backbone, source=str(file), on_note=notes.append)
-        stages = Stages(experiments, study)
-        plan = stages.plan(store, verify=verify, keep=not dry_run)
-    if plan.pending:
-        methods.check(study.methods, lambda: backbones.sketch(study.backbone), source=str(file))
-    print("\n".join([*notes, describe(plan, study)]))
-    if job.is_submitted() and "://" not in study.storage and not Path(study.storage).is_absolute():
-        print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
-    if verify:
-        store.load(backbone.key)  # a warning if it is damaged; made again when something is trained
-        print("verified: every artifact was read and compared with its digest; a warning names each that is damaged")
-    if dry_run:
-        return 0
-    failures: dict[str, str] = {}
-    if plan.pending:
-        with Lease(store) as lease:  # a storage that refuses says so here, and so does another driver
-            store.write("study.json", redacted(study.model_dump_json(indent=1)).encode())
-            request.record(store, study, experiments)
-            request.record_failures(store, {})
-            backbone = backbones.stage(backbone, store, source=str(file))
-            from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
-
-            failures = run_sweep(plan, stages, study, store, backbone, lease=lease, source=str(file))
-            request.record_failures(store, failures)
-            plan = stages.plan(store)
-    else:
-        request.record(store, study, experiments)
-        forget_dead(store)
-        print("nothing to do: every round is in the store")
-    with _no_collection():
-        print(report.write(plan, study, store, failures))
-    if plan.pending and not failures:
-        raise KeyboardInterrupt  # Tune takes Ctrl-C for itself and ends the sweep early
-    chooses_nothing = plan.awaited and not study.scheduler.budget  # every setting of a search diverged
-    return FAILED if failures or chooses_nothing else 0
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """All that is made here stays: to look for garbage among 10,000 experiments took a quarter of their plan."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def find_study(path: str) -> Path:
-    """The file at `path`; a bare name that is no file here is looked up among the shipped studies.
-
-    Raises:
-        StudyError: neither.
-    """
-    if Path(path).exists() or Path(path).name != path:
-        return Path(path)
-    shipped = {file.name: file for file in _shipped_folder().glob("*.yaml")}
-    if path not in shipped:
-        raise StudyError(path, "", f"no such file here or among the shipped studies; {nearest(path, shipped)}")
-    return shipped[path]
-
-
-def open_store(study: Study, *, source: str) -> Store:
-    """The study's store.
-
-    Raises:
-        StudyError: a URL that no filesystem takes, or whose package is not installed.
-    """
-    try:
-        return Store(f"{study.storage.rstrip('/')}/{study.study}")
-    except (ValueError, ImportError) as error:
-        raise StudyError(source, "storage", f"'{study.storage}' cannot be used: {error}") from error
-
-
-def _shipped_folder() -> Path:
-    """Inside the package in an installed wheel, beside it in a source tree."""
-    package = Path(__file__).parent
-    return package / "_pipelines" if (package / "_pipelines").is_dir() else package.parent / "pipelines"
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    console.prepare(resumes=True)
+    console.leave(main())

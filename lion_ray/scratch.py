@@ -62,6 +62,14 @@ def private(folder: Path) -> Path:
     return folder
 
 
+def home_for_now() -> Path:
+    """A home for a user who has none: a private folder among those for temporary files."""
+    try:
+        return private(private(Path(tempfile.gettempdir()) / f"lion_ray-{os.getuid()}") / "home")
+    except OSError:  # somebody else was there first
+        return Path(tempfile.mkdtemp(prefix="lion-ray-home-"))
+
+
 def is_private(folder: Path) -> bool:
     """Whether `folder` is a folder of this user that nobody else can write to."""
     try:

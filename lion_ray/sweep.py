@@ -19,7 +19,7 @@ import ray
 from ray import tune
 from ray.tune.execution import class_cache
 
-from lion_ray import backbones, cluster, request
+from lion_ray import backbones, cluster, console, request
 from lion_ray.board import end, start_board, wrap
 from lion_ray.config import DatasetConfig, Study, StudyError
 from lion_ray.decisions import Decisions
@@ -170,7 +170,7 @@ def _tune(
         if turns.is_over_for(name):
             indexing.do(partial(renew, store, name))
 
-    with scratch("tune") as folder, released_when_abandoned():
+    with scratch("tune") as folder, released_when_abandoned(), console.interrupted_by_the_main_thread():
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(

@@ -28,6 +28,19 @@ def processes(part: str) -> dict[int, str]:
     return {pid: command for pid, command in found.items() if part in command}
 
 
+def environments(part: str) -> dict[int, str]:
+    """The commands, by process, whose environment has `part` in it: whatever they and theirs have started."""
+    found = {}
+    for pid, command in processes("").items():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if part.encode() in environment:
+            found[pid] = command
+    return found
+
+
 def ray_command(cluster: Path, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
     """One of Ray's commands, as typed after `. env`."""
     variables = dict(re.findall(r"export (\w+)=(.*)", (cluster / "env").read_text()))

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "lion_ray"
 RANKS = {
     "config": 0, "store": 0, "implicit": 0, "team": 0, "board": 0, "groups": 0, "job": 0, "scratch": 0,
     "augmentation": 0,
-    "backbones": 1, "data": 1, "memory": 1, "messages": 1, "process": 1,
+    "address": 1, "console": 1, "backbones": 1, "data": 1, "memory": 1, "messages": 1, "process": 1,
     "methods": 2, "lottery": 2,
     "protocol": 2, "experiments": 3, "results": 4, "decisions": 4, "solves": 3, "ticket": 3, "optimizer": 3,
     "examples": 3,
@@ -21,8 +21,9 @@ RANKS = {
     "distributed": 8,
     "turn": 9,
     "sweep": 10,
-    "pipeline": 11,
-    "cli": 12,
+    "driver": 11,
+    "pipeline": 12,
+    "cli": 13,
 }  # fmt: skip
 ONLY_IN = {
     "yaml": {"config"},

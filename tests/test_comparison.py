@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lion_ray import cli
+from lion_ray.cli import commands
 from lion_ray.report import comparison
 from lion_ray.report.pairing import LIKE_THESE, THESE
 from lion_ray.report.student import quantile
@@ -90,13 +90,13 @@ def test_one_set_in_two_sizes_is_two_datasets(tmp_path: Path) -> None:
 
 def test_the_command_prints_a_table_and_one_line_for_a_wrong_name(tmp_path: Path) -> None:
     write(tmp_path, {})
-    printed = CliRunner().invoke(cli.main, ["compare", str(tmp_path), "--reference", "lion"])
+    printed = CliRunner().invoke(commands.main, ["compare", str(tmp_path), "--reference", "lion"])
     assert printed.exit_code == 0
     assert printed.output.splitlines()[2] == "| lion | 55.0 | 85.0 | 70.0 |  |"
     assert "| linear minus lion | +4.0 (" in printed.output
-    wrong = CliRunner().invoke(cli.main, ["compare", str(tmp_path), "--reference", "loin"])
+    wrong = CliRunner().invoke(commands.main, ["compare", str(tmp_path), "--reference", "loin"])
     assert wrong.exit_code == 2
     assert "'loin' is no method entry of this study; there are lion, linear" in wrong.output
-    empty = CliRunner().invoke(cli.main, ["compare", str(tmp_path / "none"), "--reference", "lion"])
+    empty = CliRunner().invoke(commands.main, ["compare", str(tmp_path / "none"), "--reference", "lion"])
     assert empty.exit_code == 2
     assert "run the study to its end first" in empty.output

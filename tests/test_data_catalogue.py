@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from lion_ray.cli import main
+from lion_ray.cli.commands import main
 from lion_ray.config import DataConfig, DatasetConfig, StudyError
 from lion_ray.data import catalogue, find
 from lion_ray.data.catalogue import CATALOGUE, Entry

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lion_ray.cli import main
+from lion_ray.cli.commands import main
 from lion_ray.data.building import build, build_named
 from lion_ray.data.manifest import MANIFEST
 from lion_ray.data.verifying import Check, verify

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lion_ray import cli
+from lion_ray.cli import commands
 from lion_ray.report import lottery, worth
 from lion_ray.report.evidence import collect
 from lion_ray.report.pairing import LIKE_THESE, THESE, sign
@@ -86,7 +86,7 @@ def study(tmp_path: Path, found: list[dict[str, Any]]) -> str:
 def test_one_command_writes_the_table_and_the_plot_twice_the_same(tmp_path: Path) -> None:
     url, written = study(tmp_path, rows({1: 1.0, 2: 0.0})), []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        printed = CliRunner().invoke(cli.main, ["evidence", url, str(folder)])
+        printed = CliRunner().invoke(commands.main, ["evidence", url, str(folder)])
         assert printed.exit_code == 0
         assert printed.output == f"{folder}/lottery.md\n{folder}/lottery.svg\n"
         written.append([(folder / name).read_bytes() for name in ("lottery.md", "lottery.svg")])
@@ -99,10 +99,10 @@ def test_one_command_writes_the_table_and_the_plot_twice_the_same(tmp_path: Path
 
 
 def test_a_study_without_results_or_pruned_rounds_is_one_line(tmp_path: Path) -> None:
-    missing = CliRunner().invoke(cli.main, ["evidence", str(tmp_path / "none"), str(tmp_path)])
+    missing = CliRunner().invoke(commands.main, ["evidence", str(tmp_path / "none"), str(tmp_path)])
     assert missing.exit_code == 2
     assert "run the study to its end first" in missing.output
-    dense = CliRunner().invoke(cli.main, ["evidence", study(tmp_path, rows({1: 1.0, 2: 0.0})[:1]), str(tmp_path)])
+    dense = CliRunner().invoke(commands.main, ["evidence", study(tmp_path, rows({1: 1.0, 2: 0.0})[:1]), str(tmp_path)])
     assert dense.exit_code == 2
     assert "no method of this study has a pruned round" in dense.output
 

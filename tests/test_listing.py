@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 import lion_ray
-from lion_ray import cli, results
+from lion_ray import results
+from lion_ray.cli import commands
 from lion_ray.store import DamagedArtifactWarning, Store
 from tests.test_damage import spied
 
@@ -66,12 +67,12 @@ def test_method_entries_are_called_what_the_study_calls_them(study: Path) -> Non
 
 
 def test_the_command_prints_a_table_or_json_lines(study: Path) -> None:
-    printed = CliRunner().invoke(cli.main, ["tickets", str(study)])
+    printed = CliRunner().invoke(commands.main, ["tickets", str(study)])
     assert printed.exit_code == 0, printed.output
     heads, _, *lines = printed.output.splitlines()
     assert heads.split()[-2:] == ["bytes", "url"]
     assert [line.split()[2] for line in lines] == ["winning", "winning", "random_ticket"]
-    rows = CliRunner().invoke(cli.main, ["tickets", str(study), "--json"]).output.splitlines()
+    rows = CliRunner().invoke(commands.main, ["tickets", str(study), "--json"]).output.splitlines()
     assert [json.loads(row) for row in rows] == lion_ray.tickets(str(study)).to_pylist()
 
 
@@ -83,5 +84,5 @@ def test_the_command_prints_a_table_or_json_lines(study: Path) -> None:
     ],
 )
 def test_a_wrong_url_is_one_line(tmp_path: Path, url: str, says: str) -> None:
-    printed = CliRunner().invoke(cli.main, ["tickets", url.format(tmp_path)])
+    printed = CliRunner().invoke(commands.main, ["tickets", url.format(tmp_path)])
     assert (printed.exit_code, printed.output) == (2, f"Error: {says.format(tmp_path)}\n")

@@ -14,7 +14,8 @@ import pytest
 import s3fs
 from click.testing import CliRunner
 
-from lion_ray import backbones, cli, config, job, pipeline
+from lion_ray import backbones, config, driver, job, pipeline
+from lion_ray.cli import commands
 from lion_ray.experiments import expand
 from lion_ray.store import Store
 from tests.helpers import artifacts
@@ -185,7 +186,7 @@ def test_a_diverging_experiment_fails_once_with_its_reason(
     printed = capsys.readouterr().out
     assert "FAILED mnist-tf_efficientnet_lite0-lion" in printed
     assert "lower train.lr" in printed
-    CliRunner().invoke(cli.main, ["report", f"{tmp_path}/results/tiny", "--to", str(tmp_path)])
+    CliRunner().invoke(commands.main, ["report", f"{tmp_path}/results/tiny", "--to", str(tmp_path)])
     assert "lower train.lr" in (tmp_path / "report.html").read_text()
 
 
@@ -213,9 +214,9 @@ def test_a_sweep_survives_ray_tunes_own_falls_and_goes_on_from_the_store(
 
 def test_a_bare_name_is_looked_up_among_the_shipped_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert pipeline.find_study("quickstart.yaml").is_file()
+    assert driver.find_study("quickstart.yaml").is_file()
     with pytest.raises(config.StudyError, match=r"did you mean 'quickstart\.yaml'"):
-        pipeline.find_study("quikstart.yaml")
+        driver.find_study("quikstart.yaml")
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
@@ -229,7 +230,7 @@ def test_every_shipped_study_loads_and_says_how_to_run_it(file: Path) -> None:
 
 def test_planning_a_study_that_has_run_imports_neither_ray_nor_timm(study_file: Path) -> None:
     study = config.load(study_file)
-    store = pipeline.open_store(study, source="tiny")
+    store = driver.open_store(study, source="tiny")
     backbones.stage(backbones.resolve(study.backbone, store), store)
     code = """if True:
         import sys

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 import lion_ray
-from lion_ray import cli, data
+from lion_ray import data
+from lion_ray.cli import commands
 from lion_ray.config import DatasetConfig
 from lion_ray.data.readers import DataWarning
 from lion_ray.methods import AdaptedModel
@@ -52,7 +53,7 @@ def photos(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(cli.main, ["predict", *arguments])
+    result = CliRunner().invoke(commands.main, ["predict", *arguments])
     return result.exit_code, result.output
 
 

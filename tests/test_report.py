@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lion_ray import cli, request
+from lion_ray import request
+from lion_ray.cli import commands
 from lion_ray.decisions import Decision, Decisions
 from lion_ray.experiments import Peers
 from lion_ray.report import page, ranking, scores, slots, words
@@ -193,7 +194,7 @@ def test_published_rows_stand_beside_vtab_tasks_with_their_conditions(tiny: Stor
 def test_the_command_writes_page_and_tables_of_several_studies(tiny: Store, tmp_path: Path) -> None:
     other = Store(str(tmp_path / "own"))
     finish(other, study(study="own", datasets=["mnist"], methods=["linear"]), {("mnist", "linear", 0, 0): 0.55})
-    printed = CliRunner().invoke(cli.main, ["report", tiny.url, other.url, "--to", str(tmp_path / "out")])
+    printed = CliRunner().invoke(commands.main, ["report", tiny.url, other.url, "--to", str(tmp_path / "out")])
     assert printed.exit_code == 0, printed.output
     assert printed.output.endswith("out/report.html\n")
     kinds = {f"{name}.{kind}" for name in ("main", "rounds") for kind in ("csv", "parquet", "md", "tex")}
@@ -211,12 +212,12 @@ def test_the_command_writes_page_and_tables_of_several_studies(tiny: Store, tmp_
 
 
 def test_a_study_that_never_ran_or_is_damaged_is_one_line(tmp_path: Path) -> None:
-    missing = CliRunner().invoke(cli.main, ["report", str(tmp_path / "none")])
+    missing = CliRunner().invoke(commands.main, ["report", str(tmp_path / "none")])
     assert missing.exit_code == 2
     assert "has no request.json" in missing.output
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "request.json").write_text("{")
-    damaged = CliRunner().invoke(cli.main, ["report", str(tmp_path / "bad")])
+    damaged = CliRunner().invoke(commands.main, ["report", str(tmp_path / "bad")])
     assert damaged.exit_code == 2
     assert "is damaged" in damaged.output
 

@@ -16,7 +16,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from lion_ray import cli, ticket
+from lion_ray import ticket
+from lion_ray.cli import commands
 from lion_ray.implicit import FixedSteps, ImplicitLayer, LinearCell, Picard, steps_needed
 from lion_ray.methods import METHODS
 from lion_ray.store import Store
@@ -92,11 +93,11 @@ def test_the_export_command_says_how_far_it_is_and_takes_a_number_of_steps(
     every_method: Mapping[str, Store], tmp_path: Path
 ) -> None:
     url = files(every_method["lion"])[0]
-    printed = CliRunner().invoke(cli.main, ["export", url, str(tmp_path / "m.pt2"), "--steps", "2"])
+    printed = CliRunner().invoke(commands.main, ["export", url, str(tmp_path / "m.pt2"), "--steps", "2"])
     assert printed.exit_code == 0, printed.output
     assert "Picard steps: body.prompt.equilibrium 2, head.prompt.equilibrium 2" in printed.output
     assert re.search(r"logits differ by at most [\d.e-]+ of [\d.]+, the same class for 4 of 4 images", printed.output)
-    wrong = CliRunner().invoke(cli.main, ["export", url, str(tmp_path / "m.onnx")])
+    wrong = CliRunner().invoke(commands.main, ["export", url, str(tmp_path / "m.onnx")])
     assert (wrong.exit_code, wrong.output) == (2, f"Error: {tmp_path}/m.onnx: an exported model's name ends in .pt2\n")
 
 
@@ -121,7 +122,7 @@ def test_logits_beyond_round_off_are_no_agreement(every_method: Mapping[str, Sto
     for shift, status, says in ((1e-6, 0, "logits differ"), (1.0, 2, "more than round-off")):
         moved = dataclasses.replace(kept, fingerprint=kept.fingerprint + shift)
         (tmp_path / "t").write_bytes(ticket.pack(moved))
-        printed = CliRunner().invoke(cli.main, ["verify", str(tmp_path / "t")])
+        printed = CliRunner().invoke(commands.main, ["verify", str(tmp_path / "t")])
         assert printed.exit_code == status
         assert says in printed.output
         assert len(printed.output.splitlines()) == 1
@@ -132,7 +133,7 @@ def test_the_compact_command_counts_units_and_operations(every_method: Mapping[s
     dense.weights["head.prompt.V"][:, 8:] = 0
     dense.weights["head.prompt.equilibrium.cell.W"][:, 8:] = 0
     (tmp_path / "sparse").write_bytes(ticket.pack(dense))
-    printed = CliRunner().invoke(cli.main, ["compact", str(tmp_path / "sparse"), str(tmp_path / "small")])
+    printed = CliRunner().invoke(commands.main, ["compact", str(tmp_path / "sparse"), str(tmp_path / "small")])
     assert printed.exit_code == 0, printed.output
     assert "output prompt: 64 -> 8 units" in printed.output
     before, after = (
@@ -141,9 +142,9 @@ def test_the_compact_command_counts_units_and_operations(every_method: Mapping[s
     assert before - after >= 2 * 2 * 1280 * 56  # U and V of 56 units, a multiply and an add each
     smaller = ticket.open_ticket(str(tmp_path / "small"))
     assert ticket.verify(smaller, ticket.model_of(smaller)).is_exact
-    onto_itself = CliRunner().invoke(cli.main, ["compact", str(tmp_path / "small"), f"file://{tmp_path}/small"])
+    onto_itself = CliRunner().invoke(commands.main, ["compact", str(tmp_path / "small"), f"file://{tmp_path}/small"])
     assert (onto_itself.exit_code, "is the ticket itself" in onto_itself.output) == (2, True)
-    refused = CliRunner().invoke(cli.main, ["compact", files(every_method["linear"])[0], str(tmp_path / "none")])
+    refused = CliRunner().invoke(commands.main, ["compact", files(every_method["linear"])[0], str(tmp_path / "none")])
     assert refused.exit_code == 2
     assert not (tmp_path / "none").exists()
 
@@ -153,7 +154,7 @@ def test_a_flipped_bit_is_found_anywhere(every_method: Mapping[str, Store], tmp_
     payload = bytearray(next(payloads(every_method)))
     payload[int(place * len(payload))] ^= 1
     (tmp_path / "t").write_bytes(payload)
-    printed = CliRunner().invoke(cli.main, ["verify", str(tmp_path / "t")])
+    printed = CliRunner().invoke(commands.main, ["verify", str(tmp_path / "t")])
     assert printed.exit_code == 2
     assert printed.output.startswith(f"Error: {tmp_path}/t: ")
     assert len(printed.output.splitlines()) == 1

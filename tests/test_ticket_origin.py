@@ -13,8 +13,9 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save
 
-from lion_ray import cli, prediction, ticket
+from lion_ray import prediction, ticket
 from lion_ray.backbones.frozen import original
+from lion_ray.cli import commands
 from lion_ray.config import BackboneConfig
 from lion_ray.store import Store
 from tests.datasets import png
@@ -82,7 +83,7 @@ def test_weights_of_a_size_that_no_checkpoint_has_are_not_read(study: Path, tmp_
 def test_class_names_do_nothing_to_a_terminal(study: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(1))
     printed = CliRunner().invoke(
-        cli.main, ["predict", str(study), str(tmp_path / "a.png"), "--top", "10", "--weights", "random"]
+        commands.main, ["predict", str(study), str(tmp_path / "a.png"), "--top", "10", "--weights", "random"]
     )
     assert printed.exit_code == 0, printed.output
     assert "\ta\\x1b[31m\\nb\t" in printed.output

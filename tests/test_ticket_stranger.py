@@ -18,7 +18,8 @@ from click.testing import CliRunner
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lion_ray import cli, ticket
+from lion_ray import ticket
+from lion_ray.cli import commands
 from lion_ray.store import Store
 from lion_ray.ticket.format import digest_of
 from tests.datasets import png
@@ -89,7 +90,7 @@ CRAFTED: dict[str, Callable[[Fields, dict[str, Tensor]], None]] = {
 def refused(file: Path, *arguments: str) -> str:
     """The one line of a command that must refuse `file` soon and without much memory."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result = CliRunner().invoke(cli.main, [*arguments[:1], str(file), *arguments[1:]])
+    result = CliRunner().invoke(commands.main, [*arguments[:1], str(file), *arguments[1:]])
     assert result.exit_code == 2, result.output
     assert result.output.strip().count("\n") == 0, result.output
     assert "Traceback" not in result.output

@@ -36,7 +36,7 @@ threading.Event().wait()
 def test_a_driver_whose_board_is_gone_ends_with_one_line() -> None:
     ended = subprocess.run([sys.executable, "-c", WATCH], capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
-    assert ended.stdout == "Ray is gone from the driver's node: the same command goes on where this one ended\n"
+    assert ended.stderr == "Ray is gone from the driver's node: the same command goes on where this one ended\n"
 
 
 @pytest.mark.usefixtures("embedded_ray")

@@ -17,8 +17,9 @@ from click.testing import CliRunner
 from safetensors.torch import save
 from torch import Tensor
 
-from lion_ray import backbones, cli
+from lion_ray import backbones
 from lion_ray.backbones import checkpoints
+from lion_ray.cli import commands
 from lion_ray.config import BackboneConfig, StudyError
 
 State = dict[str, Tensor]
@@ -258,5 +259,5 @@ def test_a_study_with_damaged_weights_ends_with_status_2_before_anything_starts(
 ) -> None:
     (tmp_path / "w.pth").write_bytes(b"")
     backbone = f"backbone={{name: {NAME}, weights: '{tmp_path / 'w.pth'}', image_size: {SIZE}}}"
-    assert CliRunner().invoke(cli.main, ["run", str(study_file), "--set", backbone]).exit_code == 2
+    assert CliRunner().invoke(commands.main, ["run", str(study_file), "--set", backbone]).exit_code == 2
     assert not (tmp_path / "results").exists()

@@ -2,4 +2,4 @@
 
 from lion_ray.cli import main
 
-main(prog_name="lion-ray")
+main()

@@ -18,6 +18,7 @@ from typing import Any
 
 from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import Fingerprint
+from lion_ray.scratch import home_for_now
 from lion_ray.store import Listed, Store, write_url
 
 FORMAT = "2"
@@ -69,4 +70,11 @@ def _recall(key: str) -> Fingerprint | None:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("LION_RAY_CACHE") or Path.home() / ".cache" / "lion-ray") / "digests"
+    return Path(os.environ.get("LION_RAY_CACHE") or _home() / ".cache" / "lion-ray") / "digests"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without HOME and without an entry in /etc/passwd
+        return home_for_now()

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 import fsspec
 
-from lion_ray import backbones, config, pipeline
+from lion_ray import backbones, config, driver
 from lion_ray.experiments import Experiment, expand
 from lion_ray.planning import make_plan
 from lion_ray.results import Found, index
@@ -114,7 +114,7 @@ def main() -> None:
 
 def measure(file: Path, study: config.Study, experiments: list[Experiment], template: Found, says: str) -> None:
     """Planning alone, then whole processes."""
-    store = pipeline.open_store(study, source="huge")
+    store = driver.open_store(study, source="huge")
     backbones.stage(backbones.resolve(study.backbone, store), store)
     write_index(store, template, experiments)
     with timed("PLAN in this process"):

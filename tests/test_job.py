@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray import job
+from lion_ray import console, job
 from lion_ray.store import Store
 from tests.helpers import artifacts
 from tests.jobs import ROOT, log, processes, ray_command, submit, wait_for
@@ -55,7 +55,7 @@ def test_a_stopped_job_loses_nothing_and_the_next_one_finishes(cluster: Path, tm
     assert "was stopped" in ray_command(cluster, "job", "status", stopped).stdout
     assert log(cluster, stopped)[-2:] == [
         "stopped: the same command goes on where this one ended",
-        f"exit status {job.STOPPED}",
+        f"exit status {console.STOPPED}",
     ]
     assert not [command for command in processes(str(cluster)).values() if "lion_ray.pipeline" in command]
     before, written = artifacts(store), clocks(tmp_path)

@@ -17,7 +17,7 @@ from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
 from lion_ray.planning import Plan, describe
 from lion_ray.stages import Stages
-from lion_ray.store import Lease, Store, forget_dead, redacted
+from lion_ray.store import Lease, Store, canonical, forget_dead, redacted
 
 FAILED = 1
 
@@ -42,7 +42,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
         cluster_address()
         methods.check(study.methods, lambda: backbones.sketch(study.backbone), source=str(file))
     print("\n".join([*notes, describe(plan, study)]))
-    if job.is_submitted() and "://" not in study.storage and not Path(study.storage).is_absolute():
+    if job.is_submitted() and "://" not in study.storage and not Path(study.storage).expanduser().is_absolute():
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
     if verify:
         store.load(backbone.key)  # a warning if it is damaged; made again when something is trained
@@ -118,7 +118,7 @@ def open_store(study: Study, *, source: str) -> Store:
         StudyError: a URL that no filesystem takes, or whose package is not installed.
     """
     try:
-        return Store(f"{study.storage.rstrip('/')}/{study.study}")
+        return Store(f"{canonical(study.storage).rstrip('/')}/{study.study}")
     except (ValueError, ImportError) as error:
         raise StudyError(source, "storage", f"'{study.storage}' cannot be used: {error}") from error
 

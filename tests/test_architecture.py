@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "lion_ray"
 RANKS = {
+    "spelling": -1,
     "config": 0, "store": 0, "implicit": 0, "team": 0, "board": 0, "groups": 0, "job": 0, "scratch": 0,
     "augmentation": 0,
     "address": 1, "console": 1, "backbones": 1, "data": 1, "memory": 1, "messages": 1, "process": 1,

@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lion_ray.store import Outage, Patience, StorageError, Store, open_url, pieces, read_url, redacted
 from lion_ray.store.faults import as_storage_error, is_transient
-from lion_ray.store.urls import S3_CONFIG
+from lion_ray.store.filesystems import S3_CONFIG
 from tests.conftest import SECRET
 from tests.proxy import FaultyProxy
 

@@ -95,11 +95,10 @@ def compact(ticket_url: str, file: str, weights: str | None) -> None:
     """Write TICKET to FILE without the hidden units that cannot matter: the same function with fewer operations."""
     with one_line_errors():
         from lion_ray import ticket
-        from lion_ray.data.listing import bare
-        from lion_ray.store import write_url
+        from lion_ray.store import identity, write_url
         from lion_ray.ticket import compact as compacting
 
-        if bare(file) == bare(ticket_url):
+        if identity(file) == identity(ticket_url):
             raise OneLine(f"{file} is the ticket itself: name another file")
         opened = ticket.open_ticket(ticket_url)
         smaller = _named(ticket_url, compacting.compact, opened, weights=weights)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from lion_ray.spelling import with_variables
+
+Place = Annotated[str, AfterValidator(with_variables)]
+"""A path or URL, the environment's variables in their places."""
 
 
 class Frozen(BaseModel):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lion_ray.config.base import Frozen
+from lion_ray.config.base import Frozen, Place
 
 
 class DataConfig(Frozen):
@@ -21,10 +21,10 @@ class DataConfig(Frozen):
     `cache` is the folder on each node where training images beyond it lie (None: below its `TMPDIR`).
     """
 
-    root: str | None = Field(default=None, min_length=1)
+    root: Place | None = Field(default=None, min_length=1)
     on_bad_image: Literal["error", "skip"] = "error"
     memory_gb: Annotated[float, Field(ge=0)] | None = None
-    cache: str | None = Field(default=None, min_length=1)
+    cache: Place | None = Field(default=None, min_length=1)
 
 
 class ImbalanceConfig(Frozen):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from lion_ray.config.base import Frozen
+from lion_ray.config.base import Frozen, Place
 from lion_ray.config.data import DataConfig, ImbalanceConfig, LabelNoiseConfig
 from lion_ray.config.lottery import Control, Prune, Rewind, RobustConfig, fixed_rounds, rounds_of
 from lion_ray.config.protocol import SEEDS, ProtocolConfig, Space
@@ -32,7 +32,7 @@ class BackboneConfig(Frozen):
     """The frozen timm model; `weights` is `package`, `hub`, `random`, or the path or URL of a state dict."""
 
     name: str
-    weights: str = "hub"
+    weights: Place = "hub"
     image_size: Annotated[int, Field(ge=16, le=LARGEST_IMAGE)] | None = None
     crop: Literal["none", "center"] = "none"
 
@@ -46,7 +46,7 @@ class DatasetConfig(Frozen):
     """
 
     name: str = Field(pattern=SLUG)
-    url: str | None = None
+    url: Place | None = None
     format: str | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -174,7 +174,7 @@ class Study(Frozen):
     """A whole study file. Its experiments are datasets × methods × seeds on one backbone."""
 
     study: str = Field(pattern=SLUG)
-    storage: str = Field(min_length=1)
+    storage: Place = Field(min_length=1)
     backbone: BackboneConfig
     datasets: Datasets = Field(min_length=1)
     methods: Methods = Field(min_length=1)

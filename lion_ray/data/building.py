@@ -17,15 +17,15 @@ from typing import Literal
 from lion_ray.config import DataConfig, DatasetConfig, validate
 from lion_ray.data import shards
 from lion_ray.data.catalogue import CATALOGUE
+from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import common, fold, leaked
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import bare
 from lion_ray.data.manifest import MANIFEST, UNFINISHED, Manifest, Pixels, labels_of
 from lion_ray.data.pool import POOL, Found
 from lion_ray.data.shards import SHARD_BYTES, Planned
 from lion_ray.data.source import find
 from lion_ray.data.unfinished import Note, Plan, clear, commit, finished, note_at, note_of
-from lion_ray.store import Behind, Listed, Store, digest, find_listed, redacted
+from lion_ray.store import Behind, Listed, Store, digest, find_listed, identity, redacted
 
 OnShard = Callable[[str], None]
 
@@ -112,11 +112,11 @@ def _content(found: Found, planned: Sequence[Planned], sample: Sequence[bytes]) 
 
 def _state(source: str) -> dict[str, Listed]:
     """The source's files as listed now: shards of a source that has changed since are not gone on with."""
-    return {} if source.startswith("http") else find_listed(source)  # web servers keep no stamps
+    return {} if is_web(source) else find_listed(source)  # web servers keep no stamps
 
 
 def _holds(outer: str, inner: str) -> bool:
-    return f"{bare(inner)}/".startswith(f"{bare(outer)}/")
+    return f"{identity(inner)}/".startswith(f"{identity(outer)}/")
 
 
 def _write_shards(

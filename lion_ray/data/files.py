@@ -16,7 +16,7 @@ from lion_ray.store import open_url, read_range, read_url
 
 def is_web(url: str) -> bool:
     """Whether a web server has it, which lists no folders and may ignore ranges."""
-    return url.startswith(("http://", "https://"))
+    return url.lower().startswith(("http://", "https://"))
 
 
 class Readable(Protocol):

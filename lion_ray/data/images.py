@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from lion_ray.data.account import some
+from lion_ray.data.files import is_web
 from lion_ray.data.item import BadData, Item
 from lion_ray.data.listing import bare, relative
 from lion_ray.data.readers.folder import is_image
@@ -45,7 +46,7 @@ def _found(place: Image, number: int) -> Iterator[tuple[str, str | np.ndarray]]:
         yield f"image {number}", _checked(place, number)
         return
     url = os.fspath(place)
-    if url.startswith(("http://", "https://")) and not url.endswith("/"):  # web servers list pages, not folders
+    if is_web(url) and not url.endswith("/"):  # web servers list pages, not folders
         yield url, url
         return
     try:

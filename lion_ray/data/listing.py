@@ -17,7 +17,7 @@ from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL
 from lion_ray.data.split_names import SPLIT_NAMES, split_of, split_word
-from lion_ray.store import find_files
+from lion_ray.store import canonical, find_files, is_local
 
 JUNK_FILES = {".ds_store", "thumbs.db", "desktop.ini", ".gitattributes", ".gitignore", ".gitkeep", ".directory"}
 JUNK_FOLDERS = {"__macosx", ".git", ".ipynb_checkpoints", ".cache", ".trash", ".trashes", ".spotlight-v100", "@eadir"}
@@ -130,28 +130,26 @@ def relative(found: str, root: str) -> str:
 
 
 def bare(url: str) -> str:
-    """A URL without its protocol, or the absolute path, to tell whether two name the same file."""
-    protocol, mark, path = url.partition("://")
-    if not mark or protocol in ("file", "local"):
-        path = os.path.abspath(os.path.expanduser(path if mark else url))
-    return path.strip("/")
+    """A URL without its protocol, or the absolute path, to tell whether one lies below the other."""
+    place = canonical(url)
+    return (place if is_local(place) else place.partition("://")[2]).strip("/")
 
 
 def _all_files(url: str) -> dict[str, File]:
-    if url.startswith("zip://"):
-        inner, _, archive = url.removeprefix("zip://").partition("::")
+    place = canonical(url)
+    if place.startswith("zip://"):
+        inner, _, archive = place.removeprefix("zip://").partition("::")
         return dict(members(_absolute(archive), inner))
-    if url.endswith(".zip"):
-        return _without_top(members(_absolute(url)))
-    if url.endswith(SINGLE):
-        return {url.rpartition("/")[2]: UrlFile(url=_absolute(url))}
-    return {relative(found, url): UrlFile(url=found) for found in find_files(url)}
+    if place.endswith(".zip"):
+        return _without_top(members(_absolute(place)))
+    if place.endswith(SINGLE):
+        return {place.rpartition("/")[2]: UrlFile(url=_absolute(place))}
+    return {relative(found, place): UrlFile(url=found) for found in find_files(place)}
 
 
-def _absolute(url: str) -> str:
-    """A URL that means the same in a worker, whose working directory is another."""
-    local = UrlFile(url=url).local_path
-    return f"file://{os.path.abspath(local)}" if local else url
+def _absolute(place: str) -> str:
+    """The URL of a canonical place; it means the same in a worker, whose working directory is another."""
+    return f"file://{place}" if is_local(place) else place
 
 
 def _junk(path: str) -> str | None:
@@ -195,7 +193,7 @@ def _is_text(path: str) -> bool:
 
 def _check_links(files: Files, root: str) -> None:
     """Raise `BadData` at a local symbolic link to a folder, to nothing, or out of `root`."""
-    top = UrlFile(url=root).local_path
+    top = UrlFile(url=canonical(root)).local_path
     for path, file in files.items():
         place = file.local_path if isinstance(file, UrlFile) else None
         if place is None or not os.path.islink(place):

@@ -10,6 +10,7 @@ from lion_ray.store.behind import Behind
 from lion_ray.store.faults import StorageError
 from lion_ray.store.lease import Lease, forget_dead, holder
 from lion_ray.store.patience import OnOutage, Outage, Patience
+from lion_ray.store.places import canonical, identity, is_local
 from lion_ray.store.redaction import has_credentials, redacted
 from lion_ray.store.urls import (
     Listed,
@@ -35,6 +36,7 @@ __all__ = [
     "Patience",
     "StorageError",
     "Store",
+    "canonical",
     "digest",
     "digest_url",
     "find_files",
@@ -42,6 +44,8 @@ __all__ = [
     "forget_dead",
     "has_credentials",
     "holder",
+    "identity",
+    "is_local",
     "open_url",
     "read_range",
     "read_up_to",

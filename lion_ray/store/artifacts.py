@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from lion_ray.store.filesystems import as_url, filesystem_of, is_marker
 from lion_ray.store.patience import OnOutage, Patience, persist, say
 from lion_ray.store.redaction import has_credentials
 from lion_ray.store.remote_file import protocols
-from lion_ray.store.urls import Listed, as_listed, filesystem_of, read_file, write_file
+from lion_ray.store.urls import Listed, as_listed, read_file, write_file
 
 DONE = "DONE"
 NUM_READERS = 32  # small reads that an object store answers side by side
@@ -35,7 +36,7 @@ class Store:
         self._patience, self._on_outage = patience or Patience(), on_outage
         self.filesystem, root = filesystem_of(url)
         self._root: str = root.rstrip("/")
-        self.url: str = self.filesystem.unstrip_protocol(self._root)
+        self.url: str = as_url(self.filesystem, self._root, url)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By URL: no credentials travel with it, and other processes make their own connections."""
@@ -75,7 +76,8 @@ class Store:
         self.filesystem.invalidate_cache()
         where = f"{self._root}/{folder}".rstrip("/")
         found = self._persist(lambda: self.filesystem.find(where, detail=True), folder)
-        entries = ((path[len(self._root) :].strip("/"), entry) for path, entry in found.items())
+        files = ((path, entry) for path, entry in found.items() if not is_marker(path))
+        entries = ((path[len(self._root) :].strip("/"), entry) for path, entry in files)
         return {path: as_listed(entry) for path, entry in entries}
 
     def paths(self) -> list[str]:

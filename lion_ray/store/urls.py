@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
-from fsspec.core import url_to_fs
-
+from lion_ray.store.filesystems import as_url, filesystem_of, is_marker
 from lion_ray.store.patience import persist
 from lion_ray.store.pieces import read_pieces
 from lion_ray.store.remote_file import RemoteFile, protocols
@@ -22,7 +21,6 @@ PART_BYTES = 16 * 2**20  # S3 takes what is twice as long or longer in parts of 
 READ_AHEAD_BYTES = 2**20
 STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
-S3_CONFIG = {"retries": {"total_max_attempts": 1}, "max_pool_connections": 64, "connect_timeout": 5, "read_timeout": 15}
 
 
 class Listed(NamedTuple):
@@ -30,21 +28,6 @@ class Listed(NamedTuple):
 
     size: int
     stamp: str
-
-
-def filesystem_of(url: str) -> tuple[Any, str]:
-    """The filesystem of `url` and the path on it; its own repetitions are off, `persist` repeats.
-
-    Raises:
-        ValueError: an unknown protocol.
-        ImportError: its filesystem package is not installed.
-    """
-    if not url.startswith(("s3://", "s3a://")):
-        found: tuple[Any, str] = url_to_fs(url)
-        return found
-    filesystem, path = url_to_fs(url, config_kwargs=S3_CONFIG, use_listings_cache=False)
-    filesystem.retries = 1
-    return filesystem, path
 
 
 def open_url(url: str) -> IO[bytes]:
@@ -165,7 +148,7 @@ def find_files(url: str) -> list[str]:
         found: list[str] = persist(lambda: filesystem.find(path), url)
     except FileNotFoundError:
         return []
-    return sorted(filesystem.unstrip_protocol(each) for each in found)
+    return sorted(as_url(filesystem, each, url) for each in found if not is_marker(each))
 
 
 def find_listed(url: str) -> dict[str, Listed]:
@@ -176,7 +159,7 @@ def find_listed(url: str) -> dict[str, Listed]:
         found = persist(lambda: filesystem.find(path, detail=True), url)
     except FileNotFoundError:
         return {}
-    return {filesystem.unstrip_protocol(each): as_listed(found[each]) for each in sorted(found)}
+    return {as_url(filesystem, each, url): as_listed(found[each]) for each in sorted(found) if not is_marker(each)}
 
 
 def as_listed(entry: Mapping[str, Any]) -> Listed:

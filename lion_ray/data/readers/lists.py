@@ -6,6 +6,7 @@ second label, or stands in a second split, is an error.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ def read_rows(splits: Mapping[str, Sequence[Row]], files: Files, source: File) -
 def _file(row: Row, files: Files, source: File) -> File:
     if is_web(row.path):
         return UrlFile(url=row.path)
-    path = row.path.removeprefix("./")
+    path = _shortest(row.path)
     if not path or path.startswith(("/", "~")) or "://" in path or "\\" in path or ".." in path.split("/"):
         raise BadData(f"{row.where}: {row.path!r} leaves the root: give a path below it, or an http(s) URL")
     if len(files) == 1:
@@ -62,11 +63,19 @@ def _file(row: Row, files: Files, source: File) -> File:
     return file
 
 
+def _shortest(path: str) -> str:
+    """One spelling for `a/b`, `./a/b` and `a//b`; whether it leaves the root is seen by what is left of it."""
+    if "://" in path or ".." in path.split("/"):
+        return path
+    shortest = posixpath.normpath(path)
+    return "" if shortest == "." else shortest
+
+
 def _check_repeats(split: str, rows: Sequence[Row], seen: dict[str, tuple[str, Row]]) -> None:
     """Raise for contradictions with what was `seen`, to which the rows are added; warn of repetitions."""
     repeats = []
     for row in rows:
-        other, first = seen.setdefault(row.path, (split, row))
+        other, first = seen.setdefault(_shortest(row.path), (split, row))
         if first is row:
             continue
         if other != split:

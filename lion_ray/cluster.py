@@ -1,12 +1,7 @@
-"""The cluster at hand: joining or starting it, and how many experiments it carries at once. Called by `sweep`.
-
-All workers of a study ask for the same, so a node carries as many as fit it, and as many gangs fit the cluster as its
-nodes' sum holds, whatever the order they start in. No gang holds a part of what it needs: there is no deadlock.
-"""
+"""The cluster at hand: joining or starting it, and what its nodes have. Called by `sweep`, and for a dry run."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 import threading
@@ -19,31 +14,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lion_ray import job
 from lion_ray.address import VARIABLE, cluster_address, wait_for_answer
+from lion_ray.capacity import Capacity, Fit, Resources, fit, num_workers, worker_of
 from lion_ray.config import ResourcesConfig, StudyError
 
-Resources = Mapping[str, float]
 UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
 AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"
 START_ATTEMPTS = 3
 ANSWER_SECONDS = 60.0  # a node starts a process for its first task
 JOIN_SECONDS = 30.0  # of a cluster that listens
 QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Capacity:
-    """What each living node has, and what an autoscaler may bring at most: node shapes with their greatest number."""
-
-    nodes: Sequence[Resources]
-    to_come: Sequence[tuple[Resources, int]] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fit:
-    """`concurrency` experiments at once; `awaited` says what is waited for, if not even one fits yet."""
-
-    concurrency: int
-    awaited: str | None = None
 
 
 def connect(resources: ResourcesConfig, *, source: str = "study") -> Fit:
@@ -159,7 +138,7 @@ def works_here(resources: ResourcesConfig) -> bool:
     """Whether this process's own node carries workers."""
     here = ray.get_runtime_context().get_node_id()
     own = [node["Resources"] for node in ray.nodes() if node["NodeID"] == here]
-    return any(num_workers(node, _worker(resources)) for node in own)
+    return any(num_workers(node, worker_of(resources)) for node in own)
 
 
 def promised() -> list[tuple[Resources, int]]:
@@ -180,48 +159,6 @@ def promised() -> list[tuple[Resources, int]]:
 def _to_come(groups: Sequence[Any]) -> list[tuple[Resources, int]]:
     limits = [(dict(group.resources), int(group.max_count)) for group in groups]
     return [(shape, limit if limit >= 0 else UNLIMITED) for shape, limit in limits]
-
-
-def fit(resources: ResourcesConfig, capacity: Capacity, *, source: str = "study") -> Fit:
-    """How many experiments run at once, each with all of its workers.
-
-    Raises:
-        StudyError: not even one, now or with all that an autoscaler may bring; the shortfall is named.
-    """
-    worker = _worker(resources)
-    now = sum(num_workers(node, worker) for node in capacity.nodes)
-    later = sum(num_workers(shape, worker) * limit for shape, limit in capacity.to_come)
-    most = max(now, later)  # an autoscaler's limits count the nodes that it has started already
-    if most < resources.min_workers:
-        raise StudyError(source, "resources", _shortfall(resources, worker, most, capacity))
-    concurrency = max(1, most // resources.max_workers)
-    if now >= resources.min_workers:
-        return Fit(concurrency=concurrency)
-    has = f"{now} of {resources.min_workers} workers with {_text(worker)} fit the nodes that are here"
-    return Fit(concurrency=concurrency, awaited=f"{has}; the autoscaler may bring the rest")
-
-
-def _worker(resources: ResourcesConfig) -> Resources:
-    return {"CPU": float(resources.cpus), **({"GPU": resources.gpus} if resources.gpus else {})}
-
-
-def num_workers(node: Resources, worker: Resources) -> int:
-    """How many workers a node carries."""
-    return int(min(node.get(kind, 0.0) / amount + 1e-9 for kind, amount in worker.items()))
-
-
-def _shortfall(resources: ResourcesConfig, worker: Resources, most: int, capacity: Capacity) -> str:
-    """What one experiment needs, what fits, and the node that comes nearest."""
-    shapes = [*capacity.nodes, *(shape for shape, _ in capacity.to_come)]
-    largest: Resources = max(shapes, key=lambda shape: [shape.get(kind, 0.0) for kind in ("GPU", "CPU")], default={})
-    has = _text({kind: largest.get(kind, 0.0) for kind in worker})
-    count = f"{resources.min_workers} worker{'s' * (resources.min_workers > 1)}"
-    place = "the cluster" if not capacity.to_come else "the cluster, its autoscaler's limits included,"
-    return f"one experiment needs {count} with {_text(worker)}; {place} has room for {most}, its largest node has {has}"
-
-
-def _text(resources: Resources) -> str:
-    return ", ".join(f"{amount:g} {kind}" for kind, amount in resources.items())
 
 
 def trial_resources(resources: ResourcesConfig) -> Any:

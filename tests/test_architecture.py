@@ -12,7 +12,7 @@ RANKS = {
     "spelling": -1,
     "config": 0, "store": 0, "implicit": 0, "team": 0, "board": 0, "groups": 0, "job": 0, "scratch": 0,
     "augmentation": 0,
-    "address": 1, "console": 1, "backbones": 1, "data": 1, "memory": 1, "messages": 1, "process": 1,
+    "address": 1, "capacity": 1, "console": 1, "backbones": 1, "data": 1, "memory": 1, "messages": 1, "process": 1,
     "methods": 2, "lottery": 2,
     "protocol": 2, "experiments": 3, "results": 4, "decisions": 4, "solves": 3, "ticket": 3, "optimizer": 3,
     "examples": 3,

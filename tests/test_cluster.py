@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from lion_ray import cluster, job
-from lion_ray.cluster import Capacity, Fit, Resources, fit, num_workers
+from lion_ray.capacity import Capacity, Fit, Resources, fit, num_workers
 from lion_ray.config import ResourcesConfig, StudyError
 
 LAPTOP = [{"CPU": 2.0}]

@@ -17,6 +17,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from lion_ray import cluster
+from lion_ray.capacity import Resources
 
 FOLDER = Path(__file__).parent.parent / "cluster"
 RAY_UP = ["aws.yaml", "gcp.yaml", "on_premise.yaml"]
@@ -39,7 +40,7 @@ def pods(name: str) -> list[Any]:
     return [group["template"]["spec"] for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"])]
 
 
-def promised(environment: str) -> cluster.Resources:
+def promised(environment: str) -> Resources:
     """What `LION_RAY_AUTOSCALES_TO=...` says, read by the code that reads it on the cluster."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(cluster.AUTOSCALES_TO, environment)

@@ -80,7 +80,7 @@ def test_the_command_prints_a_table_or_json_lines(study: Path) -> None:
     ("url", "says"),
     [
         ("{}/none", "{}/none holds no finished rounds: give a study's URL, <storage>/<study>"),
-        ("nowhere://x", "Protocol not known: nowhere"),
+        ("nowhere://x", "no filesystem is called nowhere"),
     ],
 )
 def test_a_wrong_url_is_one_line(tmp_path: Path, url: str, says: str) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 
 from lion_ray import backbones, cluster, config, pipeline, sweep
 from lion_ray.backbones import node
+from lion_ray.capacity import Capacity
 from lion_ray.config import BackboneConfig, StudyError
 from lion_ray.experiments import expand
 from lion_ray.store import DamagedArtifactWarning, StorageError, Store
@@ -191,7 +192,7 @@ def test_nodes_are_asked_whether_they_see_the_storage(tmp_path: Path, monkeypatc
     section = BackboneConfig(name="test_efficientnet", weights="random", image_size=32)
     store = Store(str(tmp_path))
     resolved = backbones.stage(backbones.resolve(section, store), store)
-    two = cluster.Capacity(nodes=[{"CPU": 1.0}] * 2)
+    two = Capacity(nodes=[{"CPU": 1.0}] * 2)
     monkeypatch.setattr(cluster, "capacity", lambda: two)
     sweep._make_sure_that_nodes_see(store, resolved, "s.yaml")
     store.remove(resolved.key)

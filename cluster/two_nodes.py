@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Two Ray nodes on this machine, with token authentication and free ports: the cluster to try things on.
 
-launch:     python cluster/two_nodes.py /tmp/two   (stays in the foreground; says when both nodes are up)
-            . /tmp/two/env                         (in another shell: where the cluster is, and its token)
+launch:     python cluster/two_nodes.py /tmp/two   (stays in the foreground; says when both nodes are up; takes the Ray
+                                                   beside this Python)
+            . /tmp/two/env                         (in another shell: where the cluster is, its token, and Ray's PATH)
 submit:     ray job submit --working-dir . -- python -m lion_ray.pipeline pipelines/smoke.yaml --set storage=/tmp/lion
 watch:      ray job list; ray job logs --follow JOB; the dashboard at $RAY_API_SERVER_ADDRESS asks for /tmp/two/token
 results:    /tmp/lion/smoke/results.parquet; lion-ray tickets /tmp/lion/smoke
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import functools
 import os
 import random
@@ -65,6 +67,8 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="short (a socket's path is at most 107 bytes); the script makes it")
     parser.add_argument("--cpus", type=int, default=1, help="per node")
     options = parser.parse_args()
+    if not ray_command().exists():
+        sys.exit(f"there is no {ray_command()}: run this script with the Python of an environment that has Ray")
     options.folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with (
@@ -92,6 +96,7 @@ def _said_in_words() -> Iterator[None]:
 def two_nodes(folder: Path, cpus: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Both `ray start --block` processes; they and all that they have started are gone at the end."""
     nodes: list[subprocess.Popen[bytes]] = []
+    lock = locked(folder)
     try:
         head, address, environment = start_head(folder, cpus)
         nodes.append(head)
@@ -100,6 +105,18 @@ def two_nodes(folder: Path, cpus: int) -> Iterator[list[subprocess.Popen[bytes]]
     finally:
         for node in reversed(nodes):
             stop(node)
+        os.close(lock)
+
+
+def locked(folder: Path) -> int:
+    """A lock on `folder` that the nodes inherit: it is held as long as one of them lives."""
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(lock, True)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise NodeError(f"a cluster runs in {folder} already: end it, or name another folder") from None
+    return lock
 
 
 @tried_again
@@ -128,7 +145,18 @@ def node_command(folder: Path, name: str, cpus: int, own: list[str]) -> list[str
     common = ["--block", "--node-ip-address", HOST, "--num-cpus", str(cpus), "--object-store-memory", str(200 * 2**20)]
     common += ["--disable-usage-stats", "--temp-dir", str(folder / name)]
     ports = zip(PORTS_OF_A_NODE, free_ports(len(PORTS_OF_A_NODE)), strict=True)
-    return ["ray", "start", *own, *common, *(part for name, port in ports for part in (f"--{name}-port", str(port)))]
+    return [
+        str(ray_command()),
+        "start",
+        *own,
+        *common,
+        *(part for name, port in ports for part in (f"--{name}-port", str(port))),
+    ]
+
+
+def ray_command() -> Path:
+    """Ray's own command, beside this Python, whatever PATH says."""
+    return Path(sys.executable).parent / "ray"
 
 
 def write_environment(folder: Path, dashboard: int) -> dict[str, str]:
@@ -141,15 +169,18 @@ def write_environment(folder: Path, dashboard: int) -> dict[str, str]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_API_SERVER_ADDRESS": f"http://{HOST}:{dashboard}",
     }
-    (folder / "env").write_text("".join(f"export {name}={value}\n" for name, value in variables.items()))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs find this Python
+    lines = [f"export {name}={value}\n" for name, value in variables.items()]
+    (folder / "env").write_text("".join(lines) + f'PATH="{ray_command().parent}:$PATH"\n')
+    path = f"{ray_command().parent}{os.pathsep}{os.environ['PATH']}"  # jobs find this Python
     return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | variables | {"PATH": path}
 
 
 def start(command: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """A node that says it is up, in a process group of its own, so that Ctrl-C reaches this script only."""
     with log.open("wb") as out:
-        node = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+        node = subprocess.Popen(
+            command, stdout=out, stderr=out, env=environment, start_new_session=True, close_fds=False
+        )
     deadline = time.monotonic() + START_SECONDS
     while b"Ray runtime started" not in log.read_bytes():
         if node.poll() is not None or time.monotonic() > deadline:

@@ -38,19 +38,34 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def one_row(parts: Sequence[str], *, spare: Sequence[str] = ()) -> str:
+def one_row(parts: Sequence[str], *, spare: Sequence[str] = (), last: Sequence[str] = (), name: str = "") -> str:
     """The parts on one row of this terminal: of a line that wraps, only the last row could be rewritten in place.
 
     Args:
-        spare: how the parts begin that a narrow terminal does without, the first of them first; then the longest part
-            loses its middle.
+        spare: how the parts begin that a narrow terminal does without, the first of them first.
+        last: those that go if the shortest spelling of `name` does not fit beside them.
+        name: the part that in between loses what it can, but for what stands behind its last slash.
     """
     columns = shutil.get_terminal_size().columns - 1
-    for dropped in spare:
-        if len("  ".join(parts)) > columns:
-            parts = [part for part in parts if not part.startswith(dropped)]
-    longest, over = max(parts, key=len), len("  ".join(parts)) - columns
-    if over > 0:
-        head, tail = (kept := max(2, len(longest) - over - 1)) - kept // 2, kept // 2
-        parts = [f"{part[:head]}…{part[-tail:]}" if part == longest else part for part in parts]
-    return "  ".join(parts)[:columns]
+    short = name and _shortened(name, 0)
+    for dropped, needed in [*((each, name) for each in spare), *((each, short) for each in last)]:
+        if len("  ".join(parts)) - len(name) + len(needed) > columns:
+            parts = [part for part in parts if part == name or not part.startswith(dropped)]
+    room = columns - len("  ".join(parts)) + len(name)
+    return "  ".join(_shortened(name, room) if part == name else part for part in parts)[:columns]
+
+
+def _shortened(name: str, room: int) -> str:
+    """`name` in so many characters, or `…` and what stands behind its last slash."""
+    if len(name) <= room:
+        return name
+    head, slash, tail = name.rpartition("/")
+    kept = max(0, room - len(slash + tail) - 1)
+    return f"{head[:kept]}…{slash}{tail}"
+
+
+def clock(seconds: float) -> str:
+    """`mm:ss`, or `h:mm:ss` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"

@@ -15,16 +15,17 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TextIO
 
+from lion_ray.config import BudgetConfig
 from lion_ray.decisions import Stop
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import WINNING
-from lion_ray.messages import one_row
+from lion_ray.messages import clock, one_row
 from lion_ray.planning import stopped
 from lion_ray.solves import share_unconverged
 
 Event = Mapping[str, Any]
 OUTAGE_SECONDS = 5.0
-SPARE = ("density", "loss", "all have")  # what a narrow terminal does without, in this order
+SPARE, LAST = ("density", "loss", "all have"), ("val", "epoch")  # what a narrow terminal does without, in this order
 
 
 class Laps:
@@ -76,6 +77,8 @@ class Progress:
     experiments: Sequence[Experiment]  # final runs whose setting is not chosen yet are stand-ins
     done: Mapping[str, Collection[tuple[int, str]]]  # by name, the (round, ticket) that are in the store
     concurrency: int = 1
+    budget: BudgetConfig | None = None
+    seconds_before: float = 0.0  # that earlier runs have spent of the budget
     stream: TextIO = dataclasses.field(default_factory=lambda: sys.stdout)
     now: Callable[[], float] = time.monotonic
 
@@ -100,7 +103,9 @@ class Progress:
         if is_last:
             self._trained[experiment.name].add(training)
         stays, parts = is_last or not self._in_place, self._parts(experiment, event)
-        self._print("  ".join(parts) if stays else one_row(parts, spare=SPARE), stays=stays)
+        self._print(
+            "  ".join(parts) if stays else one_row(parts, spare=SPARE, last=LAST, name=experiment.label), stays=stays
+        )
         if event["share_unconverged"]:
             share = f"{event['share_unconverged']:.1%}"
             self._print(f"WARNING {experiment.label}: {share} of the equilibrium solves did not converge", stays=True)
@@ -143,8 +148,16 @@ class Progress:
     def seconds_left(self) -> float | None:
         """The mean epoch of each method times what is left of it, spread over the trials that run at once.
 
-        None while a method that is still to come has not shown how long its epochs take.
+        Never more than the study's budget leaves. None while a method that is still to come has not shown how long its
+        epochs take.
         """
+        known = [self._seconds_of_training()]
+        if self.budget is not None and self.budget.hours is not None:
+            spent = self.seconds_before + self.now() - self._started
+            known.append(max(0.0, 3600 * self.budget.hours - spent))
+        return min((seconds for seconds in known if seconds is not None), default=None)
+
+    def _seconds_of_training(self) -> float | None:
         total, running = 0.0, 0
         for name, epochs in self._left.items():
             measured = self._seconds[self._by_name[name].method.name]
@@ -152,7 +165,17 @@ class Progress:
                 return None
             if epochs:
                 total, running = total + epochs * sum(measured) / len(measured), running + 1
-        return total / max(1, min(self.concurrency, running))
+        return total * self._share_of_budget() / max(1, min(self.concurrency, running))
+
+    def _share_of_budget(self) -> float:
+        """How much of what is left the budget's rounds allow."""
+        if self.budget is None or self.budget.rounds is None:
+            return 1.0
+        finished = {**self.done, **self._trained}
+        done = sum(ticket == WINNING for trained in finished.values() for _, ticket in trained)
+        still = (each for each in self._by_name.values() if self._left[each.name])
+        wanted = sum(each.num_rounds - self._num_rounds(each.name) for each in still)
+        return min(1.0, max(0, self.budget.rounds - done) / max(1, wanted))
 
     def _epochs_beside(self, experiment: Experiment, *training: tuple[int, str]) -> int:
         """The epochs of all trainings that are not done, `training` counted as if it began now."""
@@ -191,10 +214,3 @@ class Progress:
 def num_trained(experiment: Experiment, rounds: int) -> int:
     """How often `rounds` rounds train: each pruned one also trains its controls."""
     return rounds + max(0, rounds - 1) * len(experiment.controls)
-
-
-def clock(seconds: float) -> str:
-    """`mm:ss`, or `h:mm:ss` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"

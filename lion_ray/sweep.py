@@ -74,6 +74,8 @@ def run_sweep(
             i.experiment.name: [(row["round"], row["ticket"]) for row in (*i.rounds, *i.controls)] for i in plan.items
         },
         concurrency=fit.concurrency,
+        budget=study.scheduler.budget,
+        seconds_before=Decisions(store, study.scheduler).seconds,
     )
     lease.check()
     failures: dict[str, str] = {}

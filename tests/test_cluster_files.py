@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from cluster import two_nodes
 from lion_ray import cluster
 from lion_ray.capacity import Resources
 
@@ -142,3 +144,26 @@ def test_the_image_is_clean_to_hadolint() -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
     done = subprocess.run([hadolint, FOLDER / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_two_nodes_leave_a_folder_alone_whose_cluster_runs(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("its environment")
+    holder = two_nodes.locked(tmp_path)
+    command = [sys.executable, str(FOLDER / "two_nodes.py"), str(tmp_path)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    os.close(holder)
+    assert refused.returncode == 1
+    assert refused.stderr == f"a cluster runs in {tmp_path} already: end it, or name another folder\n"
+    assert (tmp_path / "env").read_text() == "its environment"
+
+
+def test_two_nodes_name_the_environment_that_they_need(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    code = f"import sys; sys.executable = {str(python)!r}; sys.argv[1:] = [{str(tmp_path / 'two')!r}]"
+    run = f"{code}; sys.path[:0] = [{str(FOLDER.parent)!r}]; from cluster import two_nodes; two_nodes.main()"
+    refused = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False)
+    assert (
+        refused.stderr
+        == f"there is no {tmp_path}/ray: run this script with the Python of an environment that has Ray\n"
+    )

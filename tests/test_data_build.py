@@ -141,6 +141,14 @@ def test_another_finished_set_is_replaced_only_by_force(folder: str, place: str,
     assert tree(place) == tree(f"{tmp_path}/fresh")
 
 
+def test_a_finished_set_has_the_name_that_it_was_built_under(folder: str, tmp_path: Path) -> None:
+    place = str(tmp_path / "built")
+    assert build_named("mine", folder, place).num_made
+    with pytest.raises(ValueError, match="holds this set, finished under the name mine; --force makes it again"):
+        build_named("other", folder, place)
+    assert build_named("other", folder, place, force=True).manifest.name == "other"
+
+
 def test_a_place_with_other_files_or_inside_the_source_is_refused(folder: str, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")

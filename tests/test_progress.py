@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from lion_ray import config
+from lion_ray.config import BudgetConfig
 from lion_ray.decisions import Stop
 from lion_ray.experiments import Experiment, expand
-from lion_ray.progress import Event, Progress, clock, epoch_event, stop_event
+from lion_ray.messages import clock
+from lion_ray.progress import Event, Progress, epoch_event, stop_event
 
 LABEL = "mnist(num_train=48, num_val=24, num_test=24)/lion seed 0"
 
@@ -71,6 +73,7 @@ def test_what_is_rewritten_in_place_fits_one_row_of_the_terminal(
     assert len(rewritten) == 2
     assert all(len(line) < columns for line in rewritten)
     assert (LABEL in rewritten[0]) == (columns >= 120)
+    assert "/lion seed 0  " in rewritten[0], "the method's name is what the row is about"
     if columns >= 80:
         assert rewritten[0].endswith("  round 0/2  epoch 1/2  val 0.875  left 00:50" if columns == 80 else "left 00:50")
         assert rewritten[0].startswith("00:00  0/1 done  ")
@@ -105,3 +108,27 @@ def test_controls_that_are_asked_for_later_are_all_that_is_left(study_file: Path
             progress.show(an_epoch(chosen, number, ticket, epoch))
             left.append(progress.seconds_left())
     assert left == [50.0, 40.0, 30.0, 20.0, 10.0, 0.0]
+
+
+def test_the_time_left_is_no_more_than_the_budget_leaves(study_file: Path) -> None:
+    chosen = expand(config.load(study_file, ["methods=[lion]", "seeds=[0, 1]"]))
+    stored = {chosen[0].name: {(0, "winning")}, "finished before": {(0, "winning"), (1, "winning")}}
+
+    def left(budget: BudgetConfig | None, seconds_before: float = 0.0) -> float | None:
+        progress = Progress(
+            experiments=chosen,
+            done=stored,
+            stream=io.StringIO(),
+            now=lambda: 0.0,
+            budget=budget,
+            seconds_before=seconds_before,
+        )
+        progress.show(an_epoch(chosen[0], 1))
+        return progress.seconds_left()
+
+    assert left(None) == 90.0  # nine epochs, each of ten seconds
+    assert left(BudgetConfig(rounds=100)) == 90.0
+    assert left(BudgetConfig(rounds=5)) == pytest.approx(90.0 * 2 / 5)  # three rounds are done, five are wanted
+    assert left(BudgetConfig(rounds=3)) == 0.0
+    assert left(BudgetConfig(hours=1), seconds_before=3570.0) == 30.0
+    assert left(BudgetConfig(hours=1, rounds=5)) == pytest.approx(36.0)

@@ -67,9 +67,8 @@ def test_ctrl_c_while_ray_starts_is_one_line_and_leaves_no_process(study_file: P
     assert ended_by(signal.SIGINT, run, tag) == ""
 
 
-def test_a_reader_that_leaves_ends_the_command_with_its_own_status(study_file: Path) -> None:
-    run = started(study_file, uuid.uuid4().hex)
-    with run:
+def test_a_reader_that_leaves_ends_the_command_with_its_own_status() -> None:
+    with subprocess.Popen([*PIPELINE, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         run.stdout.close()
         assert run.stderr is not None
@@ -77,12 +76,24 @@ def test_a_reader_that_leaves_ends_the_command_with_its_own_status(study_file: P
     assert run.returncode == console.UNREAD
 
 
-def test_a_stream_that_cannot_say_it_says_it_escaped(study_file: Path) -> None:
-    command = [*PIPELINE, str(study_file), "--dry-run", "--set", "methods=[linear]", "--set", "train.épochs=1"]
+def test_a_stream_that_cannot_say_it_says_it_escaped() -> None:
+    code = "from lion_ray import console; console.prepare(); print('sond\\xe9')"
+    command = [sys.executable, "-c", code]
     told = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
-    assert told.returncode == 2
-    assert rb"train.\xe9pochs: unknown key" in told.stderr
-    assert told.stderr.count(b"\n") == 1
+    assert (told.returncode, told.stdout, told.stderr) == (0, b"sond\\xe9\n", b"")
+
+
+def test_a_user_whom_nobody_knows_has_a_home_of_this_moment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError("no such user")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("USER", "somebody")
+    monkeypatch.delenv("HOME")
+    console._name_home()
+    assert Path.home() == tmp_path / f"lion_ray-{os.getuid()}" / "home"
+    assert Path.home().stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from lion_ray.store import Outage, Patience, StorageError, Store, open_url, pieces, read_url, redacted
 from lion_ray.store.faults import as_storage_error, is_transient
 from lion_ray.store.filesystems import S3_CONFIG
+from lion_ray.store.patience import has_answered, persist
 from tests.conftest import SECRET
 from tests.proxy import FaultyProxy
 
@@ -214,7 +216,9 @@ def test_every_kind_has_its_class(fault: Exception, passes: bool) -> None:
 def test_web_servers_that_do_not_resolve_or_are_overloaded_are_asked_again(
     proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], read: Any
 ) -> None:
+    monkeypatch.setattr("lion_ray.store.patience._answered", set())
     monkeypatch.setenv("LION_RAY_STORAGE_PATIENCE", "1.5")
+    has_answered("http://no-such-host.invalid/x")
     with pytest.raises(StorageError, match="gave up after"):
         read("http://no-such-host.invalid/w.safetensors")
     assert "storage: http://no-such-host.invalid/w.safetensors does not answer, retrying" in capsys.readouterr().err
@@ -227,12 +231,14 @@ def test_web_servers_that_do_not_resolve_or_are_overloaded_are_asked_again(
 
 
 def test_names_that_do_not_resolve_may_do_so_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lion_ray.store.patience._answered", set())
     monkeypatch.setattr(s3fs.S3FileSystem, "cachable", False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://nowhere.invalid:9")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     said: list[Outage] = []
     patience = Patience(seconds=1, first_pause=0.1, say_every=0)
+    has_answered("s3://bucket/x")
     with pytest.raises(StorageError, match="gave up after"):
         Store("s3://bucket/x", patience=patience, on_outage=said.append).read("a")
     assert said
@@ -290,3 +296,20 @@ def test_errors_and_stores_hold_no_credentials(s3_server: str) -> None:
     assert caught.value.__suppress_context__
     assert b"planted" not in pickle.dumps(caught.value)
     assert SECRET.encode() not in pickle.dumps(Store("s3://bucket/x"))
+
+
+def test_a_host_of_no_known_name_is_given_up_at_once_unless_it_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("lion_ray.store.patience.UNKNOWN_SECONDS", 0.0)
+    monkeypatch.setattr("lion_ray.store.patience._answered", set())
+    outages: list[Outage] = []
+    patient = Patience(seconds=0.5, first_pause=0.3)
+    with pytest.raises(OSError, match="spelled right"):
+        persist(unknown, "s3://misspelled/x", patience=patient, on_outage=outages.append)
+    assert not outages
+    persist(lambda: None, "s3://known/y", patience=patient)
+    with pytest.raises(OSError, match=r"gave up after 0:0\d and \d+ attempts\)") as given_up:
+        persist(unknown, "s3://known/x", patience=patient, on_outage=outages.append)
+    assert "1 attempts" not in str(given_up.value)

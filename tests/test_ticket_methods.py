@@ -116,6 +116,19 @@ def test_the_fixed_steps_reach_the_tolerance_for_any_input(gamma: float) -> None
     assert steps_needed(ImplicitLayer(cell, gamma=gamma, max_steps=3)) == 3
 
 
+def test_every_ticket_is_checked_whatever_is_wrong_with_those_before_it(
+    every_method: Mapping[str, Store], tmp_path: Path
+) -> None:
+    good = files(every_method["linear"])[0]
+    (tmp_path / "bad").write_bytes(b"no ticket")
+    printed = CliRunner().invoke(commands.main, ["verify", str(tmp_path / "none"), good, str(tmp_path / "bad"), good])
+    assert printed.exit_code == 2
+    assert [line.partition(":")[0] for line in printed.stdout.splitlines()] == [good.partition(":")[0]] * 2
+    assert [
+        str(tmp_path / name) in line for name, line in zip(("none", "bad"), printed.stderr.splitlines(), strict=True)
+    ]
+
+
 def test_logits_beyond_round_off_are_no_agreement(every_method: Mapping[str, Store], tmp_path: Path) -> None:
     kept = ticket.open_ticket(files(every_method["linear"])[0])
     assert kept.fingerprint is not None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -156,12 +157,23 @@ def _loaded(config: BackboneConfig) -> Backbone:
 
 def _created(config: BackboneConfig) -> nn.Module:
     try:
-        model = _model(config, pretrained=True) if config.weights == "hub" else _with_weights(config)
+        model = _from_hub(config) if config.weights == "hub" else _with_weights(config)
         if bad := not_finite(model.state_dict()):
             raise ValueError(bad)
     except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
         raise _Unusable(" ".join(str(error).split())[:1000]) from error
     return model
+
+
+def _from_hub(config: BackboneConfig) -> nn.Module:
+    """With timm's own weights; what the hub's client says of its attempts is not repeated."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        return _model(config, pretrained=True)
+    finally:
+        log.setLevel(before)
 
 
 def _with_weights(config: BackboneConfig) -> nn.Module:

@@ -31,18 +31,31 @@ def tickets(study_url: str, as_json: bool) -> None:
 @click.argument("ticket_urls", metavar="TICKET...", nargs=-1, required=True)
 @weights
 def verify(ticket_urls: tuple[str, ...], weights: str | None) -> None:
-    """Check tickets: digest, format, backbone, and the logits that were measured when they were packed."""
-    with one_line_errors():
-        from lion_ray import ticket
+    """Check tickets: digest, format, backbone, and the logits that were measured when they were packed.
 
-        for url in ticket_urls:
-            opened = ticket.open_ticket(url)
-            found = _named(url, ticket.verify, opened, _named(url, ticket.model_of, opened, weights=weights))
-            exact = "logits equal the fingerprint bit for bit"
-            close = f"logits differ from the fingerprint by at most {found.max_difference:.2g}{_elsewhere(opened)}"
-            if not found.max_difference <= ROUND_OFF * found.scale:
-                raise OneLine(f"{url}: {close}: more than round-off")
-            click.echo(f"{url}: {exact if found.is_exact else close}")
+    Each is checked, whatever is wrong with those before it; exit status 2 if something is wrong with one.
+    """
+    wrong = 0
+    for url in ticket_urls:
+        try:
+            with one_line_errors():
+                click.echo(f"{url}: {_checked(url, weights)}")
+        except OneLine as error:
+            error.show()
+            wrong = error.exit_code
+    raise SystemExit(wrong)
+
+
+def _checked(url: str, weights: str | None) -> str:
+    """How far a sound ticket's logits are from those that it was packed with."""
+    from lion_ray import ticket
+
+    opened = ticket.open_ticket(url)
+    found = _named(url, ticket.verify, opened, _named(url, ticket.model_of, opened, weights=weights))
+    close = f"logits differ from the fingerprint by at most {found.max_difference:.2g}{_elsewhere(opened)}"
+    if not found.max_difference <= ROUND_OFF * found.scale:
+        raise OneLine(f"{url}: {close}: more than round-off")
+    return "logits equal the fingerprint bit for bit" if found.is_exact else close
 
 
 @click.command()

@@ -79,7 +79,8 @@ def build(
 
     Raises:
         BadData: an image is missing or broken.
-        ValueError: `url` holds another finished set (`force` replaces it) or other files, or credentials.
+        ValueError: `url` holds another finished set, or this one under another name (`force` replaces it), or other
+            files, or credentials.
         StorageError: `url` cannot be written.
     """
     store = Store(url)
@@ -89,6 +90,8 @@ def build(
     content = _content(found, planned, sample)
     key = digest(json.dumps([content, _state(source)]).encode())
     done = finished(store, content)
+    if done is not None and done.name != name and not force:
+        raise ValueError(f"{store.url} holds this set, finished under the name {done.name}; --force makes it again")
     if done is not None and not force:
         store.remove(UNFINISHED)
         return Built(manifest=done, num_made=0)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from lion_ray.config import DatasetConfig
+from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
 from lion_ray.report.tables import ACCURACIES, PARQUET, SCHEMA, SIZES, accuracy_text, measured, read_table
 from lion_ray.report.words import aligned
@@ -22,14 +24,16 @@ FILE = "ticket.safetensors"
 METRICS = (*SIZES, "without_path", *ACCURACIES)
 SOLVES = ("share_unconverged", "residual_max")
 COLUMNS = ("experiment", "dataset", "backbone", "method", "stage", "seed", "round", "ticket", *METRICS, *SOLVES)
-TICKETS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in COLUMNS), ("num_bytes", pa.int64()), ("url", pa.string())])
+OWN = [("dataset_label", pa.string()), ("image_size", pa.int64()), ("num_bytes", pa.int64()), ("url", pa.string())]
+TICKETS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in COLUMNS), *OWN])
 
 
 def tickets(study_url: str) -> pa.Table:
     """All tickets of a study, one row each, controls included; `url` is what `load_ticket` takes.
 
-    Columns are those of the same names in `results.parquet`, and `num_bytes` of the file. Sorted by dataset, method,
-    seed and round, a round's winning ticket before its controls.
+    Columns are those of the same names in `results.parquet`, `dataset_label` with what was asked of the set, the
+    `image_size` that was asked for, and `num_bytes` of the file. Sorted by dataset, method, seed and round, a round's
+    winning ticket before its controls.
 
     Raises:
         FileNotFoundError: no finished round is there; `study_url` is `<storage>/<study>`.
@@ -58,13 +62,14 @@ def tickets(study_url: str) -> pa.Table:
 
 def text(table: pa.Table) -> str:
     """The table for people: accuracies, sizes and, last, the URL."""
-    heads = ("dataset", "method", "ticket", "seed", "round", "density", "params", "val acc", "test acc", "bytes", "url")
+    texts, figures = ("dataset", "backbone", "method", "ticket"), ("density", "params", "val acc", "test acc", "bytes")
+    heads = (*texts, "seed", "round", *figures, "url")
     found = table.to_pylist()
     cells = [_cells(row) for row in found]
     if not any(row["stage"] for row in found):
-        return "\n".join(aligned(heads, cells, left=(0, 1, 2, 10)))
+        return "\n".join(aligned(heads, cells, left=(0, 1, 2, 3, 11)))
     staged = [(row["stage"] or "", *line) for row, line in zip(found, cells, strict=True)]
-    return "\n".join(aligned(("stage", *heads), staged, left=(0, 1, 2, 3, 11)))
+    return "\n".join(aligned(("stage", *heads), staged, left=(0, 1, 2, 3, 4, 12)))
 
 
 def _record(store: Store, key: str) -> Row:
@@ -88,6 +93,8 @@ def _row(record: dict[str, Any], labels: dict[str, str], num_bytes: int, url: st
         "stage": record["config"].get("stage", {}).get("name"),
         **measured(record),
         **{name: metrics["solves"][name] for name in SOLVES},
+        "dataset_label": dataset_label(DatasetConfig(**record["config"]["dataset"])),
+        "image_size": record["config"]["backbone"].get("image_size"),
         "num_bytes": num_bytes,
         "url": url,
     }
@@ -100,7 +107,8 @@ def _order(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
-        row["dataset"],
+        row["dataset_label"],
+        row["backbone"] + (f" at {row['image_size']} px" if row["image_size"] else ""),
         row["method"],
         row["ticket"],
         str(row["seed"]),

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from lion_ray.store.filesystems import as_url, filesystem_of, is_marker
-from lion_ray.store.patience import OnOutage, Patience, persist, say
+from lion_ray.store.patience import OnOutage, Patience, has_answered, persist, say
 from lion_ray.store.redaction import has_credentials
 from lion_ray.store.remote_file import protocols
 from lion_ray.store.urls import Listed, as_listed, read_file, write_file
@@ -151,4 +151,5 @@ def digest(payload: bytes) -> str:
 
 
 def _restored(url: str, patience: Patience, on_outage: OnOutage) -> Store:
+    has_answered(url)  # it did so where it comes from
     return Store(url, patience=patience, on_outage=on_outage)

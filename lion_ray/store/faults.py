@@ -39,6 +39,9 @@ OTHERS = {"FSTimeoutError", "TimeoutError", "IncompleteRead", "ProtocolError", "
 TRANSIENT_NAMES = BOTOCORE | BOTOCORE_LOGIN | AIOHTTP | AZURE | OTHERS
 
 
+UNKNOWN_HOST = ("Name or service not known", "nodename nor servname")
+
+
 class StorageError(OSError):
     """The storage refuses, or has not answered for too long. One line says which URL and why."""
 
@@ -55,6 +58,15 @@ def is_transient(fault: BaseException) -> bool:
     """Whether the same call may well succeed a little later."""
     verdicts = (_verdict(each) for each in _chain(fault))
     return next((verdict for verdict in verdicts if verdict is not None), False)
+
+
+def is_unknown_host(fault: BaseException) -> bool:
+    """Whether the name service says that there is no such host; one that is out of reach says something else."""
+    return any(
+        (isinstance(each, socket.gaierror) and each.errno == socket.EAI_NONAME)
+        or any(words in str(each) for words in UNKNOWN_HOST)
+        for each in _chain(fault)
+    )
 
 
 def as_storage_error(fault: BaseException, url: str, note: str = "") -> StorageError:

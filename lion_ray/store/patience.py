@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from lion_ray.store.faults import as_storage_error, is_transient
+from lion_ray.store.faults import as_storage_error, is_transient, is_unknown_host
 from lion_ray.store.redaction import redacted
 
 Value = TypeVar("Value")
 VARIABLE = "LION_RAY_STORAGE_PATIENCE"
+UNKNOWN_SECONDS = 4.0  # for a name that does not resolve, of a place that has never answered: it is misspelled
+_answered: set[str] = set()
 _DRAW = random.SystemRandom()  # leaves the generators alone that training draws from
 
 
@@ -70,21 +72,37 @@ def persist(
     attempt = 0
     while True:
         try:
-            return act()
+            result = act()
+            has_answered(url)
+            return result
         except Exception as fault:  # noqa: BLE001 (each is raised as one kind, or tried again)
             now = time.monotonic()
             began = now if began is None else began
-            left, pause = began + patience.seconds - now, patience.pause(attempt)
+            is_unknown = _place_of(url) not in _answered and is_unknown_host(fault)
+            seconds = min(patience.seconds, UNKNOWN_SECONDS) if is_unknown else patience.seconds
+            left, pause = began + seconds - now, patience.pause(attempt)
             if not is_transient(fault):
                 raise as_storage_error(fault, url) from None  # the cause may hold the URL with its credentials
             if left <= pause:
-                note = f" (gave up after {minutes(now - began)} and {attempt + 1} attempts)"
+                advice = "; is the name of its host spelled right?" if is_unknown else ""
+                note = f" (gave up after {minutes(now - began)} and {attempt + 1} attempts{advice})"
                 raise as_storage_error(fault, url, note) from None
-            if attempt and (said is None or now - said >= patience.say_every):
+            if attempt and not is_unknown and (said is None or now - said >= patience.say_every):
                 said, reason = now, " ".join(f"{type(fault).__name__}: {fault}".split())
                 on_outage(Outage(url=redacted(url), reason=redacted(reason), seconds_left=left))
         time.sleep(pause)
         attempt += 1
+
+
+def has_answered(url: str) -> None:
+    """What is at this place's name has answered, here or in the process that hands the place on."""
+    _answered.add(_place_of(url))
+
+
+def _place_of(url: str) -> str:
+    """Its scheme and host or bucket; of a chain, all of it up to there."""
+    scheme, mark, rest = url.rpartition("://")
+    return f"{scheme}{mark}{rest.partition('/')[0]}" if mark else ""
 
 
 def minutes(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,8 +72,11 @@ def test_the_command_prints_a_table_or_json_lines(study: Path) -> None:
     assert printed.exit_code == 0, printed.output
     heads, _, *lines = printed.output.splitlines()
     assert heads.split()[-2:] == ["bytes", "url"]
-    set_and_model = "mnist(num_train=48, num_val=24, num_test=24)  test_resnet at 32 px  lion    "
-    assert [line.removeprefix(set_and_model).split()[0] for line in lines] == ["winning", "winning", "random_ticket"]
+    cells = [re.split(" {2,}", line) for line in lines]
+    assert {tuple(each[:3]) for each in cells} == {
+        ("mnist(num_train=48, num_val=24, num_test=24)", "tf_efficientnet_lite0 at 32 px", "lion")
+    }
+    assert [each[3] for each in cells] == ["winning", "winning", "random_ticket"]
     rows = CliRunner().invoke(commands.main, ["tickets", str(study), "--json"]).output.splitlines()
     assert [json.loads(row) for row in rows] == lion_ray.tickets(str(study)).to_pylist()
 
@@ -81,7 +85,10 @@ def test_the_command_prints_a_table_or_json_lines(study: Path) -> None:
     ("url", "says"),
     [
         ("{}/none", "{}/none holds no finished rounds: give a study's URL, <storage>/<study>"),
-        ("nowhere://x", "no filesystem is called nowhere"),
+        (
+            "nowhere://x",
+            "no filesystem is called nowhere://, in 'nowhere://x'; known are s3://, gs://, az://, https://, hf:// and others",
+        ),
     ],
 )
 def test_a_wrong_url_is_one_line(tmp_path: Path, url: str, says: str) -> None:

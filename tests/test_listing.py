@@ -20,6 +20,8 @@ from lion_ray.cli import commands
 from lion_ray.store import DamagedArtifactWarning, Store
 from tests.test_damage import spied
 
+KNOWN = "known are s3://, gs://, az://, https://, hf:// and others"
+
 
 @pytest.fixture
 def study(every_method: Mapping[str, Store], tmp_path: Path) -> Path:

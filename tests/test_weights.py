@@ -107,6 +107,7 @@ def test_position_embeddings_are_resampled_to_the_images_as_the_hubs_are(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of timm, where it resamples by itself
 @pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "swin_s3_tiny_224", "deit_tiny_distilled_patch16_224"])
 def test_real_models_take_other_sizes_from_a_file_as_from_the_hub(tmp_path: Path, name: str) -> None:
     for size in (112, 224):

@@ -6,6 +6,7 @@ are the same command.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from lion_ray.planning import Plan, describe
 from lion_ray.stages import Stages
 from lion_ray.store import Lease, Store, canonical, forget_dead, redacted
 
-FAILED = 1
+FAILED, CHECKS = 1, "checks"
 
 
 def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, verify: bool = False) -> int:
@@ -40,7 +41,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
         plan = stages.plan(store, verify=verify, keep=not dry_run)
     if plan.pending:
         cluster_address()
-        methods.check(study.methods, lambda: backbones.sketch(study.backbone), source=str(file))
+        _check_methods(study, backbone, store, source=str(file), keep=not dry_run)
     print("\n".join([*notes, describe(plan, study)]))
     if job.is_submitted() and "://" not in study.storage and not Path(study.storage).expanduser().is_absolute():
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
@@ -85,6 +86,25 @@ def _preview(plan: Plan, study: Study, *, source: str) -> None:
     lacking = cluster.preview(need, source=source)
     if lacking:
         print(f"WARNING {lacking}")
+
+
+def _check_methods(study: Study, backbone: backbones.Resolved, store: Store, *, source: str, keep: bool) -> None:
+    """Try every method on the backbone, but what has passed before in this study."""
+    passed = set(store.listing(CHECKS))
+
+    def write_down(digest: str) -> None:
+        if keep:
+            store.write(f"{CHECKS}/{digest}.json", b"{}")
+
+    methods.check(
+        study.methods,
+        lambda: backbones.in_one_line(backbones.sketch, study.backbone, source),
+        source=source,
+        backbone={"name": backbone.name, **dataclasses.asdict(backbone.transform), **study.backbone.model_dump()},
+        advice=lambda: backbones.sizes_that_do(study.backbone),
+        has_passed=lambda digest: f"{CHECKS}/{digest}.json" in passed,
+        on_passed=write_down,
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from lion_ray.backbones.anatomy import classifier_parameters, parameters_by_block
 from lion_ray.backbones.folding import fold_batch_norm
-from lion_ray.backbones.frozen import Backbone, load, sketch
+from lion_ray.backbones.frozen import Backbone, in_one_line, load, sizes_that_do, sketch
 from lion_ray.backbones.maps import Maps, middle, num_maps
 from lion_ray.backbones.outline import num_bytes, outline
 from lion_ray.backbones.pooling import averaged
@@ -20,6 +20,7 @@ __all__ = [
     "averaged",
     "classifier_parameters",
     "fold_batch_norm",
+    "in_one_line",
     "load",
     "load_staged",
     "marker",
@@ -30,6 +31,7 @@ __all__ = [
     "parameters_by_block",
     "read_state",
     "resolve",
+    "sizes_that_do",
     "sketch",
     "stage",
     "state_digest",

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from lion_ray.backbones.caches import forget_caches
 from lion_ray.backbones.checkpoints import read_checkpoint
 from lion_ray.backbones.fitting import fitted, not_finite
 from lion_ray.backbones.folding import fold_batch_norm
@@ -25,6 +26,7 @@ from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import package_state, state_digest
 from lion_ray.config import BackboneConfig, StudyError, nearest
 
+LOGGER = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
 
@@ -68,6 +70,7 @@ class Backbone(nn.Module):
         model = self.model if folded else self._unfolded[0]
         shared = {id(tensor): tensor for tensor in itertools.chain(model.parameters(), model.buffers())}
         model = copy.deepcopy(model, shared)
+        forget_caches(model)
         return Backbone(model, name=self.name, transform=self.transform, weights_digest=self.weights_digest)
 
     def on_host(self) -> Backbone:
@@ -86,6 +89,10 @@ class Backbone(nn.Module):
 
 class _Unusable(Exception):
     """The weights are not there or do not fit."""
+
+
+class _Unmakeable(Exception):
+    """timm's constructor has failed."""
 
 
 def load(config: BackboneConfig, *, source: str = "study") -> Backbone:
@@ -147,6 +154,9 @@ def in_one_line(make: Callable[[BackboneConfig], Made], config: BackboneConfig, 
         return make(config)
     except _Unusable as error:
         raise StudyError(source, "backbone.weights", f"'{config.weights}' cannot be used: {error}") from error
+    except _Unmakeable as error:
+        size = "" if config.image_size is None else f" at image_size: {config.image_size}"
+        raise StudyError(source, "backbone", f"timm cannot make {config.name}{size}: {error}") from error
 
 
 @functools.lru_cache(maxsize=2)
@@ -189,14 +199,49 @@ def _with_weights(config: BackboneConfig) -> nn.Module:
 
 def _model(config: BackboneConfig, *, pretrained: bool, **more: Any) -> nn.Module:
     """Models with position embeddings need to know the image size when they are made; convolutions take no such key."""
-    import timm
-
     sized = {} if config.image_size is None else {"img_size": config.image_size}
     try:
-        model: nn.Module = timm.create_model(config.name, pretrained=pretrained, **sized, **more)
+        return _created_by_timm(config.name, pretrained, {**sized, **more})
     except TypeError:
-        model = timm.create_model(config.name, pretrained=pretrained, **more)
+        return _created_by_timm(config.name, pretrained, more)
+
+
+def _created_by_timm(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    """Whatever a constructor raises of its own is that backbone's fault; what the weights raise is theirs."""
+    import timm
+
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+    except (OSError, ValueError, LookupError, ImportError, TypeError):
+        raise
+    except Exception as error:
+        if pretrained and isinstance(error, RuntimeError):
+            raise
+        raise _Unmakeable(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": ")) from error
     return model
+
+
+def sizes_that_do(config: BackboneConfig) -> str:
+    """The nearest image sizes below and above at which the backbone can be run, for a message; empty if none is near."""
+    asked = config.image_size
+    if asked is None:
+        return ""
+    near = sorted({step * (asked // step + k) for step in (16, 14, 32) for k in range(-3, 5)} - {asked})
+    sides = ([size for size in reversed(near) if 16 <= size < asked], [size for size in near if size > asked])
+    found = [next((size for size in side if _does(config, size)), None) for side in sides]
+    told = " and ".join(str(size) for size in found if size is not None)
+    return f"; backbone.image_size {told} would do" if told else ""
+
+
+def _does(config: BackboneConfig, size: int) -> bool:
+    try:
+        backbone = sketch(config.model_copy(update={"image_size": size}))
+        with torch.no_grad():
+            backbone(torch.zeros(1, 3, size, size))
+    except Exception:
+        LOGGER.debug("%s at %s px", config.name, size, exc_info=True)
+        return False
+    return True
 
 
 def _host_copy(tensor: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -10,6 +11,7 @@ from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen, MethodConfig, StudyError, nearest, validate
 from lion_ray.methods.adapter import ADAPTER
 from lion_ray.methods.bias import BIAS
+from lion_ray.methods.checking import check_each, trial_digest
 from lion_ray.methods.full import FULL
 from lion_ray.methods.linear import LINEAR
 from lion_ray.methods.lion import LION
@@ -60,34 +62,39 @@ def build(config: MethodConfig, backbone: Backbone, *, num_classes: int, seed: i
     return METHODS[config.name].build(options_of(config), backbone, num_classes, generator)
 
 
-def check(configs: Sequence[MethodConfig], make_backbone: Callable[[], Backbone], *, source: str = "study") -> None:
-    """Run each method that may not apply once on one image, there and back, before a study starts.
+def check(
+    configs: Sequence[MethodConfig],
+    make_backbone: Callable[[], Backbone],
+    *,
+    source: str = "study",
+    backbone: Mapping[str, Any] | None = None,
+    advice: Callable[[], str] = str,
+    has_passed: Callable[[str], bool] = lambda digest: False,
+    on_passed: Callable[[str], None] = lambda digest: None,
+) -> None:
+    """Try each method of a study on its backbone and one image, before anything starts: see `checking`.
+
+    Args:
+        backbone: what names the backbone and its transform in the digest of a trial.
+        advice: what to say of a backbone that cannot be run.
+        has_passed, on_passed: ask for and write down the trials that have passed, by digest.
 
     Raises:
-        StudyError: wrong options, a backbone to which the idea does not apply, or a tensor that would never learn.
+        StudyError: wrong options, a backbone that cannot be run or to which the idea does not apply, or a tensor that
+            would never learn or change anything.
     """
-    backbone, seen = None, set[tuple[str, str]]()
-    for index, config in enumerate(configs):
-        options = options_of(config, source=source, key=f"methods.{index}")
-        named = (config.name, options.model_dump_json())
-        if METHODS[config.name].may_not_apply(options) and named not in seen:
-            seen.add(named)
-            backbone = backbone or make_backbone()
-            if problem := _problem(config, backbone):
-                raise StudyError(source, f"methods.{index}", problem)
 
+    def digest_of(config: MethodConfig) -> str:
+        options = options_of(config, source=source, key=f"methods.{configs.index(config)}")
+        return trial_digest(config, options.model_dump(mode="json"), backbone or {})
 
-def _problem(config: MethodConfig, backbone: Backbone) -> str | None:
-    """Why the method cannot be had on this backbone, in one line."""
-    size = backbone.transform.size
-    try:
-        model = build(config, backbone, num_classes=2, seed=0)
-        model(torch.zeros(1, 3, size, size)).sum().backward()
-    except NotApplicable as reason:
-        return f"'{config.name}' does not apply to {backbone.name}: {reason}"
-    except (RuntimeError, AssertionError, AttributeError, TypeError, ValueError) as error:
-        return f"'{config.name}' cannot be run on {backbone.name}: {' '.join(str(error).split())[:300]}"
-    unreached = [name for name, parameter in model.trained().items() if parameter.grad is None]
-    if unreached:
-        return f"'{config.name}' does not apply to {backbone.name}: it would never train {', '.join(unreached[:3])}"
-    return None
+    check_each(
+        configs,
+        make_backbone,
+        digest_of,
+        lambda config, made: build(config, made, num_classes=2, seed=0),
+        source=source,
+        advice=advice,
+        has_passed=has_passed,
+        on_passed=on_passed,
+    )

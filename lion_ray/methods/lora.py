@@ -78,12 +78,23 @@ def build(options: LoraOptions, backbone: Backbone, num_classes: int, generator:
     own, prunable = backbone.own(), list[str]()
     pointwise = pointwise_layers(own.model)
     for name, _ in used_modules(own.model):
-        if name in pointwise and {"attn", "mlp"} & set(name.split(".")):
+        if name in pointwise and _is_of_attention_or_mlp(own.model, name):
             replace(own.model, name, LowRank(pointwise[name], options, generator))
             prunable += [f"{name}.A", f"{name}.B"]
     if not prunable:
         raise NotApplicable("lora changes linear layers of attention and MLPs, and it has none; use ssf or partial")
     return tuned(own, num_classes, generator, prunable=prunable)
+
+
+def _is_of_attention_or_mlp(model: nn.Module, name: str) -> bool:
+    """By timm's names; a module called `attn` without heads is a gate of channels (squeeze-excite) and no attention."""
+    parts = name.split(".")
+    if "mlp" in parts:
+        return True
+    if "attn" not in parts:
+        return False
+    attention = model.get_submodule(".".join(parts[: parts.index("attn") + 1]))
+    return any(hasattr(attention, heads) for heads in ("num_heads", "n_heads", "heads"))
 
 
 LORA = Method(name="lora", options=LoraOptions, build=build, is_prunable=True, may_not_apply=always)

@@ -3,8 +3,10 @@
     y ← (1 + scale) ⊙ y + shift
 
 They are parametrizations of the layer's own weight and bias, so the model that trains is the merged one, and a merged
-export gives its bits. Both start at zero, so step 0 is exact (theirs: normal, 0.02, around 1 and 0), and pruning one to
-zero removes it. A convolution with its batch norm folded in is one layer: two scales in a row would be one.
+export gives its bits. A convolution that standardises its weight (BiT, hybrid ViTs, NFNets) undoes any scale of it:
+there its gain is scaled, and one without a gain is shifted alone. Both start at zero, so step 0 is exact (theirs:
+normal, 0.02, around 1 and 0), and pruning one to zero removes it. A convolution with its batch norm folded in is one
+layer: two scales in a row would be one.
 """
 
 from __future__ import annotations
@@ -50,6 +52,25 @@ class ScaledAndShifted(nn.Module):
         return changed
 
 
+class Shifted(nn.Module):
+    """`bias + shift`, where no scale acts."""
+
+    def __init__(self, like: Scaled) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros_like(like.scale))
+
+    def forward(self, bias: Tensor) -> Tensor:
+        """The shifted bias."""
+        return bias + self.shift
+
+
+def _scaled_tensor(module: nn.Module) -> str | None:
+    """The tensor of a layer that a scale of its output channels multiplies; None if nothing of it is left to scale."""
+    if not any("StdConv" in kind.__name__ for kind in type(module).__mro__):
+        return "weight"
+    return "gain" if isinstance(getattr(module, "gain", None), Tensor) else None
+
+
 def build(options: SsfOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
     """A scale and a shift in every layer and norm."""
     own, prunable = backbone.own(), list[str]()
@@ -58,10 +79,12 @@ def build(options: SsfOptions, backbone: Backbone, num_classes: int, generator: 
             scaled = Scaled(len(module.weight)).to(module.weight.device)  # to register it is to run it
             if module.bias is None:
                 module.bias = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
-            register_parametrization(module, "weight", scaled)
-            register_parametrization(module, "bias", ScaledAndShifted(scaled))
-            at = f"{name}.parametrizations"
-            prunable += [f"{at}.weight.0.scale", f"{at}.bias.0.shift"]
+            at, place = f"{name}.parametrizations", _scaled_tensor(module)
+            if place is not None:
+                register_parametrization(module, place, scaled)
+                prunable.append(f"{at}.{place}.0.scale")
+            register_parametrization(module, "bias", ScaledAndShifted(scaled) if place else Shifted(scaled))
+            prunable.append(f"{at}.bias.0.shift")
     return tuned(own, num_classes, generator, prunable=prunable)
 
 

@@ -58,7 +58,7 @@ def test_lora_leaves_gates_of_channels_alone() -> None:
         (
             "efficientformer_l1",
             96,
-            "study: backbone: cannot be run at this image size: RuntimeError: The size of tensor",
+            "backbone: cannot be run at this image size: RuntimeError: The size of tensor",
         ),
     ],
 )

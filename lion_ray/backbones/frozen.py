@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -26,7 +25,6 @@ from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import package_state, state_digest
 from lion_ray.config import BackboneConfig, StudyError, nearest
 
-LOGGER = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
 
@@ -219,29 +217,6 @@ def _created_by_timm(name: str, pretrained: bool, options: dict[str, Any]) -> nn
             raise
         raise _Unmakeable(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": ")) from error
     return model
-
-
-def sizes_that_do(config: BackboneConfig) -> str:
-    """The nearest image sizes below and above at which the backbone can be run, for a message; empty if none is near."""
-    asked = config.image_size
-    if asked is None:
-        return ""
-    near = sorted({step * (asked // step + k) for step in (16, 14, 32) for k in range(-3, 5)} - {asked})
-    sides = ([size for size in reversed(near) if 16 <= size < asked], [size for size in near if size > asked])
-    found = [next((size for size in side if _does(config, size)), None) for side in sides]
-    told = " and ".join(str(size) for size in found if size is not None)
-    return f"; backbone.image_size {told} would do" if told else ""
-
-
-def _does(config: BackboneConfig, size: int) -> bool:
-    try:
-        backbone = sketch(config.model_copy(update={"image_size": size}))
-        with torch.no_grad():
-            backbone(torch.zeros(1, 3, size, size))
-    except Exception:
-        LOGGER.debug("%s at %s px", config.name, size, exc_info=True)
-        return False
-    return True
 
 
 def _host_copy(tensor: Tensor) -> Tensor:

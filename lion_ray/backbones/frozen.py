@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from lion_ray.backbones.caches import forget_caches
 from lion_ray.backbones.checkpoints import read_checkpoint
 from lion_ray.backbones.fitting import fitted, not_finite
 from lion_ray.backbones.folding import fold_batch_norm
+from lion_ray.backbones.making import Unmakeable, created_by_timm
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import package_state, state_digest
 from lion_ray.config import BackboneConfig, StudyError, nearest
@@ -89,10 +91,6 @@ class _Unusable(Exception):
     """The weights are not there or do not fit."""
 
 
-class _Unmakeable(Exception):
-    """timm's constructor has failed."""
-
-
 def load(config: BackboneConfig, *, source: str = "study") -> Backbone:
     """The frozen backbone that a section names, from where it says. Cached.
 
@@ -152,7 +150,7 @@ def in_one_line(make: Callable[[BackboneConfig], Made], config: BackboneConfig, 
         return make(config)
     except _Unusable as error:
         raise StudyError(source, "backbone.weights", f"'{config.weights}' cannot be used: {error}") from error
-    except _Unmakeable as error:
+    except Unmakeable as error:
         size = "" if config.image_size is None else f" at image_size: {config.image_size}"
         raise StudyError(source, "backbone", f"timm cannot make {config.name}{size}: {error}") from error
 
@@ -199,24 +197,9 @@ def _model(config: BackboneConfig, *, pretrained: bool, **more: Any) -> nn.Modul
     """Models with position embeddings need to know the image size when they are made; convolutions take no such key."""
     sized = {} if config.image_size is None else {"img_size": config.image_size}
     try:
-        return _created_by_timm(config.name, pretrained, {**sized, **more})
+        return created_by_timm(config.name, pretrained, {**sized, **more})
     except TypeError:
-        return _created_by_timm(config.name, pretrained, more)
-
-
-def _created_by_timm(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    """Whatever a constructor raises of its own is that backbone's fault; what the weights raise is theirs."""
-    import timm
-
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-    except (OSError, ValueError, LookupError, ImportError, TypeError):
-        raise
-    except Exception as error:
-        if pretrained and isinstance(error, RuntimeError):
-            raise
-        raise _Unmakeable(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": ")) from error
-    return model
+        return created_by_timm(config.name, pretrained, more)
 
 
 def _host_copy(tensor: Tensor) -> Tensor:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -50,3 +54,20 @@ def reds(source: Source) -> dict[str, list[int]]:
     """The `value` of every image, by split, in the order of training."""
     data = source.decode(size=4)
     return {split: getattr(data, split).images[:, 0, 0, 0].tolist() for split in ("train", "val", "test")}
+
+
+def parquet(file: Path, first: int, num: int, **columns: Sequence[Any]) -> None:
+    """A shard of `num` images from the value `first` on, labelled 0, 1, 0, ..., with further columns."""
+    images = pa.array([png(first + number) for number in range(num)], pa.binary())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": images, "label": [number % 2 for number in range(num)], **columns}), file)
+
+
+def tar(file: Path, members: Mapping[str, bytes]) -> None:
+    """A tar of these members."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w") as packed:
+        for name, payload in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(payload)
+            packed.addfile(info, io.BytesIO(payload))

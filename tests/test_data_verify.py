@@ -47,8 +47,8 @@ def test_a_whole_set_is_whole(anywhere: str) -> None:
     checks = verify(anywhere)
     assert {check.status for check in checks} == {"ok"}
     names = [check.name for check in checks]
-    assert names == ["shards", "source", "counts", "labels", "images", "digest", "train and test", "encoding"]
-    assert checks[4].detail == "all 51 decode"
+    assert names == ["shards", "source", "source", "counts", "labels", "images", "digest", "train and test", "encoding"]
+    assert checks[5].detail == "all 51 decode"
 
 
 def test_one_bit_in_any_shard_is_found_and_the_shard_named(built: str) -> None:

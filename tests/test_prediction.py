@@ -78,7 +78,7 @@ def test_images_are_decoded_as_a_datasets_are(model: AdaptedModel, photos: Path,
 
 def test_folders_are_searched_in_order_and_batches_do_not_matter(model: AdaptedModel, photos: Path) -> None:
     several: list[str | Path] = [photos / "val" / "b" / "0 RGB.png", str(photos / "test"), f"{photos}/train/a/"]
-    with pytest.warns(DataWarning, match=r"photos/test: not classified: 2 files \(README.txt, a/.hidden.png\)"):
+    with pytest.warns(DataWarning, match=r"photos/test: not classified: 1 file \((README.txt|a/.hidden.png)\)"):
         found = list(lion_ray.predict(model, several))
     folder = [f"{photos}/test/{name}/{image}.png" for name in "ab" for image in ("0 RGB", "1 RGBA", "2 L")]
     train = [f"{photos}/train/a/{image}.png" for image in ("0 RGB", "1 RGBA", "2 L")]

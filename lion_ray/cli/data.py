@@ -47,7 +47,15 @@ def build(
         from lion_ray.data import building
 
         built = building.build_named(
-            name, source, url, force=force, on_bad_image=on_bad_image, on_shard=_say, format=format_, **columns
+            name,
+            source,
+            url,
+            force=force,
+            on_bad_image=on_bad_image,
+            on_shard=_say,
+            on_note=_say,
+            format=format_,
+            **columns,
         )
         images = sum(split.images for split in built.manifest.splits.values())
         made = f"{built.num_made} of {len(built.manifest.shards)} shards made" if built.num_made else "it was finished"

@@ -72,7 +72,7 @@ def members(url: str, inner: str = "") -> dict[str, ZipMember]:
     below = f"{inner.strip('/')}/" if inner.strip("/") else ""
     found: dict[str, ZipMember] = {}
     for info in infos:
-        if info.is_dir() or info.filename.startswith("__MACOSX/") or not info.filename.startswith(below):
+        if info.is_dir() or not info.filename.startswith(below):
             continue
         path = info.filename[len(below) :]
         if path in found:

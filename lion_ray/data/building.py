@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -18,7 +18,7 @@ from lion_ray.config import DataConfig, DatasetConfig, validate
 from lion_ray.data import shards
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.files import is_web
-from lion_ray.data.fingerprint import common, fold, leaked
+from lion_ray.data.fingerprint import Fingerprint, common, fold, repeated
 from lion_ray.data.item import BadData
 from lion_ray.data.manifest import MANIFEST, UNFINISHED, Manifest, Pixels, labels_of
 from lion_ray.data.pool import POOL, Found
@@ -46,11 +46,13 @@ def build_named(
     force: bool = False,
     on_bad_image: Literal["error", "skip"] = "error",
     on_shard: OnShard = lambda _: None,
+    on_note: OnShard = lambda _: None,
     **reading: str | None,
 ) -> Built:
     """Find the set as a study would, at the URL `source` or else in the package that the catalogue names; build it.
 
-    `reading` says how, as a dataset entry of a study does: `format`, `image_column`, `label_column`.
+    `reading` says how, as a dataset entry of a study does: `format`, `image_column`, `label_column`. `on_note` is
+    called with each line on how the source was read; faults are warned of as a study does.
 
     Raises:
         StudyError: it cannot be found or read.
@@ -58,11 +60,19 @@ def build_named(
         And what `build` raises.
     """
     config = validate(DatasetConfig, {"name": name, "url": source, **reading}, source="")
-    found, entry = find(config, DataConfig(on_bad_image=on_bad_image), source="").found, CATALOGUE.get(name)
+    read, entry = find(config, DataConfig(on_bad_image=on_bad_image), source=""), CATALOGUE.get(name)
+    found = read.found
+    for note in found.notes:
+        on_note(note)
     origin = source or f"package {entry.package.name if entry and entry.package else name}"
     if entry is not None:
         found = entry.checked(found)
-    return build(found, url, name=name, source=origin, force=force, on_shard=on_shard)
+    built = build(found, url, name=name, source=origin, force=force, on_shard=on_shard)
+    known = Fingerprint(
+        digest=built.manifest.digest, encoding=built.manifest.encoding, repeated=built.manifest.repeated
+    )
+    replace(read, found=replace(found, known=known)).warn_of_faults()
+    return built
 
 
 def build(
@@ -174,7 +184,7 @@ def _manifest(
         content=content,
         pixels=_extremes([note.pixels for note in notes.values()]),
         shards={path: note.shard for path, note in notes.items()},
-        leaked=leaked({pool: digests(pool) for pool in found.pools}),
+        repeated=repeated({pool: digests(pool) for pool in found.pools}),
     )
 
 

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from lion_ray.data.account import classes_told
 from lion_ray.data.catalogue.entry import Entry
 from lion_ray.data.catalogue.rules import image_of, label_of
 from lion_ray.data.catalogue.slices import Slice, pieces
@@ -37,7 +38,11 @@ def read_cut(files: Files, entry: Entry) -> Found:
     splits = tfds.labelled(files, rule)
     cuts = pieces(entry.cut, {name: len(found.labels) for name, found in splits.items()})
     classes = entry.classes or tuple(map(str, range(entry.num_classes)))
-    return Found(classes=classes, pools={split: _pool(splits, cut, entry) for split, cut in cuts.items()})
+    notes = (
+        "splits by the catalogue's slices: " + ", ".join(f"{split} {cut}" for split, cut in entry.cut.items()),
+        classes_told(classes, "by the catalogue"),
+    )
+    return Found(classes=classes, pools={split: _pool(splits, cut, entry) for split, cut in cuts.items()}, notes=notes)
 
 
 def _pool(splits: Mapping[str, tfds.Labelled], cut: Slice, entry: Entry) -> FilePool:

@@ -21,7 +21,7 @@ from lion_ray.data.fingerprint import Fingerprint
 from lion_ray.scratch import home_for_now
 from lion_ray.store import Listed, Store, write_url
 
-FORMAT = "2"
+FORMAT = "3"
 SETTLED_SECONDS = 2.0  # file systems give writes this far apart different times; most need only milliseconds
 
 
@@ -37,7 +37,7 @@ def remembered(url: str, reading: Mapping[str, Any], make: Callable[[], Fingerpr
     made = make()
     if key and _key(url, reading) == key:  # nothing was written while it was read
         with suppress(OSError):  # a machine without a place for it reads again
-            write_url(str(_folder() / key), json.dumps([made.digest, made.encoding, made.leaked]).encode())
+            write_url(str(_folder() / key), json.dumps([made.digest, made.encoding, made.repeated]).encode())
     return made
 
 
@@ -63,8 +63,9 @@ def _is_settled(file: Listed) -> bool:
 
 def _recall(key: str) -> Fingerprint | None:
     try:
-        digest, encoding, leaked = json.loads((_folder() / key).read_text())
-        return Fingerprint(digest=str(digest), encoding=str(encoding), leaked=int(leaked))
+        digest, encoding, repeated = json.loads((_folder() / key).read_text())
+        known = None if repeated is None else tuple(map(str, repeated))
+        return Fingerprint(digest=str(digest), encoding=str(encoding), repeated=known)
     except (OSError, ValueError, TypeError):
         return None
 

@@ -33,12 +33,13 @@ MAGIC = {
 class Fingerprint:
     """`encoding` is how the source stores its pixels: `raw`, `png`, `jpeg`, ..., or `mixed`.
 
-    `leaked` counts images of test whose stored bytes are an image's of train, too: no figure of test is worth a thing.
+    `repeated` names the images whose stored bytes are alike, as in `train/0 test/3`: pools and places of each group.
+    None where nobody has looked.
     """
 
     digest: str
     encoding: str
-    leaked: int = 0
+    repeated: tuple[str, ...] | None = None
 
 
 def fingerprint(pools: Mapping[str, tuple[Iterable[Item], Labels]]) -> Fingerprint:
@@ -52,13 +53,20 @@ def fingerprint(pools: Mapping[str, tuple[Iterable[Item], Labels]]) -> Fingerpri
             yield digest
 
     digest = fold({name: (digests(name, items), labels) for name, (items, labels) in pools.items()})
-    return Fingerprint(digest=digest, encoding=common(encodings), leaked=leaked(seen))
+    return Fingerprint(digest=digest, encoding=common(encodings), repeated=repeated(seen))
 
 
-def leaked(digests: Mapping[str, Iterable[bytes]]) -> int:
-    """How many images of the pool `test` are in the pool `train`, by the digests of both."""
-    train = set(digests.get("train", ()))
-    return sum(digest in train for digest in digests.get("test", ()))
+def repeated(digests: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
+    """See `Fingerprint.repeated`; by the digests of each pool's images, in their order."""
+    first = dict[bytes, str]()
+    groups = dict[bytes, list[str]]()
+    for pool, marks in digests.items():
+        for index, digest in enumerate(marks):
+            place = f"{pool}/{index}"
+            before = first.setdefault(digest, place)
+            if before != place:
+                groups.setdefault(digest, [before]).append(place)
+    return tuple(" ".join(places) for places in groups.values())
 
 
 def fold(pools: Mapping[str, tuple[Iterable[bytes], Labels]]) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 from lion_ray.data.account import some
 from lion_ray.data.files import is_web
 from lion_ray.data.item import BadData, Item
-from lion_ray.data.listing import bare, relative
+from lion_ray.data.junk import left_out
+from lion_ray.data.listing import IMAGES, bare, relative
 from lion_ray.data.readers.folder import is_image
 from lion_ray.data.readers.labels import warn
 from lion_ray.store import find_files, read_url
@@ -23,9 +24,11 @@ from lion_ray.store import find_files, read_url
 Image: TypeAlias = "str | os.PathLike[str] | np.ndarray"
 """A path or URL of an image, or of a folder of them; or pixels, uint8 (H, W, 3) or (H, W)."""
 
+NO_IMAGE = f"their names end in none of {', '.join(IMAGES)}"
+
 
 def find_images(images: Image | Iterable[Image]) -> list[Item]:
-    """The images in the order given, a folder's (all below it, without hidden ones) in that of their paths.
+    """The images in the order given, a folder's (all below it, without hidden files) in that of their paths.
 
     Raises:
         BadData: nothing is there, a folder without images, or an array that is no uint8 image.
@@ -57,9 +60,10 @@ def _found(place: Image, number: int) -> Iterator[tuple[str, str | np.ndarray]]:
         yield url, files[0]
         return
     paths = {relative(file, url): file for file in files}
-    images = [path for path in sorted(paths) if is_image(path) and not _is_hidden(path)]
-    if images and len(images) < len(paths):
-        warn(f"{url}: not classified: {some(sorted(paths.keys() - set(images)))}, hidden or without an image's ending")
+    reasons = {path: left_out(path) or (None if is_image(path) else NO_IMAGE) for path in sorted(paths)}
+    images = [path for path, reason in reasons.items() if reason is None]
+    for reason in sorted({*reasons.values()} - {None}, key=str) if images else ():
+        warn(f"{url}: not classified: {some([path for path in reasons if reasons[path] == reason])}: {reason}")
     if not images:
         raise BadData(f"{url}: {'no images are below this folder' if files else 'no such image or folder'}")
     yield from ((f"{url.rstrip('/')}/{path}", paths[path]) for path in images)
@@ -69,10 +73,6 @@ def _checked(pixels: np.ndarray, number: int) -> np.ndarray:
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise BadData(f"image {number} is {pixels.dtype} {pixels.shape}: give uint8 (H, W, 3) or (H, W)")
     return pixels
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _kept(pixels: np.ndarray) -> np.ndarray:

@@ -15,23 +15,16 @@ from lion_ray.data.account import Listing
 from lion_ray.data.archive import members
 from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
+from lion_ray.data.junk import PACKED, is_document, left_out
 from lion_ray.data.pool import POOL
-from lion_ray.data.split_names import SPLIT_NAMES, split_of, split_word
+from lion_ray.data.split_names import SPLIT_NAMES, check_words, split_of, split_word
 from lion_ray.store import canonical, find_files, is_local
-
-JUNK_FILES = {".ds_store", "thumbs.db", "desktop.ini", ".gitattributes", ".gitignore", ".gitkeep", ".directory"}
-JUNK_FOLDERS = {"__macosx", ".git", ".ipynb_checkpoints", ".cache", ".trash", ".trashes", ".spotlight-v100", "@eadir"}
-JUNK_FOLDERS |= {".fseventsd", "$recycle.bin", "lost+found", ".idea", ".vscode", "__pycache__", ".huggingface"}
-"""What systems and tools leave behind, in lower case; a file that begins with `._` is macOS's."""
-
-DOCUMENTS = {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation", "about"}
-"""How texts for people are called."""
 
 IMAGES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
 """The ends of images' names, in lower case."""
 
 SINGLE = (".parquet", ".tar", ".npz", ".csv")
-"""A URL that ends so is one file and is not listed: web servers cannot."""
+"""A URL that ends so, in any case, is one file and is not listed: web servers cannot."""
 
 Files = Mapping[str, File]
 """Relative path → file, sorted by path."""
@@ -51,39 +44,54 @@ def listing(url: str) -> Listing:
         raise
     except Exception as error:
         raise BadData(f"{url} cannot be read ({type(error).__name__}: {error})") from error
-    reasons = {path: _junk(path) for path in sorted(paths)}
+    reasons = {path: left_out(path) for path in sorted(paths)}
     files = {path: paths[path] for path, reason in reasons.items() if reason is None}
     _check_names(files)
     _check_links(files, url)
     if not files:
         raise BadData(f"{url} holds no files")
-    left_out: dict[str, list[str]] = {}
+    unseen: dict[str, list[str]] = {}
     for path, reason in reasons.items():
         if reason is not None:
-            left_out.setdefault(reason, []).append(path)
-    return Listing(files, left_out)
+            unseen.setdefault(reason, []).append(path)
+    return Listing(files, unseen, _empty_folders(url))
 
 
 def by_split(paths: Iterable[str], kind: str) -> dict[str, list[str]]:
     """The paths of shards for each split that they name; the only key is `pool` when no path names one.
 
     Raises:
-        BadData: none, several sets, splits without train, or a shard of no split beside others. `kind` is for messages.
+        BadData: none, several sets, splits without train, a split under two names, or a shard of no split beside
+            others. `kind` is for messages.
     """
     splits: dict[str, list[str]] = {}
-    sets = set()
+    sets, words = set(), []
     for path in paths:
         named = split_of(path)
         splits.setdefault(named.split, []).append(path)
         sets.add(named.of)
+        words.append((named.split, named.word))
     if not splits:
         raise BadData(f"there are no {kind}")
     if POOL in splits and len(splits) > 1:
         raise split_error(splits[POOL][0])
     if len(sets) > 1:
         raise BadData(f"shards of several sets lie in {', '.join(sorted(sets))}; give the URL of one of them")
+    check_words(words)
     check_train(set(splits) - {POOL})
     return splits
+
+
+def check_unused(paths: Iterable[str], splits: Iterable[str]) -> None:
+    """Raise `BadData` when a split that a study would cut from train lies here in a file that is packed or not whole.
+
+    Args:
+        paths: the files that no reader has used.
+        splits: those that were found.
+    """
+    for path in paths:
+        if path.lower().endswith(PACKED) and (split := split_of(path).split) in {"val", "test"} - set(splits):
+            raise BadData(f"{path} names {split} and cannot be read: unpack it (or fetch it whole), or move it away")
 
 
 def split_error(path: str) -> BadData:
@@ -140,9 +148,9 @@ def _all_files(url: str) -> dict[str, File]:
     if place.startswith("zip://"):
         inner, _, archive = place.removeprefix("zip://").partition("::")
         return dict(members(_absolute(archive), inner))
-    if place.endswith(".zip"):
+    if place.lower().endswith(".zip"):
         return _without_top(members(_absolute(place)))
-    if place.endswith(SINGLE):
+    if place.lower().endswith(SINGLE):
         return {place.rpartition("/")[2]: UrlFile(url=_absolute(place))}
     return {relative(found, place): UrlFile(url=found) for found in find_files(place)}
 
@@ -152,28 +160,23 @@ def _absolute(place: str) -> str:
     return f"file://{place}" if is_local(place) else place
 
 
-def _junk(path: str) -> str | None:
-    """Why no reader gets to see a file; None if it is one."""
-    *folders, name = path.split("/")
-    if name.lower() in JUNK_FILES or name.startswith("._") or any(part.lower() in JUNK_FOLDERS for part in folders):
-        return "left behind by a system or tool"
-    return "hidden, its name begins with a dot" if name.startswith(".") else None
-
-
-def _is_document(path: str) -> bool:
-    """Whether the name is that of a text for people, which is no part of any set."""
-    stem, _, ending = path.lower().partition(".")
-    return stem in DOCUMENTS or ending in ("md", "pdf", "html", "rst")
-
-
 def _without_top(paths: Mapping[str, File]) -> dict[str, File]:
     """Many a zip holds one folder of its own name, perhaps a README beside it; a split's folder is none of these."""
-    folders = {path.partition("/")[0] for path in paths if "/" in path and _junk(path) is None}
-    beside = [path for path in paths if "/" not in path and not (_junk(path) or _is_document(path))]
+    folders = {path.partition("/")[0] for path in paths if "/" in path and left_out(path) is None}
+    beside = [path for path in paths if "/" not in path and not (left_out(path) or is_document(path))]
     if len(folders) != 1 or beside or any(map(split_word, folders)):
         return dict(paths)
     (top,) = folders
     return {path.removeprefix(f"{top}/"): file for path, file in paths.items()}
+
+
+def _empty_folders(url: str) -> list[str]:
+    """The local folders below `url` with nothing in them, which no list of files shows."""
+    top = UrlFile(url=url).local_path if "::" not in url else None
+    if top is None or not top.is_dir():
+        return []
+    empty = [os.path.relpath(place, top) for place, folders, files in os.walk(top) if not folders and not files]
+    return sorted(path for path in empty if path != "." and left_out(f"{path}/file") is None)
 
 
 def _check_names(files: Files) -> None:

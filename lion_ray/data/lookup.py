@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
 from lion_ray.data import readers
+from lion_ray.data.account import alike
 from lion_ray.data.catalogue import CATALOGUE, Entry, names
 from lion_ray.data.cutting import read_cut
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import listing
+from lion_ray.data.listing import check_unused, listing
 from lion_ray.data.manifest import trusted
 from lion_ray.data.packages import package_folder, read_package
 from lion_ray.data.pool import Found
@@ -82,13 +83,15 @@ def read(url: str, config: DatasetConfig, source: str) -> Found:
         problem = f"{config.format!r} is not allowed; {nearest(config.format, readers.formats())}"
         raise StudyError(source, f"datasets.{config.name}.format", problem)
     files, entry = listing(url), CATALOGUE.get(config.name)
-    if entry is not None and entry.read_published is not None and entry.published in files:
-        return entry.read_published(files, entry.classes)
-    if entry is not None and entry.cut and any(map(tfds.is_shard, files)):
-        return read_cut(files, entry)
     columns = readers.Columns(image=config.image_column, label=config.label_column)
-    found = trusted(url, files, lambda chosen: readers.read(chosen, config.format, columns))
-    return replace(found, notes=(*found.notes, *files.unused()))
+    if entry is not None and entry.read_published is not None and entry.published in files:
+        found = entry.read_published(files, entry.classes)
+    elif entry is not None and entry.cut and any(map(tfds.is_shard, files)):
+        found = read_cut(files, entry)
+    else:
+        found = trusted(url, files, lambda chosen: readers.read(chosen, config.format, columns))
+    check_unused(files.others, found.pools)
+    return replace(found, notes=(*found.notes, *alike(found.classes), *files.unused()))
 
 
 def _build(entry: Entry, root: str) -> str:

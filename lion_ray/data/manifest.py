@@ -54,7 +54,9 @@ class Pixels(Frozen):
 
 
 class Manifest(Frozen):
-    """See the module. `digest` is that of `Source.identity`; `content` is by what a build knows its own set again."""
+    """See the module. `digest` is that of `Source.identity`; `content` is by what a build knows its own set again;
+    `repeated` is the fingerprint's, None from builds that did not look.
+    """
 
     format: Literal["lion-ray dataset 1"] = FORMAT
     name: str
@@ -67,7 +69,7 @@ class Manifest(Frozen):
     content: str
     pixels: Pixels
     shards: Mapping[str, Shard]
-    leaked: int = 0
+    repeated: tuple[str, ...] | None = None
 
     def to_json(self) -> bytes:
         """The file."""
@@ -105,8 +107,9 @@ def trusted(url: str, files: Files, read: Callable[[Files], Found]) -> Found:
         raise BadData(problem)
     found = read({path: files[path] for path in files if path in manifest.shards})
     check_labels_of(manifest, found)
-    known = Fingerprint(digest=manifest.digest, encoding=manifest.encoding, leaked=manifest.leaked)
-    return dataclasses.replace(found, known=known)
+    known = Fingerprint(digest=manifest.digest, encoding=manifest.encoding, repeated=manifest.repeated)
+    notes = () if manifest.repeated is not None else (f"{MANIFEST} does not say whether images of test are in train",)
+    return dataclasses.replace(found, known=known, notes=(*found.notes, *notes))
 
 
 def find_manifest(files: Files) -> Manifest | None:

@@ -124,14 +124,38 @@ class Source:
 
     def warn_of_faults(self) -> None:
         """Say in a line each what `data verify` finds wrong and a study knows: leaks, and classes without training."""
-        pools, key = self.found.pools, self._key
-        if leaked := self.fingerprint.leaked:
+        for split, num in self.leaks().items():
             warn(
-                f"{key}: {leaked} of {len(pools['test'].labels)} images of test are in train, byte for byte: no figure "
-                "of test is worth a thing; `lion-ray data verify` names them"
+                f"{self._key}: {num} of {self.parts[split].num} images of {split} are in train, byte for byte: figures "
+                f"of {split} do not tell how new images fare; `lion-ray data verify` names them"
             )
-        for split, lacking in untrained(self.found).items():
-            warn(f"{key}: {split} has images of {lacking}, and train has none: they can only be wrong")
+        for split, lacking in self.untrained().items():
+            warn(f"{self._key}: {split} has images of {lacking}, and train has none: they can only be wrong")
+
+    def leaks(self) -> dict[str, int]:
+        """How many images of val and test are in train byte for byte, by split; of a build that did not look none."""
+        alike = [[place.rpartition("/") for place in group.split()] for group in self.fingerprint.repeated or ()]
+        groups = [{(pool, int(index)) for pool, _, index in group} for group in alike]
+        everywhere = set().union(*groups)
+        members = {split: everywhere & self._members(split) for split in self.parts} if groups else {}
+        shared = {
+            split: sum(len(group & members[split]) for group in groups if group & members["train"])
+            for split in ("test", "val")
+            if groups
+        }
+        return {split: num for split, num in shared.items() if num}
+
+    def _members(self, split: str) -> set[tuple[str, int]]:
+        return {(self.parts[split].pool, index) for index in self.chosen(split)[0].tolist()}
+
+    def untrained(self) -> dict[str, str]:
+        """By split, the classes of its images that train has no image of."""
+        known, lacking = np.unique(self.chosen("train")[1]), dict[str, str]()
+        for split in ("val", "test"):
+            odd = np.setdiff1d(self.chosen(split)[1], known).tolist()
+            if odd:
+                lacking[split] = some([self.classes[label] for label in odd], "class")
+        return lacking
 
     @property
     def _key(self) -> str:
@@ -141,18 +165,6 @@ class Source:
     def _blamed(self) -> Iterator[None]:
         with blamed(self.origin, self._key):
             yield
-
-
-def untrained(found: Found) -> dict[str, str]:
-    """By split, the classes of its images that have none in train."""
-    if "train" not in found.pools:
-        return {}
-    known, lacking = set(found.pools["train"].labels.tolist()), dict[str, str]()
-    for split in ("val", "test"):
-        labels = set(found.pools[split].labels.tolist()) if split in found.pools else set()
-        if names := [found.classes[label] for label in sorted(labels - known)]:
-            lacking[split] = some(names, "class")
-    return lacking
 
 
 def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "study") -> Source:

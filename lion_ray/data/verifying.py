@@ -19,7 +19,7 @@ from lion_ray.data.census import Census, Named, take
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import listing
 from lion_ray.data.manifest import MANIFEST, Manifest, damage, find_manifest
-from lion_ray.data.source import Source, find, untrained
+from lion_ray.data.source import Source, find
 from lion_ray.data.splits import Counts, TooFew, plan
 from lion_ray.store import StorageError
 
@@ -122,9 +122,14 @@ def _classes(source: Source) -> Check:
     if len(source.classes) < 2:
         return Check(name="labels", status="wrong", detail="one class only: there is nothing to tell apart")
     empty = [source.classes[label] for label in np.flatnonzero(np.bincount(labels, minlength=len(source.classes)) == 0)]
-    if lacking := untrained(source.found):
+    if lacking := source.untrained():
         told = "; ".join(f"{split} has images of {names}" for split, names in lacking.items())
-        return Check(name="labels", status="warning", detail=f"{told}, and train has none: they can only be wrong")
+        is_own = source.name not in CATALOGUE and any(source.parts[split].pool == split for split in lacking)
+        return Check(
+            name="labels",
+            status="wrong" if is_own else "warning",
+            detail=f"{told}, and train has none: they can only be wrong",
+        )
     if empty:
         return Check(name="labels", status="warning", detail=f"no image in train of {', '.join(empty)}")
     return Check(name="labels", status="ok", detail=f"{len(source.classes)} classes, all in train; labels in range")

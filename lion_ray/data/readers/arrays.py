@@ -20,7 +20,7 @@ from lion_ray.data.item import BadData, read_as
 from lion_ray.data.listing import Files, check_train
 from lion_ray.data.pool import POOL, ArrayPool, Found, as_labels, frozen
 from lion_ray.data.readers.labels import Columns, declared, number
-from lion_ray.data.split_names import split_in
+from lion_ray.data.split_names import UNCLEAR, split_in, split_of, split_word, words_of
 
 MAX_BYTES = 8 * 2**30
 """What all arrays of a file may unpack to; they are held in memory."""
@@ -28,14 +28,16 @@ MAX_BYTES = 8 * 2**30
 
 NAMES = (
     (r"(?P<kind>[xy])_(?P<split>\w+)", "x", "y"),
+    (r"(?P<split>\w+)_(?P<kind>[xy])", "x", "y"),
     (r"(?P<split>\w+)_(?P<kind>images|labels)", "images", "labels"),
+    (r"(?P<kind>images|labels)_(?P<split>\w+)", "images", "labels"),
 )
 """How arrays are called for a split, and what the images and the labels of one are called."""
 
 
 def is_archive(path: str) -> bool:
     """Whether the name is an archive of arrays."""
-    return path.endswith(".npz")
+    return path.lower().endswith(".npz")
 
 
 def read(files: Files, _: Columns) -> Found:
@@ -50,6 +52,7 @@ def read(files: Files, _: Columns) -> Found:
     with _opened(files, path) as arrays:
         names = list(arrays.files)
         pairs = _pairs(names, path)
+        _check_others(arrays, [name for name in names if name not in sum(pairs.values(), ())], set(pairs), path)
         images = {split: _images(arrays, keys[0], path) for split, keys in pairs.items()}
         labels = {split: _labels(arrays, keys[1], path) for split, keys in pairs.items()}
     for split, (image, label) in pairs.items():
@@ -64,6 +67,7 @@ def read(files: Files, _: Columns) -> Found:
     }
     used = [name for keys in pairs.values() for name in keys]
     notes = [splits_told({split: list(keys) for split, keys in pairs.items()}, "by the names of the arrays", "array")]
+    notes.append(labelled.note)
     if others := [name for name in names if name not in used]:
         notes.append(f"not used: {some(others, 'array')}: neither images nor labels of a split")
     return Found(classes=labelled.classes, pools=pools, notes=tuple(notes))
@@ -82,13 +86,24 @@ def _pairs(names: list[str], path: str) -> dict[str, tuple[str, str]]:
             pair = (_cased(f"{front}{image}{back}", names), _cased(f"{front}{label}{back}", names))
             if pairs.setdefault(split, pair) != pair:
                 raise BadData(f"{path}: {pairs[split][0]} and {pair[0]} are both {split}; keep one of them")
-    check_train(set(pairs))
+    check_train(set(pairs) or {split_of(path).split} - {POOL})
     pairs = pairs or {POOL: ("images", "labels")}
     for pair in pairs.values():
         for name in pair:
             if name not in names:
                 raise BadData(f"{path}: has no array '{name}' (its arrays: {', '.join(sorted(names))})")
     return pairs
+
+
+def _check_others(arrays: Any, others: list[str], splits: set[str], path: str) -> None:
+    """Raise `BadData` when images that are not read name a split, which a study would cut from others instead."""
+    for name in others:
+        if not any(split_word(word) or word in UNCLEAR for word in words_of(name)):
+            continue
+        array = _array(arrays, name, path)
+        is_images = array.dtype == np.uint8 and array.ndim in (3, 4)
+        if is_images and (split := split_in(name, f"{path}: array {name}")) not in splits:
+            raise BadData(f"{path}: {name} names {split} and is not read: call it x_{split}, its labels y_{split}")
 
 
 def _cased(name: str, names: list[str]) -> str:

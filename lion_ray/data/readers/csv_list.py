@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from lion_ray.data.account import splits_told
+from lion_ray.data.account import some, splits_told
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files, by_split, check_train
 from lion_ray.data.pool import POOL, Found
-from lion_ray.data.readers.labels import Columns, alike, text
+from lion_ray.data.readers.labels import Columns, text
 from lion_ray.data.readers.lists import Row, read_rows
-from lion_ray.data.split_names import SPLIT_NAMES, split_word
+from lion_ray.data.split_names import SPLIT_NAMES, check_words, split_word
+
+SPLIT = "split"
+"""The column that tells a row's split, in any case."""
 
 
 def is_list(path: str) -> bool:
     """Whether the name is a list's, beside the folders of images."""
-    return path.endswith(".csv") and "/" not in path
+    return path.lower().endswith(".csv") and "/" not in path
 
 
 def read(files: Files, columns: Columns) -> Found:
@@ -34,23 +37,66 @@ def read(files: Files, columns: Columns) -> Found:
     if len(lists.get(POOL, ())) > 1:
         raise BadData(f"there are several lists ({', '.join(lists[POOL])}); give the URL of one of them")
     splits: dict[str, list[Row]] = {}
+    others: dict[str, None] = {}
     for split, paths in lists.items():
         for path in paths:
-            for own, row in _rows(files, path, columns):
+            table = _read(files, path, columns)
+            for own, row in zip(table.splits, table.rows, strict=True):
                 if own and split not in (POOL, own):
                     raise BadData(f"{row.where}: split {own} in the list of {split}")
                 splits.setdefault(own or split, []).append(row)
+            others |= dict.fromkeys(table.others)
     if POOL in splits and len(splits) > 1:
         raise BadData(f"{splits[POOL][0].where}: names no split while other rows do")
     check_train(set(splits) - {POOL})
+    _check_folders(splits.get(POOL, ()))
     found = read_rows(splits, files, files[next(iter(lists.values()))[0]])
-    rule = "by the column 'split'" if set(lists) == {POOL} else "by the names of the lists"
-    note = splits_told({split: [row.path for row in rows] for split, rows in splits.items()}, rule, "image")
-    return replace(found, notes=(note, *alike(found.classes)))
+    rule = f"by the column '{SPLIT}'" if set(lists) == {POOL} else "by the names of the lists"
+    notes = [splits_told({split: [row.path for row in rows] for split, rows in splits.items()}, rule, "image")]
+    unused = [f"not used: {some(list(others), 'column')}"] if others else []
+    return replace(found, notes=(*notes, *found.notes, *unused))
 
 
-def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[str, Row]]:
-    """The split that a row names, or "", and the row."""
+@dataclass(frozen=True, kw_only=True)
+class _List:
+    """The rows of one list, the split that each names or "", and the columns that are not read."""
+
+    rows: list[Row]
+    splits: list[str]
+    others: list[str]
+
+
+def _read(files: Files, path: str, columns: Columns) -> _List:
+    """One list, checked as far as it can be alone."""
+    cells = list(_rows(files, path, columns))
+    if not cells:
+        raise BadData(f"{path}: has no rows")
+    used = {columns.image or "path", columns.label or "label"}
+    named = next((name for name in cells[0][1] if name.lower() == SPLIT and name not in used), SPLIT)
+    words = [(_split(row.get(named, ""), each.where), row.get(named, "").strip().lower()) for each, row in cells]
+    check_words([word for word in words if word[0]], f"{path}: ")
+    others = [name for name in cells[0][1] if name not in {*used, named}]
+    for name in others:
+        told = {split_word(row[name]) or "" for _, row in cells}
+        if "" not in told and len(told) > 1:
+            raise BadData(f"{path}: column '{name}' tells {' and '.join(sorted(told))}: call it '{SPLIT}'")
+    return _List(rows=[each for each, _ in cells], splits=[split for split, _ in words], others=others)
+
+
+def _check_folders(rows: Sequence[Row]) -> None:
+    """Raise `BadData` when a list of no split names images in folders of several: they would be cut as one pool."""
+    told: dict[str, str] = {}
+    for row in rows:
+        for part in row.path.split("/")[:-1]:
+            if split := split_word(part):
+                told.setdefault(split, row.where)
+    if len(told) > 1:
+        names, where = " and ".join(sorted(told)), list(told.values())[1]
+        raise BadData(f"{where}: rows name images in folders of {names}, but no split: add a column '{SPLIT}'")
+
+
+def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[Row, dict[str, str]]]:
+    """Each row, and its cells by column."""
     image, label = columns.image or "path", columns.label or "label"
     table = csv.DictReader(io.StringIO(text(files, path), newline=""), strict=True)
     try:
@@ -63,9 +109,7 @@ def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[str, Row]
             where = f"{path}: line {table.line_num}"
             if None in cells or None in cells.values() or not cells[image].strip() or not cells[label].strip():
                 raise BadData(f"{where}: needs {len(header)} cells, with '{image}' and '{label}' not empty")
-            yield _split(cells.get("split", ""), where), Row(cells[image].strip(), cells[label].strip(), where)
-        if table.line_num < 2:
-            raise BadData(f"{path}: has no rows")
+            yield Row(cells[image].strip(), cells[label].strip(), where), cells
     except csv.Error as error:
         raise BadData(f"{path}: line {table.reader.line_num}: is not CSV ({error})") from error
 

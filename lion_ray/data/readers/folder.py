@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lion_ray.data.account import splits_told
+from lion_ray.data.account import classes_told, splits_told
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import IMAGES, Files, check_train, listing, split_error
 from lion_ray.data.pool import POOL, FilePool, Found, as_labels
-from lion_ray.data.readers.labels import alike
-from lion_ray.data.split_names import split_in, split_word
+from lion_ray.data.split_names import check_words, split_in, split_word, words_of
 
 
 def is_image(path: str) -> bool:
@@ -30,11 +29,11 @@ def read(files: Files) -> Found:
     classes = tuple(sorted({path.split("/")[-2] for paths in splits.values() for path in paths}))
     for split, paths in splits.items():
         _check_classes(split, paths, splits.get("train", paths))
-    note = splits_told(splits, "by the first folder", "image")
+    notes = (splits_told(splits, "by the first folder", "image"), classes_told(classes, "by the names of the folders"))
     return Found(
         classes=classes,
         pools={split: _pool(files, paths, classes) for split, paths in splits.items()},
-        notes=(note, *alike(classes)),
+        notes=notes,
     )
 
 
@@ -45,7 +44,14 @@ def read_url(url: str) -> Found:
 
 def _by_split(files: Files) -> dict[str, list[str]]:
     """The image paths of each split; the only key is `pool` when no first folder is a split's."""
-    named = _named(list(filter(is_image, files)))
+    images = list(filter(is_image, files))
+    named = _named(images)
+    check_words((split, word) for first, split in named.items() for word in words_of(first) if split_word(word))
+    if 0 < len(named) < len(_firsts(images)) and all(path.count("/") == 1 for path in images):
+        first = next(iter(named))
+        raise BadData(
+            f"{first} is a split's name, but images lie in it and in other folders: rename it if it is a class"
+        )
     depth = 3 if named else 2
     splits: dict[str, list[str]] = {}
     for path in files:
@@ -66,11 +72,16 @@ def _by_split(files: Files) -> dict[str, list[str]]:
 
 def _named(images: list[str]) -> dict[str, str]:
     """The split of each first folder: all bear a split's name, or lie above the classes and have it in theirs."""
-    firsts = {path.partition("/")[0]: path for path in images if "/" in path}
+    firsts = _firsts(images)
     named = {first: split for first in firsts if (split := split_word(first))}
     if named or not images or any(path.count("/") != 2 for path in images):
         return named
     return {first: split for first, path in firsts.items() if (split := split_in(first, path))}
+
+
+def _firsts(images: list[str]) -> dict[str, str]:
+    """The first folders, each with one of its images."""
+    return {path.partition("/")[0]: path for path in images if "/" in path}
 
 
 def _check_classes(split: str, paths: Iterable[str], train: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lion_ray.data.account import classes_told
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
@@ -20,6 +21,7 @@ from lion_ray.data.pool import POOL, as_labels, check_labels
 
 CLASS_FILE = "classes.txt"
 """Declares the classes: one name per line, in the order of the labels."""
+BY_NUMBER = "by the numbers of the labels"
 Where = Callable[[int], str]
 """How messages name the n-th image of a split."""
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
@@ -39,10 +41,11 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Class names, and for each split the labels as indices into them."""
+    """Class names, for each split the labels as indices into them, and a line on what told the classes."""
 
     classes: tuple[str, ...]
     labels: Mapping[str, Labels]
+    note: str
 
 
 def label(
@@ -76,7 +79,8 @@ def number(splits: Mapping[str, Labels], wheres: Mapping[str, Where], classes: t
         if not len(labels):
             raise BadData(f"{split} has no rows")
         check_labels(labels, len(classes) if classes else 2**31, wheres[split])
-    return Labelled(classes=classes or check_gaps(np.concatenate(list(splits.values()))), labels=splits)
+    known = classes or check_gaps(np.concatenate(list(splits.values())))
+    return Labelled(classes=known, labels=splits, note=classes_told(known, "as declared" if classes else BY_NUMBER))
 
 
 def check_gaps(labels: Labels) -> tuple[str, ...]:
@@ -125,15 +129,6 @@ def text(files: Files, path: str) -> str:
         raise BadData(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
-def alike(classes: Sequence[str]) -> tuple[str, ...]:
-    """A note where names of classes differ by capital letters or blanks alone: perhaps they are meant to be one."""
-    forms: dict[str, list[str]] = {}
-    for name in classes:
-        forms.setdefault("".join(name.casefold().split()), []).append(name)
-    twins = [" and ".join(map(repr, names)) for names in forms.values() if len(names) > 1]
-    return (f"classes: {', '.join(twins)} are alike but for capitals or blanks; they count as different",) * bool(twins)
-
-
 def warn(problem: str) -> None:
     """Say `problem` as a `DataWarning`."""
     warnings.warn(problem, DataWarning, stacklevel=2)
@@ -155,6 +150,6 @@ def _by_name(
         if odd is not None:
             lacks = f"is not in {CLASS_FILE}" if classes else f"of {split} has no image in train"
             raise BadData(f"{wheres[split](odd)}: class {words[odd]!r} {lacks}")
-    return Labelled(
-        classes=names, labels={split: as_labels([numbers[word] for word in words]) for split, words in splits.items()}
-    )
+    labels = {split: as_labels([numbers[word] for word in words]) for split, words in splits.items()}
+    note = classes_told(names, f"by {CLASS_FILE}" if classes else "by the names in the labels")
+    return Labelled(classes=names, labels=labels, note=note)

@@ -46,7 +46,7 @@ def read_rows(splits: Mapping[str, Sequence[Row]], files: Files, source: File) -
         )
         for split, rows in splits.items()
     }
-    return Found(classes=labelled.classes, pools=pools)
+    return Found(classes=labelled.classes, pools=pools, notes=(labelled.note,))
 
 
 def _file(row: Row, files: Files, source: File) -> File:

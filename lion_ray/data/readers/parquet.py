@@ -7,9 +7,9 @@ names they are one pool. Labels are read at once, images by row group, so a set 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,19 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lion_ray.data.account import some, splits_told
+from lion_ray.data.account import classes_told, incomplete, some, splits_told
 from lion_ray.data.files import File
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, Item, read_as
 from lion_ray.data.listing import Files, by_split
 from lion_ray.data.pool import Found, as_labels, check_labels
-from lion_ray.data.readers.labels import Columns, check_gaps
+from lion_ray.data.readers.labels import BY_NUMBER, Columns, check_gaps
+from lion_ray.data.split_names import SPLIT_COLUMNS, check_told, split_word
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One file, its path for messages, the image column and whether its bytes are a field of it, its labels, and the
-    columns that are not read.
+    """One file, its path for messages, the image column and whether its bytes are a field of it, its labels, the
+    columns that are not read, and the splits that one of these names, with it.
     """
 
     file: File
@@ -40,6 +41,7 @@ class Shard:
     labels: Labels
     names: tuple[str, ...] | None
     others: tuple[str, ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class ParquetPool:
 
 def is_shard(path: str) -> bool:
     """Whether the name is a Parquet file's."""
-    return path.endswith(".parquet")
+    return path.lower().endswith(".parquet")
 
 
 def read(files: Files, columns: Columns) -> Found:
@@ -78,10 +80,12 @@ def read(files: Files, columns: Columns) -> Found:
     for split, pool in pools.items():
         if not sum(len(shard.labels) for shard in pool):
             raise BadData(f"{pool[0].path}: {split} has no rows")
+        check_told((shard.told for shard in pool), split)
     classes = _classes(shards)
     for shard in shards:
         check_labels(shard.labels, len(classes), partial("{0.path}: row {1}".format, shard))
-    notes = [splits_told(splits, "by the names of the files")]
+    rule = BY_NUMBER if shards[0].names is None else "by the names in the schema"
+    notes = [splits_told(splits, "by the names of the files"), classes_told(classes, rule), *incomplete(splits)]
     if others := sorted({name for shard in shards for name in shard.others}):
         notes.append(f"not used: {some(others, 'column')}")
     return Found(classes=classes, pools={split: _pool(pool) for split, pool in pools.items()}, notes=tuple(notes))
@@ -98,6 +102,7 @@ def _shard(file: File, path: str, columns: Columns) -> Shard:
         labels = table.read(columns=[label], use_threads=False).column(label)
         names = _names(table.schema_arrow.metadata or {}, path, label)
         others = tuple(name for name in table.schema_arrow.names if name not in (image, label))
+        told = {split: f"{path}: column '{name}'" for name in others for split in _told(table, name)}
     if labels.null_count:
         raise BadData(f"{path}: row {pc.index(pc.is_null(labels), True).as_py()}: {label} is null")
     return Shard(
@@ -108,7 +113,17 @@ def _shard(file: File, path: str, columns: Columns) -> Shard:
         labels=as_labels(labels.to_numpy()),
         names=names,
         others=others,
+        told=told,
     )
+
+
+def _told(table: Any, name: str) -> set[str]:
+    """The splits that the cells of a column name, if it is called as one that does."""
+    kind = table.schema_arrow.field(name).type
+    if name.lower() not in SPLIT_COLUMNS or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return set()
+    words = table.read(columns=[name], use_threads=False).column(name).unique().to_pylist()
+    return {split for word in words if word and (split := split_word(word))}
 
 
 def _is_struct(schema: Any, path: str, image: str, label: str) -> bool:

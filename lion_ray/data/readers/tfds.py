@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lion_ray.data.account import splits_told
+from lion_ray.data.account import some, splits_told
 from lion_ray.data.files import File
 from lion_ray.data.item import BadData, read_as
 from lion_ray.data.listing import Files, check_train, split_error
@@ -23,7 +23,7 @@ from lion_ray.data.pool import POOL, FilePool, Found, as_labels
 from lion_ray.data.readers.examples import nested, parse
 from lion_ray.data.readers.labels import Columns, declared, number, text
 from lion_ray.data.readers.records import Record, find
-from lion_ray.data.split_names import split_word
+from lion_ray.data.split_names import check_words, split_word
 
 SHARD = re.compile(r"(?:.*/)?[^/]*-(?P<split>[^/-]+)\.(?:tfrecord|array_record)-[0-9]+-of-[0-9]+")
 Rule = Callable[[Mapping[str, Any]], int]
@@ -70,12 +70,14 @@ def read(files: Files, columns: Columns) -> Found:
     odd = next((split for split in splits if split_word(split) is None), None)
     if odd is not None:
         raise split_error(f"split {odd}")
+    check_words((split_word(split) or POOL, split) for split in splits)
     pools = {split_word(split) or POOL: _pool(found) for split, found in splits.items()}
     check_train(set(pools))
     wheres = {split: pool.names.__getitem__ for split, pool in pools.items()}
     labels = {split: pool.labels for split, pool in pools.items()}
     note = splits_told({split: pool.names for split, pool in pools.items()}, "by the names of the shards", "record")
-    return Found(classes=number(labels, wheres, _classes(files, feature)).classes, pools=pools, notes=(note,))
+    known = number(labels, wheres, _classes(files, feature))
+    return Found(classes=known.classes, pools=pools, notes=(note, known.note, *_absent(files, splits)))
 
 
 def labelled(files: Files, rule: Rule, *, image: str = "image") -> dict[str, Labelled]:
@@ -155,6 +157,16 @@ def _check_counts(files: Files, folder: str, found: Mapping[str, int]) -> None:
         expected = sum(map(int, split.get("shardLengths", ())))
         if split.get("name") in found and found[split["name"]] != expected:
             raise BadData(f"{path}: says {expected} records of {split['name']}, but there are {found[split['name']]}")
+
+
+def _absent(files: Files, found: Iterable[str]) -> list[str]:
+    """A line when splits were prepared of which no shard is here: a study cuts its own instead."""
+    _, folder = _shape(files)
+    path = f"{folder}/dataset_info.json".lstrip("/")
+    absent = [
+        str(split.get("name")) for split in _json(files, path).get("splits", ()) if split.get("name") not in found
+    ]
+    return [f"{path} names {some(absent, 'split')} of which no shard is here"] if absent else []
 
 
 def _json(files: Files, path: str) -> dict[str, Any]:

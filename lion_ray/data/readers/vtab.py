@@ -42,7 +42,7 @@ def read(files: Files, _: Columns) -> Found:
         _check_both(splits["train"] + splits["val"], _rows(files, BOTH))
     found = read_rows(splits, files, files[LISTS["train"]])
     told = {split: [row.path for row in rows] for split, rows in splits.items()}
-    return replace(found, notes=(splits_told(told, f"by {', '.join(LISTS.values())}", "image"),))
+    return replace(found, notes=(splits_told(told, f"by {', '.join(LISTS.values())}", "image"), *found.notes))
 
 
 def _rows(files: Files, path: str) -> list[Row]:

@@ -14,13 +14,15 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from typing import IO, Literal, NamedTuple, TypeVar
 
-from lion_ray.data.account import some, splits_told
+from lion_ray.data.account import incomplete, some, splits_told
 from lion_ray.data.files import File, RangeFile, UrlFile
 from lion_ray.data.item import BadData, read_as
+from lion_ray.data.junk import left_out
 from lion_ray.data.listing import Files, by_split
 from lion_ray.data.pool import FilePool, Found
 from lion_ray.data.readers.folder import is_image
 from lion_ray.data.readers.labels import Columns, declared, label
+from lion_ray.data.split_names import SPLIT_COLUMNS, check_told, split_word
 
 PICKLES = ("pyd", "pkl", "pickle", "pth", "pt")
 MAX_LABEL_BYTES = 2**20
@@ -38,15 +40,18 @@ class Sample(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """What one tar holds: its samples, and the names of members that belong to none."""
+    """What one tar holds: its samples, the names of members that belong to none, and the splits that keys' folders or
+    JSON name, with a member that does.
+    """
 
     samples: list[Sample]
     unused: list[str]
+    told: dict[str, str]
 
 
 def is_shard(path: str) -> bool:
     """Whether the name is a tar's."""
-    return path.endswith(".tar")
+    return path.lower().endswith(".tar")
 
 
 def read(files: Files, columns: Columns) -> Found:
@@ -59,13 +64,17 @@ def read(files: Files, columns: Columns) -> Found:
     tars = {
         split: [_read(files[path], path, columns.label or "label") for path in paths] for split, paths in shards.items()
     }
+    for split, found in tars.items():
+        check_told((tar.told for tar in found), split)
     splits = {split: [sample for tar in found for sample in tar.samples] for split, found in tars.items()}
-    notes = [splits_told(shards, "by the names of the tars", "tar")]
-    if unused := [name for found in tars.values() for tar in found for name in tar.unused]:
-        notes.append(f"not used: {some(unused, 'member')}: neither image nor label of a sample")
+    unused: dict[str, list[str]] = {}
+    for name in (name for found in tars.values() for tar in found for name in tar.unused):
+        unused.setdefault(left_out(name) or "neither image nor label of a sample", []).append(name)
     names = {split: [sample.name for sample in samples] for split, samples in splits.items()}
     words = {split: [sample.label for sample in samples] for split, samples in splits.items()}
     labelled = label(words, {split: names[split].__getitem__ for split in splits}, declared(files))
+    notes = [splits_told(shards, "by the names of the tars", "tar"), labelled.note, *incomplete(shards)]
+    notes += [f"not used: {some(members, 'member')}: {reason}" for reason, members in unused.items()]
     pools = {
         split: FilePool(
             files=tuple(sample.image for sample in samples),
@@ -83,9 +92,10 @@ def _read(shard: File, path: str, key: str) -> Shard:
         raise BadData(f"{path}: a tar inside another archive is not read; put it at a URL of its own")
     images: dict[str, tuple[str, RangeFile]] = {}
     labels: dict[str, str] = {}
+    told: dict[str, str] = {}
     with read_as("a tar", path), shard.open() as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
         members = list(_members(tar, path))
-        keys = _keys([member.name for member in members])
+        keys = _keys([member.name for member in members if not _is_junk(member.name)], path)
         for member in members:
             if member.name not in keys:
                 continue
@@ -94,18 +104,25 @@ def _read(shard: File, path: str, key: str) -> Shard:
             if ending not in LABELS:
                 place = RangeFile(url=shard.url, start=member.offset_data, size=member.size)
                 _put(images, stem, (where, place), f"{where}: {stem} has another image")
-            elif (word := _label(_payload(tar, member, where), ending, key, where)) is not None:
+                continue
+            payload = _payload(tar, member, where)
+            if (word := _label(payload, ending, key, where)) is not None:
                 _put(labels, stem, word, f"{where}: {stem} has another label")
+            told = {**dict.fromkeys(_splits_in(payload, ending, stem), where), **told}
         _check_end(raw, tar.offset, path)
-    lonely = next(iter(images.keys() ^ labels.keys()), None)
+    lonely = min(images.keys() ^ labels.keys(), default=None)
     if lonely is not None:
         raise BadData(f"{path}: {lonely} has no {'label (.cls or .json)' if lonely in images else 'image'}")
     unused = [member.name for member in members if member.name not in keys]
-    return Shard([Sample(name, image, labels[stem]) for stem, (name, image) in images.items()], unused)
+    return Shard([Sample(name, image, labels[stem]) for stem, (name, image) in images.items()], unused, told)
 
 
-def _keys(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Key and ending of each image and label, by the name of its member: up to its first dot, or else to its last."""
+def _keys(names: Sequence[str], path: str) -> dict[str, tuple[str, str]]:
+    """Key and ending of each image and label, by the name of its member: up to its first dot, or else to its last.
+
+    Raises:
+        BadData: an image and its `.cls` may be a sample by the second rule or fields of another by the first.
+    """
     first = {name: (folder + stem, ending.lower()) for name in names for folder, stem, ending in [_cut(name, "first")]}
     found = {name: place for name, place in first.items() if _is_part(place[1])}
     left = [name for name in names if name not in found]
@@ -117,6 +134,10 @@ def _keys(names: Sequence[str]) -> dict[str, tuple[str, str]]:
             kinds.setdefault(key, set()).add(ending in LABELS)
     whole = {key for key, both in kinds.items() if len(both) == 2}
     more = {name: place for name, place in last.items() if place[0] in whole and _is_part(place[1])}
+    clash = next((name for name, place in more.items() if place[1] == "cls" and first[name][0] in taken), None)
+    if clash is not None:
+        keys = f"{last[clash][0]} or of {first[clash][0]}"
+        raise BadData(f"{path}: {clash} may be of the sample {keys}, which is there too: rename one of them")
     return {**found, **{name: place for name, place in more.items() if first[name][0] not in taken}}
 
 
@@ -137,16 +158,33 @@ def _put(known: dict[str, Value], key: str, value: Value, problem: str) -> None:
 
 
 def _members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
-    """All files but those whose names begin with a dot."""
+    """All files."""
     for member in tar:
         name = member.name.rpartition("/")[2]
-        if member.isdir() or name.startswith("."):
+        if member.isdir():
             continue
         if not member.isreg() or member.issparse():
             raise BadData(f"{path}: {member.name} is a link, a sparse or a special file")
         if name.rpartition(".")[2].lower() in PICKLES:
             raise BadData(f"{path}: {member.name} is a pickle, which is never read: it could run code")
         yield member
+
+
+def _is_junk(name: str) -> bool:
+    """What nobody's sample can be. A key may begin with a dot; an ending alone is none."""
+    base = name.rpartition("/")[2]
+    return (
+        left_out(name.removesuffix(base) + base.lstrip(".")) is not None or base.startswith("._") or _is_part(base[1:])
+    )
+
+
+def _splits_in(payload: str, ending: str, stem: str) -> set[str]:
+    """The splits that a sample's JSON and the folders of its key name."""
+    values = json.loads(payload) if ending == "json" else {}
+    words = (
+        [value for name, value in values.items() if name.lower() in SPLIT_COLUMNS] if isinstance(values, dict) else []
+    )
+    return {split for word in [*words, *stem.split("/")[:-1]] if isinstance(word, str) and (split := split_word(word))}
 
 
 def _label(payload: str, ending: str, key: str, where: str) -> str | None:

@@ -117,6 +117,7 @@ def samples(row: dict[str, object]) -> list[float]:
     return [record["health"]["body.prompt.num_samples"] for record in json.loads(str(row["history"]))]
 
 
+@pytest.mark.filterwarnings("ignore:datasets.animal_mnist")  # 2 images of test are in train, which is so
 @pytest.mark.usefixtures("embedded_ray")
 def test_two_workers_on_s3_run_the_same_rounds_as_one_on_disk(study_file: Path, tmp_path: Path, s3_url: str) -> None:
     overrides = ["datasets=[{name: animal_mnist, num_train: 200, num_val: 100, num_test: 1000}]", "lottery.rounds=2"]

@@ -62,7 +62,7 @@ def build_named(
     config = validate(DatasetConfig, {"name": name, "url": source, **reading}, source="")
     read, entry = find(config, DataConfig(on_bad_image=on_bad_image), source=""), CATALOGUE.get(name)
     found = read.found
-    for note in found.notes:
+    for note in read.notes:
         on_note(note)
     origin = source or f"package {entry.package.name if entry and entry.package else name}"
     if entry is not None:

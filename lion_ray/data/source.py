@@ -123,14 +123,24 @@ class Source:
         return storage.keep(split, encoded, labels, num_threads)
 
     def warn_of_faults(self) -> None:
-        """Say in a line each what `data verify` finds wrong and a study knows: leaks, and classes without training."""
+        """Say in a line each what `data verify` finds wrong and a study knows: leaks, and classes without training where
+        the source's own splits are at fault (those of a cut are in `notes`).
+        """
         for split, num in self.leaks().items():
             warn(
                 f"{self._key}: {num} of {self.parts[split].num} images of {split} are in train, byte for byte: figures "
                 f"of {split} do not tell how new images fare; `lion-ray data verify` names them"
             )
         for split, lacking in self.untrained().items():
-            warn(f"{self._key}: {split} has images of {lacking}, and train has none: they can only be wrong")
+            if self.parts[split].pool == split and "train" in self.found.pools:
+                warn(f"{self._key}: {split} has images of {lacking}, and train has none: they can only be wrong")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the source was read and what of it was not used, and what the study's own numbers of images leave out."""
+        cut = {split: lacking for split, lacking in self.untrained().items() if self.parts[split].pool != split}
+        told = (f"{split} has images of {lacking}, and train as cut has none" for split, lacking in cut.items())
+        return (*self.found.notes, *told)
 
     def leaks(self) -> dict[str, int]:
         """How many images of val and test are in train byte for byte, by split; of a build that did not look none."""

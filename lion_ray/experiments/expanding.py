@@ -143,7 +143,7 @@ def _identity(
     if len(found.classes) < 2:
         raise StudyError(source, f"datasets.{config.name}", "has one class only: there is nothing to tell apart")
     found.warn_of_faults()
-    for note in found.found.notes:
+    for note in found.notes:
         on_note(f"{dataset_label(config)}: {note}")
     return found.identity()
 

@@ -134,6 +134,16 @@ def test_a_missing_shard_is_told_by_its_count(prepared: Path) -> None:
         tfds.labelled(listing(str(prepared)), lambda record: 0)
 
 
+def test_two_names_of_one_split_are_not_merged_and_an_absent_one_is_told(prepared: Path) -> None:
+    for word in ("val", "validation"):
+        shutil.copy(prepared / TEST, prepared / TEST.replace("test", word))
+    assert fault(str(prepared)).startswith("val and validation both name val")
+    for path in prepared.glob("tiny-[vt][ae]*.tfrecord*"):
+        path.unlink()
+    notes = look(str(prepared), num_train=2, num_val=1).found.notes
+    assert "dataset_info.json names 1 split (test) of which no shard is here" in notes
+
+
 def test_array_records_are_read_with_their_package(prepared: Path) -> None:
     """Needs `pip install 'lion-ray[tfds]'`."""
     module = pytest.importorskip("array_record.python.array_record_module")

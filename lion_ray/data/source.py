@@ -123,8 +123,9 @@ class Source:
         return storage.keep(split, encoded, labels, num_threads)
 
     def warn_of_faults(self) -> None:
-        """Say in a line each what `data verify` finds wrong and a study knows: leaks, and classes without training where
-        the source's own splits are at fault (those of a cut are in `notes`).
+        """Say in a line each what `data verify` finds wrong and a study knows: leaks, and classes that train lacks.
+
+        Where the source's own splits are not at fault for these, `notes` has them.
         """
         for split, num in self.leaks().items():
             warn(

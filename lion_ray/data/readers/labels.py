@@ -69,8 +69,13 @@ def label(
     return number({split: as_labels([int(word) for word in words]) for split, words in splits.items()}, wheres, classes)
 
 
-def number(splits: Mapping[str, Labels], wheres: Mapping[str, Where], classes: tuple[str, ...] | None) -> Labelled:
-    """Integer labels, checked.
+def number(
+    splits: Mapping[str, Labels],
+    wheres: Mapping[str, Where],
+    classes: tuple[str, ...] | None,
+    rule: str = f"by {CLASS_FILE}",
+) -> Labelled:
+    """Integer labels, checked; `rule` is what has declared the classes, if anything.
 
     Raises:
         BadData: a split has no rows, a label is out of range, or no image has it.
@@ -80,7 +85,7 @@ def number(splits: Mapping[str, Labels], wheres: Mapping[str, Where], classes: t
             raise BadData(f"{split} has no rows")
         check_labels(labels, len(classes) if classes else 2**31, wheres[split])
     known = classes or check_gaps(np.concatenate(list(splits.values())))
-    return Labelled(classes=known, labels=splits, note=classes_told(known, "as declared" if classes else BY_NUMBER))
+    return Labelled(classes=known, labels=splits, note=classes_told(known, rule if classes else BY_NUMBER))
 
 
 def check_gaps(labels: Labels) -> tuple[str, ...]:

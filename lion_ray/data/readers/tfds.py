@@ -75,8 +75,11 @@ def read(files: Files, columns: Columns) -> Found:
     check_train(set(pools))
     wheres = {split: pool.names.__getitem__ for split, pool in pools.items()}
     labels = {split: pool.labels for split, pool in pools.items()}
-    note = splits_told({split: pool.names for split, pool in pools.items()}, "by the names of the shards", "record")
-    known = number(labels, wheres, _classes(files, feature))
+    shards: dict[str, list[str]] = {}
+    for path in filter(is_shard, files):
+        shards.setdefault(split_word(SHARD.sub(r"\g<split>", path)) or POOL, []).append(path)
+    note = splits_told(shards, "by the names of the shards", "shard")
+    known = number(labels, wheres, _classes(files, feature), "as features.json and *.labels.txt declare them")
     return Found(classes=known.classes, pools=pools, notes=(note, known.note, *_absent(files, splits)))
 
 

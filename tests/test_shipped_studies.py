@@ -32,7 +32,10 @@ def stand_in(root: Path, entry: DatasetConfig) -> str:
         names = [f"class {index}" for index in range(num_classes)]
         sizes = {"train": max(12, per_class * num_classes), "validation": 5, "test": 7}
         for split, size in sizes.items():
-            write(f"{url}/{split}-00000-of-00001.parquet", rows(0, size, num_classes), names=names, group=100)
+            images = [
+                (image + split.encode(), label) for image, label in rows(0, size, num_classes)
+            ]  # in no two splits
+            write(f"{url}/{split}-00000-of-00001.parquet", images, names=names, group=100)
     modifiers = {"shots: 1": entry.shots, "imbalance: {ratio: 2}": entry.imbalance}
     kept = "".join(f", {modifier}" for modifier, is_asked in modifiers.items() if is_asked)
     return f"{{name: {entry.name}, url: {url}{kept}}}"

@@ -32,9 +32,7 @@ def stand_in(root: Path, entry: DatasetConfig) -> str:
         names = [f"class {index}" for index in range(num_classes)]
         sizes = {"train": max(12, per_class * num_classes), "validation": 5, "test": 7}
         for split, size in sizes.items():
-            images = [
-                (image + split.encode(), label) for image, label in rows(0, size, num_classes)
-            ]  # in no two splits
+            images = [((image or b"") + split.encode(), label) for image, label in rows(0, size, num_classes)]
             write(f"{url}/{split}-00000-of-00001.parquet", images, names=names, group=100)
     modifiers = {"shots: 1": entry.shots, "imbalance: {ratio: 2}": entry.imbalance}
     kept = "".join(f", {modifier}" for modifier, is_asked in modifiers.items() if is_asked)

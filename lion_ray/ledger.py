@@ -152,7 +152,11 @@ class StoreLedger:
                 "ticket": finished.ticket,
                 **{key: value for key, value in finished.metrics.items() if key != "history"},
             },
-            numeric={**ticket.numeric_settings(), "workers": self._team.size},
+            numeric={
+                **ticket.numeric_settings(),
+                "workers": self._team.size,
+                "precision": experiment.train.precision,
+            },
             config=experiment.config(),
         )
 

@@ -66,8 +66,9 @@ def _predictions(model: AdaptedModel, items: Sequence[Item], *, top: int, batch_
         if not bool(logits.isfinite().all()):
             wrong = int((~logits.isfinite().all(1)).nonzero()[0])
             raise ValueError(f"{batch[wrong].where}: the model answers with numbers that are not finite")
-        found = logits.softmax(1).topk(top)
-        for item, values, indices in zip(batch, found.values.tolist(), found.indices.tolist(), strict=True):
+        likeliest = logits.sort(dim=1, descending=True, stable=True).indices[:, :top]  # of equals the first
+        probabilities = logits.softmax(1).gather(1, likeliest)
+        for item, values, indices in zip(batch, probabilities.tolist(), likeliest.tolist(), strict=True):
             named = ((model.classes[index], value) for index, value in zip(indices, values, strict=True))
             yield Prediction(image=item.where, top=tuple(named))
 

@@ -12,7 +12,7 @@ from lion_ray.messages import printable
 
 weights = click.option("--weights", help="where the backbone's weights are, if not where the ticket says")
 json_lines = click.option("--json", "as_json", is_flag=True, help="one JSON object per line")
-ROUND_OFF = 1e-3  # of the largest logit: other machines and torch versions stay far below it
+ROUND_OFF = {"fp32": 1e-3, "bf16": 5e-2}  # of the largest logit: other machines and torch versions stay below it
 
 
 @click.command()
@@ -53,7 +53,7 @@ def _checked(url: str, weights: str | None) -> str:
     opened = ticket.open_ticket(url)
     found = _named(url, ticket.verify, opened, _named(url, ticket.model_of, opened, weights=weights))
     close = f"logits differ from the fingerprint by at most {found.max_difference:.2g}{_elsewhere(opened)}"
-    if not found.max_difference <= ROUND_OFF * found.scale:
+    if not found.max_difference <= ROUND_OFF[ticket.precision_of(opened)] * found.scale:
         raise OneLine(f"{url}: {close}: more than round-off")
     return "logits equal the fingerprint bit for bit" if found.is_exact else close
 
@@ -63,10 +63,17 @@ def _checked(url: str, weights: str | None) -> str:
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top", default=1, type=click.IntRange(min=1), show_default=True, help="classes to name of each image")
 @click.option("--device", default="cpu", show_default=True, help="such as cuda")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="instead of what its accuracies are of")
 @json_lines
 @weights
 def predict(
-    ticket_url: str, images: tuple[str, ...], top: int, device: str, as_json: bool, weights: str | None
+    ticket_url: str,
+    images: tuple[str, ...],
+    top: int,
+    device: str,
+    precision: Any,
+    as_json: bool,
+    weights: str | None,
 ) -> None:
     """Classify IMAGES, files or folders at any URL: image, label and probability, tabs between them.
 
@@ -75,7 +82,10 @@ def predict(
     with one_line_errors():
         from lion_ray import prediction, ticket
 
-        model = ticket.load_ticket(ticket_url, weights=weights, device=device)
+        if precision:
+            measured = _named(ticket_url, ticket.precision_of, ticket.open_ticket(ticket_url))
+            click.echo(f"computing in {precision}; the ticket's accuracies were measured in {measured}", err=True)
+        model = ticket.load_ticket(ticket_url, weights=weights, device=device, precision=precision)
         for found in prediction.predict(model, images, top=top):
             click.echo(_json(found, top) if as_json else _line(found))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -90,10 +90,13 @@ class Head(nn.Module):
 class AdaptedModel(nn.Module):
     """A method on a backbone: `forward` maps normalised images (B, 3, S, S) to logits (B, num_classes).
 
-    `classes` names the logits of a model that a ticket gave; it is empty during training.
+    `classes` names the logits of a model that a ticket gave, and `precision` is what it computes in; during training
+    the one is empty and the other is left to what surrounds the model.
     """
 
     classes: tuple[str, ...] = ()
+    precision: Literal["fp32", "bf16"] | None = None
+    _fixed_features_in_fp32 = False
 
     def __init__(self, body: Body, head: Head) -> None:
         super().__init__()
@@ -102,8 +105,19 @@ class AdaptedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
-        logits: Tensor = self.head(self.body(images))
-        return logits
+        if self.precision != "bf16":
+            logits: Tensor = self.head(self.body(images))
+            return logits
+        device = images.device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=not self._fixed_features_in_fp32):
+            features = self.body(images)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            logits = self.head(features)
+        return logits.float()
+
+    def compute_in(self, precision: Literal["fp32", "bf16"]) -> None:
+        """From now on as experiments of this `train.precision` are evaluated: fixed features are always fp32."""
+        self.precision, self._fixed_features_in_fp32 = precision, self.features_are_fixed
 
     @property
     def features_are_fixed(self) -> bool:

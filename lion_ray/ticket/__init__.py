@@ -12,11 +12,11 @@ from lion_ray.ticket.format import (
     read_header,
     unpack,
 )
-from lion_ray.ticket.loading import load_ticket, model_of, open_ticket
+from lion_ray.ticket.loading import load_ticket, model_of, open_ticket, precision_of
 from lion_ray.ticket.serving import Export, export
 
 __all__ = [
     "FORMAT", "Agreement", "Export", "Header", "Ticket", "TicketError", "digest_of", "export", "fixed_images",
-    "load_ticket", "measure", "metadata_of", "model_of", "numeric_settings", "open_ticket", "pack", "read_header",
-    "unpack", "verify",
+    "load_ticket", "measure", "metadata_of", "model_of", "numeric_settings", "open_ticket", "pack", "precision_of",
+    "read_header", "unpack", "verify",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """A ticket's own proof: the logits of one fixed batch, measured when it was packed, bit for bit on the same machine.
 
 The batch is arithmetic, so any program can make it: pixel i of the uint8 array (4, S, S, 3), in row-major order, is the
-highest byte of the 32-bit number `i * 2654435761`. It is measured through `loading.model_of`, on the CPU, in fp32, at
-the thread count that the header's `numeric` names; other CPUs and torch versions agree to fp32 round-off.
+highest byte of the 32-bit number `i * 2654435761`. It is measured through `loading.model_of`, on the CPU, in the
+precision and at the thread count that the header's `numeric` names; other CPUs and torch versions agree to round-off.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
@@ -15,6 +15,8 @@ from lion_ray.store import open_url, read_up_to
 from lion_ray.ticket.checking import MOST_HEADER_BYTES, TicketError
 from lion_ray.ticket.format import Ticket, checked_size, unpack
 from lion_ray.ticket.origin import REMEDY, backbone_section
+
+Precision: TypeAlias = Literal["fp32", "bf16"]
 
 
 def open_ticket(url: str) -> Ticket:
@@ -41,11 +43,18 @@ def _read(url: str) -> bytes:
         return head + read_up_to(file, checked_size(head) - len(head) + 1)
 
 
-def load_ticket(url: str, *, weights: str | None = None, device: str | torch.device = "cpu") -> AdaptedModel:
+def load_ticket(
+    url: str,
+    *,
+    weights: str | None = None,
+    device: str | torch.device = "cpu",
+    precision: Precision | None = None,
+) -> AdaptedModel:
     """A ready model from a ticket at any fsspec URL, in evaluation mode; `predict` runs it on image files.
 
     Args:
         weights: where the backbone's weights are, if not where the ticket says (a path or URL, `hub`, `package`).
+        precision: what to compute in, `fp32` or `bf16`; None: what its accuracies were measured in.
 
     Raises:
         TicketError: not a ticket, damaged, another format, other backbone weights than those it was trained on, or no
@@ -54,17 +63,24 @@ def load_ticket(url: str, *, weights: str | None = None, device: str | torch.dev
     """
     ticket = open_ticket(url)
     try:
-        return _moved(model_of(ticket, weights=weights), device)
+        return _moved(model_of(ticket, weights=weights, precision=precision), device)
     except TicketError as error:
         raise TicketError(f"{url}: {error}") from error
 
 
-def model_of(ticket: Ticket, *, weights: str | None = None, backbone: backbones.Backbone | None = None) -> AdaptedModel:
+def model_of(
+    ticket: Ticket,
+    *,
+    weights: str | None = None,
+    backbone: backbones.Backbone | None = None,
+    precision: Precision | None = None,
+) -> AdaptedModel:
     """The model of an opened ticket, on the CPU, in evaluation mode.
 
     Args:
         weights: where the backbone's weights are, if not where the ticket says.
         backbone: the backbone itself, where it is loaded already; it is copied.
+        precision: what to compute in; None: what the ticket was evaluated in.
 
     Raises:
         TicketError: unknown backbone or method, missing or other backbone weights, or tensors that do not fit.
@@ -89,7 +105,17 @@ def model_of(ticket: Ticket, *, weights: str | None = None, backbone: backbones.
     except (ValueError, TypeError, RuntimeError) as error:
         raise TicketError(" ".join(str(error).split())) from error
     model.classes = header.classes
+    model.compute_in(precision or precision_of(ticket))
     return model.eval()
+
+
+def precision_of(ticket: Ticket) -> Precision:
+    """What the ticket was evaluated in; one that does not say was opened in fp32 by the version that wrote it."""
+    found = ticket.header.numeric.get("precision", "fp32")
+    if found not in get_args(Precision):
+        raise TicketError(f"numeric.precision is {found!r}: one of {', '.join(get_args(Precision))} is expected")
+    known: Precision = found
+    return known
 
 
 def _transform(fields: Mapping[str, Any]) -> Transform:

@@ -1,6 +1,7 @@
 """Fixed features of this process, computed once: experiments that share data and backbone share them, turn after turn.
 
-`trial` asks for each split of a method that trains nothing before the features. Only as much is kept as fits.
+`trial` asks for each split of a method that trains nothing before the features. Only as much is kept as fits. They are
+shared by experiments that would compute the same bits only: `numeric_key` is the part of a key that says how.
 """
 
 from __future__ import annotations
@@ -8,7 +9,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
+import torch
+
 from lion_ray.examples import LIMIT_BYTES, Examples
+
+
+def numeric_key(device: torch.device) -> Hashable:
+    """What the bits of features depend on beside data and weights; not on `train.precision`: they are fp32 always."""
+    return (str(device), torch.are_deterministic_algorithms_enabled(), torch.get_num_threads())
 
 
 class FeatureCache:

@@ -17,7 +17,7 @@ from lion_ray.config import RewindEpoch
 from lion_ray.data import JoinedSplit, Split
 from lion_ray.examples import Examples, keeps_features, prepare
 from lion_ray.experiments import Experiment
-from lion_ray.features import FEATURES
+from lion_ray.features import FEATURES, numeric_key
 from lion_ray.ledger import StoreLedger
 from lion_ray.lottery import WINNING, Mask, NoNotes, Notes, Point, Round, run_rounds
 from lion_ray.measures import SwitchedOff, accuracies_without_prompts, num_params
@@ -99,7 +99,7 @@ class RoundTrainer:
             if not keeps_features(model, split, augment):
                 return make()
             meaning = [self._experiment.meaning[part] for part in ("dataset", "transform", "backbone")]
-            key = (json.dumps(meaning, sort_keys=True), model.body.maps, str(device))
+            key = (json.dumps(meaning, sort_keys=True), model.body.maps, numeric_key(device))
             return FEATURES.get(name, key, make)
 
         return self._team.together(found)

@@ -31,6 +31,7 @@ WITHOUT_INPUT = "methods=[{{name: lion, input: false, output: {{source: {}}}}}]"
 CASES: dict[str, list[str]] = {
     **{name: [f"methods=[{name}]", *([f"backbone={SMALL[name]}"] if name in SMALL else [])] for name in METHODS},
     **{f"output.source: {source}": [WITHOUT_INPUT.format(source)] for source in ("image", "map", "stages", "pooled")},
+    "output.source: image, behind an input prompt": ["methods=[{name: lion, output: {source: image}}]"],
     "LION on a ViT": [f"backbone={SMALL_VIT}"],
     "cell: explicit": ["methods=[{name: lion, cell: explicit, depth: 3}]"],
     "solver: anderson": ["methods=[{name: lion, solver: anderson}]"],

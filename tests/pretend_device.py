@@ -22,8 +22,10 @@ NAME = "pretend"
 TAKES_INDICES = {"aten::index.Tensor", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}  # of the host
 ASKS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::is_nonzero"}
 REFUSED = re.compile(
-    r"aten::(_adaptive_avg_pool[23]d_backward|adaptive_max_pool2d_backward|avg_pool3d_backward|_?upsample_.*linear.*_backward"
-    r"|_?upsample_bicubic.*_backward|reflection_pad.*_backward|grid_sampler_.*_backward|nll_loss2d.*|put_|histc|kthvalue|median)"
+    r"aten::(_adaptive_avg_pool[23]d_backward|adaptive_max_pool2d_backward|avg_pool3d_backward"
+    r"|fractional_max_pool[23]d_backward|max_unpool[23]d|reflection_pad.*_backward|grid_sampler_.*_backward"
+    r"|_?upsample_(linear1d|bilinear2d|bicubic2d|trilinear3d|lanczos2d)(_aa)?_backward|_?ctc_loss_backward|nll_loss2d.*"
+    r"|_embedding_bag_dense_backward|put_|histc|bincount|kthvalue|nanmedian|median)"
 )  # by CUDA where bits count (the documentation of `torch.use_deterministic_algorithms`)
 COPIES = {"aten::_to_copy", "aten::copy_"}
 waited: Counter[str] = Counter()  # by operation: how often the host waited for what the device still computed

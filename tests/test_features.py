@@ -38,13 +38,38 @@ def test_methods_seeds_and_turns_share_features_and_other_data_has_its_own(study
     FEATURES.__init__()  # type: ignore[misc]
     other = "datasets=[{name: mnist, num_train: 40, num_val: 24, num_test: 24}]"
     counts = []
-    for number, overrides in enumerate(([], ["methods=[linear]"], ["seeds=[1]"], [other])):
+    settings: tuple[list[str], ...] = (
+        [],
+        ["methods=[linear]"],
+        ["seeds=[1]"],
+        [other],
+        [other, "train.precision=bf16"],
+    )
+    for number, overrides in enumerate(settings):
         chosen = experiment(study_file, "methods=[{name: lion, input: false}]", "lottery.rounds=1", *overrides)
         with patch.object(trial, "prepare", wraps=prepare) as made:
             run(chosen, Store(str(tmp_path / str(number))))
         counts.append(made.call_count)
-    assert counts == [3, 0, 0, 3]
+    assert counts == [3, 0, 0, 3, 0]
     FEATURES.__init__()  # type: ignore[misc]
     fresh = Store(str(tmp_path / "fresh"))
     run(experiment(study_file, "methods=[linear]", "lottery.rounds=1"), fresh)
     assert artifacts(fresh) == artifacts(Store(str(tmp_path / "1")))
+
+
+def test_features_of_other_arithmetic_are_others(study_file: Path, tmp_path: Path) -> None:
+    FEATURES.__init__()  # type: ignore[misc]
+    chosen = experiment(study_file, "methods=[linear]", "lottery.rounds=1", "train.epochs=1")
+    counts: list[int] = []
+    threads = torch.get_num_threads()
+    try:
+        for is_deterministic, number in ((False, threads), (True, threads), (True, threads + 1)):
+            torch.use_deterministic_algorithms(is_deterministic)
+            torch.set_num_threads(number)
+            with patch.object(trial, "prepare", wraps=prepare) as made:
+                run(chosen, Store(str(tmp_path / str(len(counts)))))
+            counts.append(made.call_count)
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+    assert counts == [3, 3, 3]

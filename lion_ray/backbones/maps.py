@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lion_ray.backbones.frozen import Backbone
-from lion_ray.backbones.pooling import averaged
+from lion_ray.backbones.pooling import averaged, resized
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Maps:
     def _image(self, images: Tensor) -> Tensor:
         """Patches of the image as channels: (B, 3 p p, g, g)."""
         patch = -(-images.shape[-1] // self.grid)
-        whole = F.interpolate(images.float(), size=patch * self.grid, mode="bilinear", antialias=True)
+        whole = resized(images.float(), patch * self.grid)
         return F.pixel_unshuffle(whole, patch)
 
 

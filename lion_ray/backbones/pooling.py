@@ -1,4 +1,7 @@
-"""Means over the fields of a map, with a gradient that has the same bits each time also on CUDA."""
+"""Means over the fields of a map, and resized images, with a gradient that has the same bits each time also on CUDA.
+
+The gradients of PyTorch's own add in any order there, and are refused where bits count: there both are two products.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,19 @@ from torch import Tensor
 
 
 def averaged(maps: Tensor, size: int) -> Tensor:
-    """Maps (B, C, H, W) averaged to (B, C, size, size), as `adaptive_avg_pool2d` does it.
+    """Maps (B, C, H, W) averaged to (B, C, size, size), as `adaptive_avg_pool2d` does it."""
+    return averaged_by_products(maps, size) if _bits_count(maps) else F.adaptive_avg_pool2d(maps, size)
 
-    Its gradient on CUDA adds in any order, which is refused where bits count: there it is two products.
-    """
-    if maps.device.type == "cpu" or not torch.are_deterministic_algorithms_enabled():
-        return F.adaptive_avg_pool2d(maps, size)
-    return averaged_by_products(maps, size)
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Images (B, C, H, W) resized to (B, C, size, size), as antialiased bilinear `interpolate` does it."""
+    if _bits_count(images):
+        return resized_by_products(images, size)
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def _bits_count(maps: Tensor) -> bool:
+    return maps.device.type != "cpu" and torch.are_deterministic_algorithms_enabled()
 
 
 def averaged_by_products(maps: Tensor, size: int) -> Tensor:
@@ -33,4 +42,19 @@ def _means(length: int, size: int, dtype: torch.dtype, device: torch.device) -> 
         for field in range(size):
             first, end = field * length // size, -(-(field + 1) * length // size)
             rows[field, first:end] = 1 / (end - first)
+        return rows.to(device)
+
+
+def resized_by_products(images: Tensor, size: int) -> Tensor:
+    """The same as `rows @ images @ columns`."""
+    rows, columns = (_weights(length, size, images.dtype, images.device) for length in images.shape[2:])
+    return rows @ images @ columns.T
+
+
+@functools.cache
+def _weights(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(size, length): each row has the weights of one place, read off what becomes of the identity."""
+    with torch.inference_mode(False):
+        identity = torch.eye(length, dtype=dtype)[None, None]
+        rows = F.interpolate(identity, size=(size, length), mode="bilinear", antialias=True)[0, 0]
         return rows.to(device)

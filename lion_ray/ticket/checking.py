@@ -13,7 +13,7 @@ import functools
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -57,10 +57,14 @@ class TransformFields(BaseModel):
     std: tuple[float, float, float]
 
 
+Precision: TypeAlias = Literal["fp32", "bf16"]
+
+
 class NumericFields(BaseModel):
     """What is used of `numeric`; the rest is told to people."""
 
     threads: int = Field(default=1, ge=1, le=MOST_THREADS)
+    precision: Precision = "fp32"  # a ticket that does not say was evaluated as if it were
 
 
 def checked_transform(fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -77,7 +81,7 @@ def checked_transform(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def checked_numeric(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`fields`, whose number of threads may be asked for. Raises ValueError if it may not."""
+    """`fields`, whose threads and precision may be asked for. Raises ValueError if they may not."""
     _fields(NumericFields, fields)
     return fields
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import torch
 
@@ -12,11 +12,9 @@ from lion_ray.backbones import Transform
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
 from lion_ray.methods import AdaptedModel
 from lion_ray.store import open_url, read_up_to
-from lion_ray.ticket.checking import MOST_HEADER_BYTES, TicketError
+from lion_ray.ticket.checking import MOST_HEADER_BYTES, NumericFields, Precision, TicketError
 from lion_ray.ticket.format import Ticket, checked_size, unpack
 from lion_ray.ticket.origin import REMEDY, backbone_section
-
-Precision: TypeAlias = Literal["fp32", "bf16"]
 
 
 def open_ticket(url: str) -> Ticket:
@@ -110,12 +108,8 @@ def model_of(
 
 
 def precision_of(ticket: Ticket) -> Precision:
-    """What the ticket was evaluated in; one that does not say was opened in fp32 by the version that wrote it."""
-    found = ticket.header.numeric.get("precision", "fp32")
-    if found not in get_args(Precision):
-        raise TicketError(f"numeric.precision is {found!r}: one of {', '.join(get_args(Precision))} is expected")
-    known: Precision = found
-    return known
+    """What the ticket was evaluated in."""
+    return NumericFields.model_validate(ticket.header.numeric).precision
 
 
 def _transform(fields: Mapping[str, Any]) -> Transform:

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 import lion_ray
-from lion_ray import cli, ticket
+from lion_ray import ticket
+from lion_ray.cli import commands
 from lion_ray.store import Store
 from tests.conftest import SMALL_CONVNET
 from tests.helpers import decoded, experiment, run
@@ -48,7 +49,7 @@ def test_another_precision_is_an_option_that_says_so(study_file: Path, tmp_path:
     run(chosen, Store(str(tmp_path / "store")))
     url = f"{tmp_path}/store/{chosen.key('round-0')}/ticket.safetensors"
     Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    printed = CliRunner().invoke(cli.main, ["predict", url, str(tmp_path / "a.png"), "--precision", "fp32"])
+    printed = CliRunner().invoke(commands.main, ["predict", url, str(tmp_path / "a.png"), "--precision", "fp32"])
     assert printed.exit_code == 0
     assert printed.stderr == "computing in fp32; the ticket's accuracies were measured in bf16\n"
     opened = ticket.open_ticket(url)

@@ -72,6 +72,13 @@ def test_what_exists_by_its_very_name_is_meant(tmp_path: Path, monkeypatch: pyte
     assert len(find_files(str(tmp_path))) == 5
 
 
+def test_a_root_with_a_variable_that_is_not_set_is_one_line() -> None:
+    printed = CliRunner().invoke(main, ["data", "verify", "cifar10", "--root", "${NOWHERE}"])
+    assert printed.exit_code == 2
+    assert "the variable NOWHERE in '${NOWHERE}/cifar10' is not set" in printed.stderr
+    assert printed.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

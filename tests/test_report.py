@@ -194,7 +194,9 @@ def test_published_rows_stand_beside_vtab_tasks_with_their_conditions(tiny: Stor
 def test_the_command_writes_page_and_tables_of_several_studies(tiny: Store, tmp_path: Path) -> None:
     other = Store(str(tmp_path / "own"))
     finish(other, study(study="own", datasets=["mnist"], methods=["linear"]), {("mnist", "linear", 0, 0): 0.55})
-    printed = CliRunner().invoke(commands.main, ["report", tiny.url, other.url, "--to", str(tmp_path / "out")])
+    printed = CliRunner().invoke(
+        commands.main, ["report", tiny.url, f"{tiny.path('')}.", other.url, "--to", str(tmp_path / "out")]
+    )
     assert printed.exit_code == 0, printed.output
     assert printed.output.endswith("out/report.html\n")
     kinds = {f"{name}.{kind}" for name in ("main", "rounds") for kind in ("csv", "parquet", "md", "tex")}

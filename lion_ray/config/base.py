@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from lion_ray.spelling import with_variables
 
-Place = Annotated[str, AfterValidator(with_variables)]
+
+def _expanded(place: str, info: ValidationInfo) -> str:
+    """What a person has written, who passes through JSON; a record was made from what it stood for."""
+    return with_variables(place) if info.mode == "json" else place
+
+
+Place = Annotated[str, AfterValidator(_expanded)]
 """A path or URL, the environment's variables in their places."""
 
 

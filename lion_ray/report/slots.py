@@ -19,7 +19,7 @@ from lion_ray.lottery import WINNING
 from lion_ray.planning import Item, Plan, stopped
 from lion_ray.results import Row
 from lion_ray.stages import Stages
-from lion_ray.store import Store, holder, redacted
+from lion_ray.store import Store, holder, identity, redacted
 
 FINAL, SEARCH = "final", "search"  # runs that a table reports, and those that only chose settings
 OTHER = "other"
@@ -68,8 +68,10 @@ def opened(urls: Sequence[str]) -> list[View]:
         FileNotFoundError: no driver has worked there.
         OSError, ValueError, ImportError: a URL cannot be read.
     """
-    views = []
-    for url in dict.fromkeys(urls):
+    views, places = [], dict[str, str]()
+    for url in urls:
+        places.setdefault(identity(url), url)
+    for url in places.values():
         store = Store(url)
         asked = request.recall(store)
         plan = Stages(asked.experiments, asked.study).plan(store, keep=False)

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from lion_ray.store.places import PlaceError
 from lion_ray.store.redaction import logins, redacted
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
@@ -75,6 +76,8 @@ def as_storage_error(fault: BaseException, url: str, note: str = "") -> StorageE
         fault = fault.__cause__  # nobody knows whether it is there
     if isinstance(fault, OSError):
         number, text = fault.errno, fault.strerror or str(fault)
+    elif isinstance(fault, PlaceError):
+        number, text = errno.EINVAL, str(fault)
     else:
         number, text = None, f"{type(fault).__name__}: {fault}"
     text = text.partition("RequestId:")[0].strip()  # Azure goes on for lines

@@ -23,6 +23,10 @@ FAMILIES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az", 
 ACCOUNT = re.compile(r"(?P<container>[^/@:]+)@(?P<host>[^/]+)(?P<path>/.*|$)", re.DOTALL)
 
 
+class PlaceError(ValueError):
+    """No place is spelled so; one line says why."""
+
+
 def canonical(place: str) -> str:
     """`place` as a URL with a scheme in small letters, or as an absolute local path without `~`, `..` and variables.
 
@@ -30,7 +34,7 @@ def canonical(place: str) -> str:
     may have named it.
 
     Raises:
-        ValueError: an unknown scheme, a variable that is not set, or what looks like a URL and is none.
+        PlaceError: an unknown scheme, a variable that is not set, or what looks like a URL and is none.
     """
     if not SCHEME.match(place) and os.path.lexists(place):
         return _absolute(place)
@@ -39,7 +43,7 @@ def canonical(place: str) -> str:
         return f"{_scheme(head)}{head[len(_scheme(head)) :]}::{canonical(outer)}"
     found = SCHEME.match(place)
     if found is None:
-        return _absolute(_local(with_variables(place)))
+        return _absolute(_local(_with_variables(place)))
     scheme, rest = _known(found["scheme"], place), place[found.end() :]
     return _absolute(rest) if scheme in LOCAL else f"{scheme}://{rest}"
 
@@ -64,7 +68,7 @@ def identity(place: str) -> str:
     """The same text for every spelling of one place: links followed, schemes of one service alike, no login.
 
     Raises:
-        ValueError: see `canonical`.
+        PlaceError: see `canonical`.
     """
     told = canonical(place)
     found = SCHEME.match(told)
@@ -90,19 +94,26 @@ def with_account(path: str, place: str, unstripped: str) -> str:
     return f"{found['scheme']}://{account['container']}@{account['host']}/{inner}"
 
 
+def _with_variables(place: str) -> str:
+    try:
+        return with_variables(place)
+    except ValueError as error:
+        raise PlaceError(str(error)) from None
+
+
 def _local(place: str) -> str:
     """A local path, unless it is meant as something else."""
     found = ALMOST.match(place)
     scheme, rest = (found["scheme"].lower(), found["rest"]) if found else ("", "")
     if len(scheme) == 1 or place.startswith("\\\\"):
-        raise ValueError(f"'{place}' is a path of Windows, and this is not Windows")
+        raise PlaceError(f"'{place}' is a path of Windows, and this is not Windows")
     if scheme in LOCAL and rest.startswith("/"):
         return rest
     if found and (rest.startswith("/") or scheme in {*_schemes(), *ALSO}):
-        raise ValueError(f"'{place}' is no URL: write {scheme}://{rest.lstrip('/')}")
+        raise PlaceError(f"'{place}' is no URL: write {scheme}://{rest.lstrip('/')}")
     expanded = os.path.expanduser(place)
     if place.startswith("~") and expanded == place:
-        raise ValueError(f"there is no home folder of {place.partition('/')[0]}, in '{place}'")
+        raise PlaceError(f"there is no home folder of {place.partition('/')[0]}, in '{place}'")
     return expanded
 
 
@@ -113,7 +124,7 @@ def _known(scheme: str, place: str) -> str:
     if small not in _schemes():
         near = get_close_matches(small, _schemes(), n=1)
         hint = f"did you mean {near[0]}://?" if near else "known are s3://, gs://, az://, https://, hf:// and others"
-        raise ValueError(f"no filesystem is called {scheme}://, in '{place}'; {hint}")
+        raise PlaceError(f"no filesystem is called {scheme}://, in '{place}'; {hint}")
     return small
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ class RoundTrainer:
         self._train = self._prepared(name, splits.train, device, augment=experiment.train.augment)
         self._val = None if splits.val is None else self._prepared("val", splits.val, device)
         self._test = None if test is None else self._prepared(TEST, test, device)
-        self._switched_off = self._without_prompts({"val": splits.val, TEST: test}, device)
+        self._splits, self._device = {"val": splits.val, TEST: test}, device
         by_count = experiment.stage is not None and experiment.stage.by_count
         self._count_groups = protocol.count_groups(splits.train, self._num_classes) if by_count else {}
         self._step_module = team.wrap(methods.step_module(self.model))
@@ -104,16 +105,20 @@ class RoundTrainer:
 
         return self._team.together(found)
 
-    def _without_prompts(self, splits: Mapping[str, Split | None], device: torch.device) -> SwitchedOff | None:
-        """What is read at a round's end to tell what its prompts do; None for a method whose prompts cannot be off."""
+    @cached_property
+    def _switched_off(self) -> SwitchedOff | None:
+        """What is read at a round's end to tell what its prompts do; None for a method whose prompts cannot be off.
+
+        Made when the first round has ended, behind its own test figure: until then nothing reads the test split.
+        """
         model = self.model.without_prompts()
         if model is None:
             return None
         own = {"val": self._val, TEST: self._test}
         if not self.model.features_are_fixed:
             own = {
-                name: None if split is None else self._prepared(name, split, device, model=model)
-                for name, split in splits.items()
+                name: None if split is None else self._prepared(name, split, self._device, model=model)
+                for name, split in self._splits.items()
             }
         return SwitchedOff(model=model, val=own["val"], test=own[TEST])
 

@@ -125,7 +125,8 @@ def test_what_was_not_built_gives_the_command_that_builds_it(tmp_path: Path, roo
 
 def test_a_root_that_is_no_url_is_one_line() -> None:
     with pytest.raises(
-        StudyError, match=r"datasets\.cifar: s3x://b/cifar, by data.root, cannot be read \(Protocol not"
+        StudyError,
+        match=r"datasets\.cifar: s3x://b/cifar, by data.root, cannot be read \(no filesystem is called s3x://",
     ):
         find(DatasetConfig(name="cifar"), DataConfig(root="s3x://b"))
 

@@ -232,7 +232,9 @@ def test_every_shipped_study_loads_and_says_how_to_run_it(file: Path) -> None:
 def test_planning_a_study_that_has_run_imports_neither_ray_nor_timm(study_file: Path) -> None:
     study = config.load(study_file)
     store = driver.open_store(study, source="tiny")
-    backbones.stage(backbones.resolve(study.backbone, store), store)
+    resolved = backbones.resolve(study.backbone, store)
+    backbones.stage(resolved, store)
+    driver._check_methods(study, resolved, store, source="tiny", keep=True)  # a resume tries nothing again
     code = """if True:
         import sys
         from lion_ray import pipeline

@@ -111,8 +111,10 @@ def test_folder_markers_of_consoles_are_no_files(s3_url: str, tmp_path: Path) ->
         for name in ("cat", "dog"):
             filesystem.pipe_file(f"{s3_url}/set/{split}/{name}/", b"")
             filesystem.pipe_file(f"{s3_url}/set/{split}/{name}_$folder$", b"")
-            filesystem.pipe_file(f"{s3_url}/set/{split}/{name}/0.png", png(len(name)))
-    assert len(listing(f"{s3_url.replace('s3', 'S3', 1)}/set")) == 4
+            for number in range(2):
+                red = 100 * (split == "test") + 10 * (name == "dog") + number
+                filesystem.pipe_file(f"{s3_url}/set/{split}/{name}/{number}.png", png(red))
+    assert len(listing(f"{s3_url.replace('s3', 'S3', 1)}/set")) == 8
     filesystem.pipe_file(f"{s3_url}/target/", b"")
     assert Store(f"{s3_url}/target").listing() == {}
     built = CliRunner().invoke(main, ["data", "build", "mine", "--from", f"{s3_url}/set", "--to", f"{s3_url}/target"])

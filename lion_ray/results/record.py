@@ -37,7 +37,13 @@ class _Stage(BaseModel):
 
 
 class _Config(BaseModel):
+    """The sections that tables read; further ones are left alone."""
+
     model_config = ConfigDict(strict=True)
+    dataset: dict[str, Any]
+    backbone: dict[str, Any]
+    method: dict[str, Any]
+    revision: dict[str, int] = Field(default_factory=dict)
     stage: _Stage | None = None
 
 

@@ -135,7 +135,10 @@ class RoundTrainer:
         return self.model.prunable()
 
     def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING, notes: Notes = _NO_NOTES) -> Round:
-        """Train, then read the test split, if there is one, once. The round's metrics hold no clock time."""
+        """Train, then read the test split, if there is one: once, and once more with LION's prompts switched off.
+
+        The round's metrics hold no clock time.
+        """
         fitted = training.fit(
             self.model,
             self._step_module,

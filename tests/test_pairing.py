@@ -50,6 +50,7 @@ def test_one_image_in_a_thousand_is_never_told_apart() -> None:
 def test_the_number_of_test_images_is_found_in_the_accuracies() -> None:
     found = num_images([{("a", 0): 863 / 1000, ("a", 1): 0.5}, {("a", 0): 0.87, ("b", 0): 1 / 3, ("b", 1): 2 / 7}])
     assert found == {"a": 1000, "b": 21}
+    assert num_images([{("imagenet", 0): 100_001 / 150_001, ("imagenet", 1): 7 / 150_001}]) == {"imagenet": 150_001}
 
 
 def test_one_dataset_says_nothing_of_others() -> None:

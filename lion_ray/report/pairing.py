@@ -25,7 +25,8 @@ from lion_ray.report.student import quantile
 
 THESE, LIKE_THESE = "these sets", "sets like these"
 NORMAL = 1.959964
-LARGEST_SPLIT = 10**6
+LARGEST_SPLIT = 10**7
+"""Shares of so many images are told apart by their 53 bits, and no test split is larger."""
 Accuracies = Mapping[tuple[str, int], float]
 """Test accuracies, 0 to 1, by dataset and seed."""
 ABOUT = (
@@ -63,7 +64,7 @@ def num_images(lines: Iterable[Accuracies]) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in lines:
         for (dataset, _), accuracy in line.items():
-            part = Fraction(accuracy).limit_denominator(100_000).denominator
+            part = Fraction(accuracy).limit_denominator(LARGEST_SPLIT).denominator
             found[dataset] = min(math.lcm(found.get(dataset, 1), part), LARGEST_SPLIT)
     return found
 

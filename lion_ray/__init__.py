@@ -12,13 +12,13 @@ TYPE_CHECKING = False  # `typing` takes longer to import than all that a command
 if TYPE_CHECKING:
     from typing import Any
 
-    from lion_ray.prediction import predict
     from lion_ray.report import tickets
     from lion_ray.ticket import load_ticket
+    from lion_ray.ticket.prediction import predict
 
 __version__ = "0.1.0"
 
-_EXPORTS = {"load_ticket": "lion_ray.ticket", "predict": "lion_ray.prediction", "tickets": "lion_ray.report"}
+_EXPORTS = {"load_ticket": "lion_ray.ticket", "predict": "lion_ray.ticket.prediction", "tickets": "lion_ray.report"}
 __all__ = ["__version__", "load_ticket", "predict", "tickets"]
 
 

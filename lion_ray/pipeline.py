@@ -38,10 +38,10 @@ def _answer(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     parser.add_argument("--verify", action="store_true", help="read every artifact and compare it with its digest")
     options = parser.parse_args(arguments)
-    from lion_ray import driver  # torch alone takes seconds to import
     from lion_ray.config import StudyError
-    from lion_ray.messages import plain_warnings
+    from lion_ray.console import plain_warnings
     from lion_ray.store import redacted
+    from lion_ray.sweep import driver
 
     try:
         with plain_warnings():

@@ -85,7 +85,7 @@ def embedded_ray(s3_server: str) -> Iterator[None]:
     """The one Ray of the test run; its workers inherit the environment that names the S3 server."""
     import ray
 
-    from lion_ray import cluster
+    from lion_ray.sweep import cluster
 
     cluster.start(num_cpus=4, include_dashboard=True)
     yield

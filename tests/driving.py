@@ -9,13 +9,15 @@ from pathlib import Path
 
 from lion_ray import config
 from lion_ray.config import Study
-from lion_ray.decisions import Decisions
 from lion_ray.experiments import Experiment, expand
 from lion_ray.lottery import WINNING
-from lion_ray.results import round_key
 from lion_ray.schedule import Turns
-from lion_ray.stages import Following, Stages, record_divergence
+from lion_ray.schedule.following import Following
 from lion_ray.store import Store
+from lion_ray.study.choices import record_divergence
+from lion_ray.study.decisions import Decisions
+from lion_ray.study.rounds import round_key
+from lion_ray.study.search_groups import Stages
 from tests.reports import record
 
 DATASETS = "datasets=[{name: mnist, num_train: 20}, {name: animal_mnist, num_train: 20}]"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from lion_ray import backbones, config, data, trial
+from lion_ray import backbones, config, data
 from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment, expand
 from lion_ray.lottery import Round
 from lion_ray.store import Store
-from lion_ray.team import Solo
+from lion_ray.training.workers import Solo
+from lion_ray.trial.trainer import OnEpoch, run_experiment
 
 
 def experiment(study_file: Path, *overrides: str) -> Experiment:
@@ -30,9 +31,9 @@ def _decoded(dataset: config.DatasetConfig, transform: backbones.Transform) -> D
     return data.find(dataset).decode(size=transform.size, interpolation=transform.interpolation)
 
 
-def run(experiment: Experiment, store: Store, on_epoch: trial.OnEpoch = lambda *_: None) -> list[Round]:
+def run(experiment: Experiment, store: Store, on_epoch: OnEpoch = lambda *_: None) -> list[Round]:
     """All its rounds in this process."""
-    rounds = trial.run_experiment(
+    rounds = run_experiment(
         experiment,
         decoded(experiment),
         store,

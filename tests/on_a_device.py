@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
-from lion_ray import backbones, notes, trial
+from lion_ray import backbones
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
 from lion_ray.methods import METHODS
 from lion_ray.store import Store
-from lion_ray.team import Solo
+from lion_ray.training.workers import Solo
+from lion_ray.trial import checkpoints
+from lion_ray.trial.trainer import OnEpoch, run_experiment
 from tests import helpers, pretend_device
 from tests.conftest import SMALL_CONVNET, SMALL_VIT, STUDY
 
@@ -110,7 +112,7 @@ def waits_per_step(make: Callable[..., Experiment], url: str, device: torch.devi
 
 def interrupted(experiment: Experiment, folder: str, device: torch.device) -> bool:
     """Whether rounds come out with the same bits when one ends in its middle and is gone on with."""
-    notes.StoreNotes.__init__.__defaults__ = (0.0,)  # a note after each epoch
+    checkpoints.StoreNotes.__init__.__defaults__ = (0.0,)  # a note after each epoch
     stores = [Store(f"{folder}/{name}") for name in ("undisturbed", "interrupted")]
     run(experiment, stores[0], device)
 
@@ -126,13 +128,11 @@ def interrupted(experiment: Experiment, folder: str, device: torch.device) -> bo
     raise AssertionError("it was not interrupted")
 
 
-def run(
-    experiment: Experiment, store: Store, device: torch.device, on_epoch: trial.OnEpoch = lambda *_: None
-) -> list[Round]:
+def run(experiment: Experiment, store: Store, device: torch.device, on_epoch: OnEpoch = lambda *_: None) -> list[Round]:
     """All rounds on the device; the backbone is this run's own, as it will be moved."""
     backbone = backbones.load(experiment.backbone).on_host()
     with pretend_device.Pretending():
-        rounds = trial.run_experiment(
+        rounds = run_experiment(
             experiment, helpers.decoded(experiment), store, backbone=backbone, team=Solo(), device=device,
             on_epoch=on_epoch,
         )  # fmt: skip

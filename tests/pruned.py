@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from lion_ray import backbones, methods, training
+from lion_ray import backbones, methods
 from lion_ray.config import BackboneConfig, MethodConfig, TrainConfig
-from lion_ray.examples import Examples
 from lion_ray.implicit import Cell
 from lion_ray.implicit.projection import project_
 from lion_ray.lottery import Mask, NoNotes, Notes, Point
 from lion_ray.methods import AdaptedModel
-from lion_ray.team import Solo
+from lion_ray.training import loop
+from lion_ray.training.batches import Examples
+from lion_ray.training.workers import Solo
 
 Entry = Mapping[str, object]
 """A method entry of a study."""
@@ -27,7 +28,7 @@ SIZE, NUM_IMAGES = 32, 12
 CPU = torch.device("cpu")
 
 
-class Fitted(training.Fitted):
+class Fitted(loop.Fitted):
     """What a round left, and the weights it left in the model."""
 
     weights: Mapping[str, Tensor]
@@ -148,14 +149,14 @@ def fit(model: AdaptedModel, config: TrainConfig, point: Point, mask: Mask, note
     examples = Examples(
         split=None, features=inputs, labels=torch.arange(NUM_IMAGES) % 3, transform=model.body.backbone.transform
     )
-    found = training.fit(
+    found = loop.fit(
         model,
         methods.step_module(model),
         (examples, None),
         config,
         point=point,
         mask=mask,
-        keep=training.Keep(scores=True),
+        keep=loop.Keep(scores=True),
         notes=notes or NoNotes(),
         seed_for=len,
         team=Solo(),

@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lion_ray import config, request
+from lion_ray import config
 from lion_ray.config import Study
 from lion_ray.experiments import Experiment, meaning_digest
 from lion_ray.lottery import WINNING
-from lion_ray.results import round_key
 from lion_ray.store import Store
+from lion_ray.study import request
+from lion_ray.study.rounds import round_key
 
 EPOCHS = 3
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lion_ray.config import BackboneConfig, DatasetConfig, LotteryConfig, MethodConfig, SchedulerConfig, TrainConfig
-from lion_ray.decisions import Decisions, Stop
 from lion_ray.experiments import Experiment
-from lion_ray.planning import Item, Plan, ended
 from lion_ray.schedule import Turns
 from lion_ray.store import Store
+from lion_ray.study.decisions import Decisions, Stop
+from lion_ray.study.plan import Item, Plan, ended
 
 Accuracy = Callable[[str, int], float]
 

@@ -10,12 +10,12 @@ import torch
 
 from lion_ray import ticket
 from lion_ray.experiments import Experiment
-from lion_ray.measures import num_params
 from lion_ray.methods import AdaptedModel
-from lion_ray.progress import Progress
-from lion_ray.results import metrics_of
 from lion_ray.store import Store
+from lion_ray.study.rounds import metrics_of
+from lion_ray.sweep.progress import Progress
 from lion_ray.ticket.compact import compact
+from lion_ray.trial.measures import num_params
 from tests.helpers import decoded, experiment, run
 from tests.pruned import CONVNET, SIZE, VIT, Entry, model_of, sparse_mask
 from tests.test_ticket_compact import trained, without

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray import address, pipeline
+from lion_ray import pipeline
 from lion_ray.config import StudyError
+from lion_ray.sweep import address
 
 
 def free_port() -> int:

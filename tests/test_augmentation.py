@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from lion_ray import augmentation, training
-from lion_ray.augmentation import OPERATIONS, augmented, uniform
-from lion_ray.examples import prepare
 from lion_ray.lottery import Mask, Point
 from lion_ray.store import Store
-from lion_ray.team import Solo
+from lion_ray.training import augmentation, loop
+from lion_ray.training.augmentation import OPERATIONS, augmented, uniform
+from lion_ray.training.batches import prepare
+from lion_ray.training.workers import Solo
 from tests.helpers import artifacts, decoded, experiment, run
 from tests.test_training import CPU, dense, trainer
 
@@ -137,7 +137,7 @@ def test_workers_see_the_views_that_one_worker_sees(study_file: Path) -> None:
     for rank in (0, 1):
         team = Half()
         team.rank = rank
-        rows = training._share(batch, team).rows
+        rows = loop._share(batch, team).rows
         (inputs,) = subject._train.batches([rows], seed=4)
         seen |= dict(zip(rows.tolist(), inputs, strict=True))
     (whole,) = subject._train.batches([batch], seed=4)

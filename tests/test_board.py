@@ -11,8 +11,8 @@ import ray
 from ray.util.state import list_actors
 
 from lion_ray import pipeline
-from lion_ray.board import end, start_board, unwrap, wrap
-from lion_ray.progress import admission_event
+from lion_ray.sweep.mailbox import end, start_board, unwrap, wrap
+from lion_ray.sweep.progress import admission_event
 from tests.helpers import experiment
 
 
@@ -25,7 +25,7 @@ def test_experiments_pass_through_the_board_without_what_they_import(study_file:
     assert unwrap(ray.get(board.work.remote("a"))) == given
     assert [unwrap(event["admitted"]) for event in ray.get(board.take.remote())] == [[given]]
     imported = ray.get(board.__ray_call__.remote(lambda _: set(sys.modules)))
-    assert "lion_ray.board" in imported
+    assert "lion_ray.sweep.mailbox" in imported
     assert not imported & {"torch", "lion_ray.experiments"}  # 0.3 GB
     end(board)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import hypothesis
 from hypothesis import strategies as st
 
-from lion_ray.stages import Choice, Trial, choose
 from lion_ray.store import Store
+from lion_ray.study.choices import Choice, Trial, choose
 from tests.sweeps import experiment
 
 
@@ -60,7 +60,7 @@ def test_the_order_of_trials_of_different_rates_does_not_matter(hits: list[int],
 
 
 def test_a_choice_is_a_value(tmp_path: Path) -> None:
-    from lion_ray.stages.choices import read, write
+    from lion_ray.study.choices import read, write
 
     store = Store(str(tmp_path))
     choice = Choice(trial="t", setting={"train.lr": 0.1}, rounds=2, compared=1, accuracy=0.5, finals=((42, "n", "d"),))

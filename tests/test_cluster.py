@@ -10,9 +10,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from lion_ray import cluster, job
-from lion_ray.capacity import Capacity, Fit, Resources, fit, num_workers
+from lion_ray import job
 from lion_ray.config import ResourcesConfig, StudyError
+from lion_ray.sweep import cluster
+from lion_ray.sweep.capacity import Capacity, Fit, Resources, fit, num_workers
 
 LAPTOP = [{"CPU": 2.0}]
 GPU_NODES = [{"CPU": 32.0, "GPU": 4.0}] * 2

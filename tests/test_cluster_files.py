@@ -18,8 +18,8 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from cluster import two_nodes
-from lion_ray import cluster
-from lion_ray.capacity import Resources
+from lion_ray.sweep import cluster
+from lion_ray.sweep.capacity import Resources
 
 FOLDER = Path(__file__).parent.parent / "cluster"
 RAY_UP = ["aws.yaml", "gcp.yaml", "on_premise.yaml"]

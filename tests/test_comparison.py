@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from lion_ray.cli import commands
 from lion_ray.report import comparison
 from lion_ray.report.pairing import LIKE_THESE, THESE
-from lion_ray.report.student import quantile
+from lion_ray.report.student_t import quantile
 
 ACCURACY = {
     "lion": {("a", 0): 0.5, ("a", 1): 0.6, ("b", 0): 0.9, ("b", 1): 0.8},

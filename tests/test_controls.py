@@ -11,11 +11,11 @@ import torch
 from lion_ray import backbones, pipeline
 from lion_ray.config import LotteryConfig
 from lion_ray.experiments import Experiment
-from lion_ray.ledger import StoreLedger
 from lion_ray.lottery import Round, run_rounds
-from lion_ray.planning import make_plan
 from lion_ray.store import DamagedArtifactWarning, Store
-from lion_ray.team import Solo
+from lion_ray.study.plan import make_plan
+from lion_ray.training.workers import Solo
+from lion_ray.trial.stored_rounds import StoreLedger
 from tests.helpers import artifacts, experiment, run
 from tests.test_lottery import MemoryLedger, NoisyTrainer
 from tests.test_pipeline import table

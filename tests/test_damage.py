@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from lion_ray.planning import Plan, make_plan
-from lion_ray.results import CLOCK, index
 from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.study import index
+from lion_ray.study.plan import Plan, make_plan
+from lion_ray.study.rounds import CLOCK
 from tests.conftest import STUDY
 from tests.helpers import artifacts, experiment, run
 

@@ -13,10 +13,10 @@ import ray
 from PIL import Image
 
 from lion_ray import backbones, config, pipeline
-from lion_ray.decoded import decode
 from lion_ray.experiments import expand
 from lion_ray.store import Store
-from lion_ray.work import Work, work_on
+from lion_ray.sweep.shared_dataset import decode
+from lion_ray.sweep.trial_inputs import Work, work_on
 from tests.helpers import artifacts
 from tests.test_data_decoding import noise, save
 

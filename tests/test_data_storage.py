@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from lion_ray import backbones, data, trial
+from lion_ray import backbones, data
 from lion_ray.config import DatasetConfig, StudyError
 from lion_ray.data import Dataset, Storage, ahead, cache, fitting
 from lion_ray.data.cache import MappedSplit, mapped
@@ -24,7 +24,8 @@ from lion_ray.data.dataset import ArraySplit
 from lion_ray.data.streaming import StreamedSplit
 from lion_ray.experiments import Experiment
 from lion_ray.store import Store
-from lion_ray.team import Solo
+from lion_ray.training.workers import Solo
+from lion_ray.trial.trainer import run_experiment
 from tests.helpers import artifacts, decoded, experiment, run
 from tests.makers import SHAPE, filled, make, started
 from tests.test_data_decoding import noise, save
@@ -64,7 +65,7 @@ def test_without_memory_tickets_and_metrics_are_the_same_bits(
     run(chosen, rich)
     dataset: Dataset = pickle.loads(pickle.dumps(beyond(chosen, tmp_path / "cache")))  # noqa: S301 (our own)
     assert [type(split) for split in (dataset.train, dataset.val)] == [MappedSplit, StreamedSplit]
-    with_files = trial.run_experiment(
+    with_files = run_experiment(
         chosen,
         dataset,
         poor,
@@ -82,7 +83,7 @@ def test_features_that_are_too_many_to_keep_are_made_anew_to_the_same_bits(
 ) -> None:
     chosen, kept, anew = experiment(study_file, "methods=[linear]"), Store(f"{tmp_path}/a"), Store(f"{tmp_path}/b")
     run(chosen, kept)
-    monkeypatch.setattr("lion_ray.examples.LIMIT_BYTES", 0)
+    monkeypatch.setattr("lion_ray.training.batches.LIMIT_BYTES", 0)
     run(chosen, anew)
     tickets = [{key: value for key, value in artifacts(store).items() if "round" in key} for store in (kept, anew)]
     assert tickets[0].keys() == tickets[1].keys()

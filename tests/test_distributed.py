@@ -11,13 +11,15 @@ import pytest
 import ray
 import torch
 
-from lion_ray import backbones, distributed, pipeline, trial
+from lion_ray import backbones, pipeline
 from lion_ray.config import ResourcesConfig, WorkersRange
 from lion_ray.lottery import Mask
 from lion_ray.methods import METHODS
 from lion_ray.store import Store
-from lion_ray.team import Solo, Team
-from lion_ray.work import Shared, Work
+from lion_ray.sweep import train_workers
+from lion_ray.sweep.trial_inputs import Shared, Work
+from lion_ray.training.workers import Solo, Team
+from lion_ray.trial.trainer import RoundTrainer
 from tests.conftest import SMALL_CONVNET, SMALL_VIT
 from tests.helpers import decoded, experiment
 from tests.test_pipeline import table
@@ -34,13 +36,13 @@ def first_step_and_evaluation(study_file: Path, team: Team, *overrides: str) -> 
 
     Then test accuracy and how many samples it counted.
     """
-    from lion_ray import optimizer, training
     from lion_ray.lottery import Point
+    from lion_ray.training import loop, optimizer
 
     torch.set_num_threads(1)
     chosen = experiment(study_file, *overrides)
     backbone = backbones.load(chosen.backbone)
-    subject = trial.RoundTrainer(chosen, decoded(chosen), backbone, team=team, device=CPU, on_epoch=lambda *_: None)
+    subject = RoundTrainer(chosen, decoded(chosen), backbone, team=team, device=CPU, on_epoch=lambda *_: None)
     weights = {name: weight.clone() for name, weight in subject.start().items()}
     for weight in weights.values():
         if not weight.any():
@@ -50,14 +52,14 @@ def first_step_and_evaluation(study_file: Path, team: Team, *overrides: str) -> 
     subject.model.load_trained(weights)
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
     steps = optimizer.Steps(subject.model, still, Point(weights=weights), mask)
-    share = training._share(torch.arange(17), team)  # odd: the shares differ in size
+    share = loop._share(torch.arange(17), team)  # odd: the shares differ in size
     (inputs,) = subject._train.batches([share.rows], seed=0)
-    training._step(subject._step_module, steps, inputs, subject._train.labels, share, still)
+    loop._step(subject._step_module, steps, inputs, subject._train.labels, share, still)
     trained = subject.model.trained()
     gradients = {name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None}
     assert not any(bool(gradients[name][~alive].any()) for name, alive in mask.alive.items())
     assert subject._test is not None
-    accuracy, health = training.evaluate(subject.model, subject._test, still, team)  # 25 images: odd as well
+    accuracy, health = loop.evaluate(subject.model, subject._test, still, team)  # 25 images: odd as well
     return gradients, accuracy, health.get("body.prompt.num_samples", 0)
 
 
@@ -67,7 +69,7 @@ def worker(
 ) -> list[Found]:
     torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size)
     try:
-        team = distributed.ProcessGroup(CPU)
+        team = train_workers.ProcessGroup(CPU)
         return [first_step_and_evaluation(study_file, team, *overrides) for overrides in subjects]
     finally:
         torch.distributed.destroy_process_group()
@@ -145,7 +147,7 @@ def test_an_error_of_the_leader_is_raised_on_every_worker(embedded_ray: None, tm
         rendezvous = f"file://{tmp_path / 'r'}"
         torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
         try:
-            distributed.ProcessGroup(CPU).lead(lambda: 1 // 0)
+            train_workers.ProcessGroup(CPU).lead(lambda: 1 // 0)
         except ZeroDivisionError as error:
             return str(error)
         finally:
@@ -158,12 +160,12 @@ def test_an_error_of_the_leader_is_raised_on_every_worker(embedded_ray: None, tm
 
 def test_backends_and_requests_follow_the_resources() -> None:
     on_gpus, on_cpus = ResourcesConfig(workers=2, cpus=4, gpus=1), ResourcesConfig(workers=2, cpus=4)
-    assert (distributed.backend(on_gpus), distributed.backend(on_cpus)) == ("nccl", "gloo")
-    scaling = distributed.scaling(on_gpus)
+    assert (train_workers.backend(on_gpus), train_workers.backend(on_cpus)) == ("nccl", "gloo")
+    scaling = train_workers.scaling(on_gpus)
     assert (scaling.num_workers, scaling.use_gpu, scaling.resources_per_worker) == (2, True, {"CPU": 4, "GPU": 1})
-    assert distributed.scaling(on_cpus).resources_per_worker == {"CPU": 4}
+    assert train_workers.scaling(on_cpus).resources_per_worker == {"CPU": 4}
     elastic = ResourcesConfig(workers=WorkersRange(min=1, max=4))
-    assert distributed.scaling(elastic).num_workers == (1, 4)
+    assert train_workers.scaling(elastic).num_workers == (1, 4)
 
 
 def test_a_mask_needs_no_device_of_its_own() -> None:
@@ -178,10 +180,10 @@ def test_waiting_for_nodes_is_no_failure_and_a_controller_that_fails_is_replaced
 
     waited, failed = ControllerError(WorkerGroupStartupTimeoutError(2)), ControllerError(OSError("lost"))
     outcomes: list[ControllerError | None] = [*[waited] * 9, failed, waited, failed, None, *[failed] * 3]
-    monkeypatch.setattr(distributed, "_fit", lambda *_: outcomes.pop(0))
-    monkeypatch.setattr(distributed, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(train_workers, "_fit", lambda *_: outcomes.pop(0))
+    monkeypatch.setattr(train_workers, "PAUSE_SECONDS", 0.0)
     run = partial(
-        distributed.run_distributed,
+        train_workers.run_distributed,
         Work(experiment=experiment(study_file), data=Shared(name="", classes=(), splits={})),
         Store(str(tmp_path)),
         backbone=None,  # type: ignore[arg-type]

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 
 import lion_ray
-from lion_ray import config, pipeline, request
+from lion_ray import config, pipeline
 from lion_ray.config import Frozen, LotteryConfig, RobustConfig, TrainConfig
 from lion_ray.experiments import expand, first_defaults, identity, identity_of, revisions
 from lion_ray.experiments.experiment import NOT_MEANING
 from lion_ray.methods import METHODS, equilibrium, lion
-from lion_ray.planning import make_plan
 from lion_ray.report import comparison
-from lion_ray.results import OtherRevisionWarning
 from lion_ray.store import Store
+from lion_ray.study import request
+from lion_ray.study.plan import make_plan
+from lion_ray.study.rounds import OtherRevisionWarning
 from tests.helpers import artifacts
 
 OLD_STORE = Path(__file__).parent / "fixtures" / "store_of_the_first_edition.zip"  # written by the commit 2703a38

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray.report import exports, page, slots
+from lion_ray.report import exports, page, trainings
 from lion_ray.report.escaping import csv_cell, markdown_row, tex
 from lion_ray.store import Store
 from tests.reports import finish, study
@@ -38,6 +38,6 @@ def test_no_label_of_a_study_is_a_formula_in_main_csv(tmp_path: Path) -> None:
     label = '=HYPERLINK("http://x","y")'
     own = study(datasets=["mnist"], methods=[{"name": "linear", "label": label}])
     finish(Store(str(tmp_path / "tiny")), own, {("mnist", label, 0, 0): 0.5})
-    files = page.files(slots.opened([str(tmp_path / "tiny")]))
+    files = page.files(trainings.opened([str(tmp_path / "tiny")]))
     rows = list(csv.DictReader(io.StringIO(files["main.csv"].decode())))
     assert {row["method"] for row in rows} == {f"'{label}"}

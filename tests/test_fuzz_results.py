@@ -16,11 +16,11 @@ from safetensors.torch import load, save
 from lion_ray import backbones
 from lion_ray.config import StudyError
 from lion_ray.config import load as load_study
-from lion_ray.ledger import StoreLedger
-from lion_ray.report import comparison, evidence, listing, page, slots, tables
-from lion_ray.results import survey
+from lion_ray.report import comparison, evidence, listing, page, tables, trainings
 from lion_ray.store import Lease, Store, digest
-from lion_ray.team import Solo
+from lion_ray.study.index import survey
+from lion_ray.training.workers import Solo
+from lion_ray.trial.stored_rounds import StoreLedger
 from tests.conftest import STUDY
 from tests.helpers import experiment, run
 from tests.reports import finish, study
@@ -88,7 +88,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = Store(str(folder))
     found = finish(store, OWN, FIGURES)
     survey(store, [each.name for each in found], is_finished=lambda name, rounds: True)
-    (view,) = slots.opened([str(folder)])
+    (view,) = trainings.opened([str(folder)])
     tables.write(view.plan, OWN, store, {found[0].name: "ValueError: x"})
     shutil.rmtree(folder / "report")
     return folder
@@ -108,7 +108,7 @@ def look(store: Store) -> None:
 
 
 def report(store: Store) -> None:
-    page.files(slots.opened([store.url]))
+    page.files(trainings.opened([store.url]))
 
 
 @pytest.mark.parametrize("is_sealed", [False, True])

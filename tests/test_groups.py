@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
-from lion_ray.groups import release_abandoned
+from lion_ray.sweep.placement_groups import release_abandoned
 
 TOO_MANY = 100
 

@@ -8,11 +8,11 @@ import pytest
 
 from lion_ray import config
 from lion_ray.config import DatasetConfig, StudyError
-from lion_ray.decisions import Decision, Decisions
 from lion_ray.experiments import dataset_labels, expand
-from lion_ray.planning import make_plan
-from lion_ray.report import comparison, slots, tables
+from lion_ray.report import comparison, tables, trainings
 from lion_ray.store import Store
+from lion_ray.study.decisions import Decision, Decisions
+from lion_ray.study.plan import make_plan
 from tests.datasets import png, put
 from tests.helpers import run
 
@@ -67,7 +67,7 @@ def test_results_and_decisions_of_two_sets_of_one_name_stay_apart(
     for each in experiments:
         run(each, store)
     plan = make_plan(experiments, store)
-    assert set(slots.groups([slots.view(plan, study, store, {})])) == {"pets[here]", "pets[there]"}
+    assert set(trainings.groups([trainings.view(plan, study, store, {})])) == {"pets[here]", "pets[there]"}
     printed = tables.text_tables(plan, study, tables.rows(plan, study))
     assert "pets[here]" in printed
     assert "pets[there]" in printed

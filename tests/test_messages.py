@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from lion_ray.messages import plain_warnings
+from lion_ray.console import plain_warnings
 
 
 def test_a_warning_is_one_line_said_once_and_afterwards_all_is_as_before() -> None:

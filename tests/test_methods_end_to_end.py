@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from lion_ray import notes, pipeline
+from lion_ray import pipeline
 from lion_ray.store import Store
+from lion_ray.trial import checkpoints
 from tests.conftest import SMALL_CONVNET, SMALL_VIT
 from tests.helpers import artifacts, experiment, run
 
@@ -67,7 +68,7 @@ class Interrupted(Exception):
 def test_interruptions_at_every_second_epoch_cost_no_bit(
     study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(notes.StoreNotes.__init__, "__defaults__", (0.0,))  # after every epoch, however short
+    monkeypatch.setattr(checkpoints.StoreNotes.__init__, "__defaults__", (0.0,))  # after every epoch, however short
     whole, store = Store(str(tmp_path / "whole")), Store(str(tmp_path / "store"))
     settings = [LOTTERY, "train.epochs=3", f"backbone={SMALL_CONVNET}", f"methods=[{method}]"]
     chosen = experiment(study_file, *settings)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lion_ray import notes
 from lion_ray.experiments import Experiment
 from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.trial import checkpoints
 from tests.helpers import artifacts, experiment, run
 
 ROBUST = "train.robust={tau: 0.5, shrinkage: 1.0}"
@@ -24,7 +24,7 @@ class Killed(Exception):
 @pytest.fixture(autouse=True)
 def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs of milliseconds are written down too."""
-    monkeypatch.setattr(notes.StoreNotes.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(checkpoints.StoreNotes.__init__, "__defaults__", (0.0,))
 
 
 def run_until(chosen: Experiment, store: Store, kill: int) -> list[tuple[int, int]]:
@@ -48,7 +48,7 @@ def rest(chosen: Experiment, store: Store) -> list[tuple[int, int]]:
 
 
 def partials(store: Store) -> Iterator[str]:
-    return (path for path in store.paths() if path.endswith(notes.FILE))
+    return (path for path in store.paths() if path.endswith(checkpoints.FILE))
 
 
 @pytest.mark.parametrize("settings", [[], [ROBUST], LATE, ["lottery.rewind=none", "train.schedule=constant"]])
@@ -86,15 +86,15 @@ def test_notes_that_a_kill_left_beside_a_finished_round_are_taken_away(study_fil
     chosen, store = experiment(study_file, "train.epochs=3", "lottery.rounds=2"), Store(str(tmp_path))
     run_until(chosen, store, 5)
     (unfinished,) = partials(store)
-    store.write(f"{chosen.key('round-0')}/{notes.FILE}", b"left over")
-    notes.remove_leftovers(store)
+    store.write(f"{chosen.key('round-0')}/{checkpoints.FILE}", b"left over")
+    checkpoints.remove_leftovers(store)
     assert list(partials(store)) == [unfinished]
 
 
 def test_epochs_of_seconds_are_not_written_down(
     study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notes.StoreNotes.__init__, "__defaults__", (notes.PAUSE_SECONDS,))
+    monkeypatch.setattr(checkpoints.StoreNotes.__init__, "__defaults__", (checkpoints.PAUSE_SECONDS,))
     store = Store(str(tmp_path))
     run_until(experiment(study_file, "lottery.rounds=1"), store, 2)
     assert not list(partials(store))

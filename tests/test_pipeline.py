@@ -14,10 +14,11 @@ import pytest
 import s3fs
 from click.testing import CliRunner
 
-from lion_ray import backbones, config, driver, job, pipeline
+from lion_ray import backbones, config, job, pipeline
 from lion_ray.cli import commands
 from lion_ray.experiments import expand
 from lion_ray.store import Store
+from lion_ray.sweep import driver
 from tests.helpers import artifacts
 
 SHIPPED = sorted((Path(__file__).parent.parent / "pipelines").glob("*.yaml"))
@@ -105,7 +106,7 @@ def test_storage_without_credentials_is_one_line_and_exit_status_3(
 def test_a_sweep_that_tune_ended_early_says_how_to_go_on(
     study_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lion_ray.sweep.run_sweep", lambda *_, **__: {})  # Ctrl-C: nothing failed, nothing is done
+    monkeypatch.setattr("lion_ray.sweep.run.run_sweep", lambda *_, **__: {})  # Ctrl-C: nothing failed, nothing is done
     assert pipeline.main([str(study_file)]) == 130
     captured = capsys.readouterr()
     assert "UNFINISHED mnist" in captured.out
@@ -194,9 +195,9 @@ def test_a_diverging_experiment_fails_once_with_its_reason(
 def test_a_sweep_survives_ray_tunes_own_falls_and_goes_on_from_the_store(
     study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lion_ray import sweep
+    from lion_ray.sweep import run
 
-    whole, falls, asked = sweep._tune, iter([True, True, False]), []
+    whole, falls, asked = run._tune, iter([True, True, False]), []
 
     def falls_twice(turns: Any, *others: Any) -> Any:
         asked.append(turns.is_over)
@@ -204,7 +205,7 @@ def test_a_sweep_survives_ray_tunes_own_falls_and_goes_on_from_the_store(
             raise RuntimeError("Caught unexpected exception: 1 worker was killed: out of memory\nmuch more")
         return whole(turns, *others)
 
-    monkeypatch.setattr(sweep, "_tune", falls_twice)
+    monkeypatch.setattr(run, "_tune", falls_twice)
     assert pipeline.main([str(study_file), "--set", "train.epochs=1", "--set", "methods=[linear]"]) == 0
     assert asked == [False, False, False]
     printed = capsys.readouterr().out
@@ -250,6 +251,6 @@ def test_a_ray_that_does_not_start_is_one_line_and_exit_status_1(
     def starves(*_: object, **__: object) -> None:
         raise job.StartError("Ray did not start\non this machine")
 
-    monkeypatch.setattr("lion_ray.sweep.run_sweep", starves)
+    monkeypatch.setattr("lion_ray.sweep.run.run_sweep", starves)
     assert pipeline.main([str(study_file)]) == 1
     assert capsys.readouterr().err == "Ray did not start on this machine\n"

@@ -10,10 +10,10 @@ import pytest
 
 from lion_ray import config
 from lion_ray.config import BudgetConfig
-from lion_ray.decisions import Stop
+from lion_ray.console import clock
 from lion_ray.experiments import Experiment, expand
-from lion_ray.messages import clock
-from lion_ray.progress import Event, Progress, epoch_event, stop_event
+from lion_ray.study.decisions import Stop
+from lion_ray.sweep.progress import Event, Progress, epoch_event, stop_event
 
 LABEL = "mnist(num_train=48, num_val=24, num_test=24)/lion seed 0"
 

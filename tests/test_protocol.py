@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from lion_ray import backbones, config, protocol, trial
+from lion_ray import backbones, config
 from lion_ray.data import Dataset, JoinedSplit, Split
-from lion_ray.experiments import Experiment, expand, final_run
-from lion_ray.features import FEATURES
+from lion_ray.experiments import Experiment, expand, final_run, protocol
+from lion_ray.experiments.protocol import SEARCH, FinalData, SearchData, final_stage
 from lion_ray.lottery import Round
-from lion_ray.protocol import SEARCH, FinalData, SearchData, final_stage
 from lion_ray.store import Store
-from lion_ray.team import Solo
-from lion_ray.work import Shared, work_on
+from lion_ray.sweep.trial_inputs import Shared, work_on
+from lion_ray.training.feature_cache import FEATURES
+from lion_ray.training.workers import Solo
+from lion_ray.trial.trainer import run_experiment
 from tests.helpers import artifacts, decoded
 
 GRID = "protocol={name: vtab1k, search: {train.lr: [0.01]}}"
@@ -48,7 +49,7 @@ def run(experiment: Experiment, dataset: Dataset, store: Store) -> list[Round]:
     given = work_on(experiment, shared).data
     handed = protocol.handed(experiment.stage, given.name, given.classes, given.splits)
     return list(
-        trial.run_experiment(
+        run_experiment(
             experiment,
             handed,
             store,

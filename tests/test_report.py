@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lion_ray import request
 from lion_ray.cli import commands
-from lion_ray.decisions import Decision, Decisions
 from lion_ray.experiments import Peers
-from lion_ray.report import page, ranking, scores, slots, words
+from lion_ray.report import formatting, page, ranking, scores, trainings
 from lion_ray.report.published import published
 from lion_ray.store import Store
+from lion_ray.study import request
+from lion_ray.study.decisions import Decision, Decisions
 from tests import browser
 from tests.reports import experiments, finish, put, study
 
@@ -55,8 +55,8 @@ def tiny(tmp_path: Path) -> Store:
 
 
 def scored(store: Store) -> dict[tuple[str, int], scores.Score]:
-    views = slots.opened([store.url])
-    found = ranking.compared(ranking.main_slots(slots.slots(views)), slots.groups(views))
+    views = trainings.opened([store.url])
+    found = ranking.compared(ranking.main_slots(trainings.slots(views)), trainings.groups(views))
     return {(score.line.method, score.line.round): score for score in found}
 
 
@@ -86,12 +86,12 @@ def test_means_are_those_worked_out_by_hand(tiny: Store) -> None:
 
 def test_a_mean_over_less_than_was_asked_for_says_so(tiny: Store) -> None:
     found = scored(tiny)
-    whole = words.mean_text(found["linear", 0].task_mean)
+    whole = formatting.mean_text(found["linear", 0].task_mean)
     assert whole == "57.0"
-    assert words.mean_text(found["lion", 0].task_mean) == "77.0 (5 of 6 trainings)"
-    assert words.mean_text(found["lion", 1].task_mean) == "69.5 (mean of 2 of 3)"
-    assert words.plus_minus(found["lion", 0].cells["textile"]) == "90.0 (mean of 1 of 2)"
-    assert words.missing_kinds(found["lion", 1].missing) == "1 not run yet, 1 failed"
+    assert formatting.mean_text(found["lion", 0].task_mean) == "77.0 (5 of 6 trainings)"
+    assert formatting.mean_text(found["lion", 1].task_mean) == "69.5 (mean of 2 of 3)"
+    assert formatting.plus_minus(found["lion", 0].cells["textile"]) == "90.0 (mean of 1 of 2)"
+    assert formatting.missing_kinds(found["lion", 1].missing) == "1 not run yet, 1 failed"
 
 
 def test_best_and_tied_are_paired_over_the_seeds_and_only_of_what_is_complete(tiny: Store) -> None:
@@ -114,14 +114,14 @@ def test_a_difference_that_seeds_scatter_over_is_tied(tmp_path: Path) -> None:
 
 
 def test_search_runs_stay_out_of_the_main_table(tiny: Store) -> None:
-    views = slots.opened([tiny.url])
-    every = [slot._replace(stage=slots.SEARCH) if slot.line.round else slot for slot in slots.slots(views)]
-    assert {score.line.round for score in scores.scores(every, slots.groups(views))} == {0}
+    views = trainings.opened([tiny.url])
+    every = [slot._replace(stage=trainings.SEARCH) if slot.line.round else slot for slot in trainings.slots(views)]
+    assert {score.line.round for score in scores.scores(every, trainings.groups(views))} == {0}
 
 
 def test_what_is_missing_has_its_reason(tiny: Store) -> None:
     def told() -> set[str]:
-        return {slot.reason for slot in slots.slots(slots.opened([tiny.url])) if slot.record is None}
+        return {slot.reason for slot in trainings.slots(trainings.opened([tiny.url])) if slot.record is None}
 
     failed = "failed: ValueError: <script>alert(1)</script> at https://***@host/x"
     assert told() == {failed, "not run yet"}
@@ -162,7 +162,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_alone_and_every_figure_has_a_table(tiny: Store) -> None:
-    text = page.files(slots.opened([tiny.url]))["report.html"].decode()
+    text = page.files(trainings.opened([tiny.url]))["report.html"].decode()
     found = Page(text)
     assert "script" not in found.seen
     assert "img" not in found.seen
@@ -180,7 +180,7 @@ def test_the_page_is_whole_alone_and_every_figure_has_a_table(tiny: Store) -> No
 
 
 def test_published_rows_stand_beside_vtab_tasks_with_their_conditions(tiny: Store, tmp_path: Path) -> None:
-    text = page.files(slots.opened([tiny.url]))["report.html"].decode()
+    text = page.files(trainings.opened([tiny.url]))["report.html"].decode()
     assert "This report has 1 of the 19 tasks" in text
     fact = next(row for row in published() if row.method == "FacT")
     assert (fact.task_mean, fact.encoding, fact.epoch_rule) == ("73.23", "JPEG tree", "best test epoch")
@@ -188,7 +188,7 @@ def test_published_rows_stand_beside_vtab_tasks_with_their_conditions(tiny: Stor
     assert len(published()) == 18
     other = Store(str(tmp_path / "own"))
     finish(other, study(study="own", datasets=["mnist"], methods=["linear"]), {("mnist", "linear", 0, 0): 0.5})
-    assert "Published" not in page.files(slots.opened([other.url]))["report.html"].decode()
+    assert "Published" not in page.files(trainings.opened([other.url]))["report.html"].decode()
 
 
 def test_the_command_writes_page_and_tables_of_several_studies(tiny: Store, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_study_that_never_ran_or_is_damaged_is_one_line(tmp_path: Path) -> Non
 def test_a_study_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "tiny"))
     finish(store, TINY, {})
-    text = page.files(slots.opened([store.url]))["report.html"].decode()
+    text = page.files(trainings.opened([store.url]))["report.html"].decode()
     assert "No training has finished yet" in text
     assert "not run yet" in text
     Page(text)
@@ -253,7 +253,7 @@ def test_the_request_gives_back_every_experiment_of_the_study(tmp_path: Path) ->
 def test_solves_that_did_not_converge_are_said(tiny: Store) -> None:
     each = next(each for each in experiments(TINY) if each.method.name == "lion")
     put(tiny, each, 0, 0.8, solves={"num": 60, "num_nonfinite": 1, "residual_max": 0.5, "share_unconverged": 0.25})
-    text = page.files(slots.opened([tiny.url]))["report.html"].decode()
+    text = page.files(trainings.opened([tiny.url]))["report.html"].decode()
     assert "lion on cifar, seed 0: 25.0% of 60 solves, worst residual 0.5" in text
 
 
@@ -262,7 +262,7 @@ def test_a_real_browser_shows_it_without_errors_or_sideways_scrolling(tiny: Stor
     broken = tmp_path / "broken.html"
     broken.write_text("<script>console.error('planted')</script>")
     assert any("planted" in line for line in browser.console(broken))
-    page.write(slots.opened([tiny.url]), str(tmp_path / "out"))
+    page.write(trainings.opened([tiny.url]), str(tmp_path / "out"))
     file = tmp_path / "out" / "report.html"
     assert browser.console(file) == []
     for width in (390, 1280):

@@ -19,9 +19,9 @@ from safetensors.torch import save
 
 from lion_ray.backbones import node, state_digest
 from lion_ray.data import cache
-from lion_ray.scratch import is_private, private, remove_abandoned, scratch
+from lion_ray.store.local import is_private, private, remove_abandoned, scratch
 
-HOLD = "from lion_ray.scratch import scratch\nwith scratch('tune') as folder: print(folder, flush=True), input()"
+HOLD = "from lion_ray.store.local import scratch\nwith scratch('tune') as folder: print(folder, flush=True), input()"
 
 
 def test_what_a_killed_process_left_is_deleted_at_the_next_start_and_nothing_of_a_living_one(

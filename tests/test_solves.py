@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray import config, report, solves
-from lion_ray.planning import make_plan
+from lion_ray import config, report
 from lion_ray.store import Store
+from lion_ray.study.plan import make_plan
+from lion_ray.training import solver_health
 from tests.helpers import experiment, run
 
 
@@ -22,12 +23,12 @@ def test_the_health_of_all_workers_counts() -> None:
             "residual_max": highest,
         }
         parts.append({f"p.{name}{suffix}": value for name, value in figures.items() for suffix in ("", "_backward")})
-    merged = solves.merged(parts)
+    merged = solver_health.merged(parts)
     for suffix in ("", "_backward"):
         assert merged[f"p.num_samples{suffix}"] == 40
         assert merged[f"p.share_unconverged{suffix}"] == pytest.approx(0.1)
         assert merged[f"p.residual_max{suffix}"] == 2.0
-    summary = solves.summary([merged, {}])
+    summary = solver_health.summary([merged, {}])
     assert summary == {"num": 80, "share_unconverged": pytest.approx(0.1), "num_nonfinite": 4, "residual_max": 2.0}
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray import request
-from lion_ray.report import scores, slots
+from lion_ray.report import scores, trainings
 from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.study import request
 from tests.driving import Driver, study
 
 
@@ -127,12 +127,12 @@ def test_a_report_reads_final_runs_from_the_record_and_says_what_is_awaited(stud
     driver = Driver(of, Store(str(tmp_path)), concurrency=1)
     request.record(driver.store, of, driver.stages.experiments)
     driver.run(kill_after=6)  # of mnist/linear all is done
-    views = slots.opened([driver.store.url])
-    found = slots.slots(views)
+    views = trainings.opened([driver.store.url])
+    found = trainings.slots(views)
     done = {slot.experiment for slot in found if slot.record}
     assert done == {name for name, _ in driver.trained}
     assert "its setting is not chosen yet" in {slot.reason for slot in found}
-    told = scores.scores(found, slots.groups(views))
+    told = scores.scores(found, trainings.groups(views))
     (linear,) = (score for score in told if score.line.method == "linear")
     assert {name for name, cell in linear.cells.items() if cell.values} == {"mnist(num_train=20)"}
 
@@ -143,7 +143,7 @@ def test_a_report_waits_for_a_choice_that_a_killed_driver_did_not_write_down(stu
     request.record(driver.store, of, driver.stages.experiments)
     driver.run(kill_after=4)  # all trials of mnist/linear, and no choice
     assert not driver.choices
-    found = slots.slots(slots.opened([driver.store.url]))
-    finals = [slot for slot in found if slot.stage == slots.FINAL]
+    found = trainings.slots(trainings.opened([driver.store.url]))
+    finals = [slot for slot in found if slot.stage == trainings.FINAL]
     assert len(finals) == 2 * 2 + 2 * 2 * 3  # seeds, datasets; LION has three rounds
     assert {slot.reason for slot in finals} == {"its setting is not chosen yet"}

@@ -17,12 +17,14 @@ import timm
 import torch
 from safetensors.torch import load, save
 
-from lion_ray import backbones, cluster, config, pipeline, sweep
+from lion_ray import backbones, config, pipeline
 from lion_ray.backbones import node
-from lion_ray.capacity import Capacity
 from lion_ray.config import BackboneConfig, StudyError
 from lion_ray.experiments import expand
 from lion_ray.store import DamagedArtifactWarning, StorageError, Store
+from lion_ray.sweep import cluster
+from lion_ray.sweep import run as sweep_run
+from lion_ray.sweep.capacity import Capacity
 from tests.helpers import artifacts, run
 
 SETTINGS = ["methods=[{name: lion, input: false}]", "lottery.rounds=1", "train.epochs=1"]
@@ -194,10 +196,10 @@ def test_nodes_are_asked_whether_they_see_the_storage(tmp_path: Path, monkeypatc
     resolved = backbones.stage(backbones.resolve(section, store), store)
     two = Capacity(nodes=[{"CPU": 1.0}] * 2)
     monkeypatch.setattr(cluster, "capacity", lambda: two)
-    sweep._make_sure_that_nodes_see(store, resolved, "s.yaml")
+    sweep_run._make_sure_that_nodes_see(store, resolved, "s.yaml")
     store.remove(resolved.key)
     with pytest.raises(StudyError, match=r"storage: '.*' is a folder of this machine that node \S+ does not see"):
-        sweep._make_sure_that_nodes_see(store, resolved, "s.yaml")
+        sweep_run._make_sure_that_nodes_see(store, resolved, "s.yaml")
 
 
 def test_weights_that_are_lost_and_no_longer_at_their_origin_are_said(

@@ -45,16 +45,17 @@ def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyPro
 
 def through(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials get the proxy too: they inherit their environment from Ray, which was started before."""
-    from lion_ray import sweep, turn
+    from lion_ray.sweep import run as sweep_run
+    from lion_ray.sweep import trainable
 
-    url, run = proxy.url, turn.run_turn
+    url, run = proxy.url, trainable.run_turn
 
     def run_turn(config: object, **given: object) -> None:
         os.environ["AWS_ENDPOINT_URL"] = url
         s3fs.S3FileSystem.cachable = False
         run(config, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sweep, "run_turn", run_turn)
+    monkeypatch.setattr(sweep_run, "run_turn", run_turn)
 
 
 @pytest.mark.usefixtures("embedded_ray")
@@ -69,7 +70,7 @@ def test_an_outage_in_the_middle_of_a_sweep_costs_time_and_is_said(
 ) -> None:
     through(proxy, monkeypatch)
     indexed: list[str] = []
-    monkeypatch.setattr("lion_ray.sweep.renew", lambda _, name: indexed.append(name))
+    monkeypatch.setattr("lion_ray.sweep.run.renew", lambda _, name: indexed.append(name))
     seen = threading.Event()
 
     def first_round(method: str, path: str) -> bool:

@@ -10,8 +10,8 @@ import ray
 import torch
 
 from lion_ray.config import LotteryConfig
-from lion_ray.distributed import ProcessGroup
 from lion_ray.lottery import Mask, Notes, Point, Round, run_rounds
+from lion_ray.sweep.train_workers import ProcessGroup
 from tests.test_lottery import MemoryLedger, NoisyTrainer, Value
 
 CONFIGS = [

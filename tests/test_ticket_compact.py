@@ -13,9 +13,9 @@ from lion_ray import ticket
 from lion_ray.config import TrainConfig
 from lion_ray.lottery import Mask, Point
 from lion_ray.methods import AdaptedModel
-from lion_ray.optimizer import Steps
 from lion_ray.store import Store
 from lion_ray.ticket.compact import compact
+from lion_ray.training.optimizer import Steps
 from tests.helpers import experiment, run
 
 BODY, HEAD = "body.prompt.equilibrium.cell", "head.prompt.equilibrium.cell"

@@ -13,11 +13,12 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save
 
-from lion_ray import prediction, ticket
+from lion_ray import ticket
 from lion_ray.backbones.frozen import original
 from lion_ray.cli import commands
 from lion_ray.config import BackboneConfig
 from lion_ray.store import Store
+from lion_ray.ticket import prediction
 from tests.datasets import png
 
 GONE = "https://nowhere.invalid/weights.safetensors"

@@ -10,38 +10,40 @@ import numpy as np
 import pytest
 import torch
 
-from lion_ray import backbones, examples, optimizer, training, trial
+from lion_ray import backbones
 from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
 from lion_ray.lottery import Mask, Point, Round
-from lion_ray.team import Solo
+from lion_ray.training import batches, loop, optimizer
+from lion_ray.training.workers import Solo
+from lion_ray.trial.trainer import RoundTrainer
 from tests.helpers import decoded, experiment
 
 CPU = torch.device("cpu")
 
 
-def trainer(study_file: Path, *overrides: str, seeds_of: Sequence[str] | None = None) -> trial.RoundTrainer:
+def trainer(study_file: Path, *overrides: str, seeds_of: Sequence[str] | None = None) -> RoundTrainer:
     """For the study with `overrides`; `seeds_of` other overrides, to compare settings from the same start."""
     chosen = experiment(study_file, *overrides)
     if seeds_of is not None:
         chosen = dataclasses.replace(chosen, digest=experiment(study_file, *seeds_of).digest)
     backbone = backbones.load(chosen.backbone)
-    return trial.RoundTrainer(chosen, decoded(chosen), backbone, team=Solo(), device=CPU, on_epoch=lambda *_: None)
+    return RoundTrainer(chosen, decoded(chosen), backbone, team=Solo(), device=CPU, on_epoch=lambda *_: None)
 
 
-def half_mask(subject: trial.RoundTrainer) -> Mask:
+def half_mask(subject: RoundTrainer) -> Mask:
     generator = torch.Generator().manual_seed(3)
     start = subject.start()
     return Mask(alive={name: torch.rand(start[name].shape, generator=generator) < 0.5 for name in subject.prunable()})
 
 
-def dense(subject: trial.RoundTrainer) -> Round:
+def dense(subject: RoundTrainer) -> Round:
     """Round 0."""
     start = subject.start()
     return subject.train(0, Point(weights=start), Mask.dense({name: start[name] for name in subject.prunable()}))
 
 
-def under(subject: trial.RoundTrainer, mask: Mask) -> Round:
+def under(subject: RoundTrainer, mask: Mask) -> Round:
     """A later round, rewound to the start."""
     return subject.train(1, Point(weights=subject.start()).under(mask), mask)
 
@@ -120,7 +122,7 @@ def test_fixed_features_give_what_images_give(study_file: Path) -> None:
     transform = subject.model.body.backbone.transform
     assert isinstance(transform, Transform)
     direct = transform.normalised(dataset.train.images[:10].copy(), CPU)
-    cached = examples.prepare(subject.model, dataset.train, transform, CPU)
+    cached = batches.prepare(subject.model, dataset.train, transform, CPU)
     with torch.no_grad():
         (inputs,) = cached.batches([rows], seed=0)
         assert torch.allclose(subject.model.body(direct), inputs, atol=1e-5)
@@ -148,7 +150,7 @@ def test_the_schedule_warms_up_and_ends_near_zero() -> None:
 
 def test_a_loss_that_is_not_finite_says_so(study_file: Path) -> None:
     subject = trainer(study_file, "train.optimizer=sgd", "train.lr=1e30")
-    with pytest.raises(training.TrainingDiverged, match=r"lower train\.lr"):
+    with pytest.raises(loop.TrainingDiverged, match=r"lower train\.lr"):
         dense(subject)
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import strategies as st
 
 from lion_ray.config import BudgetConfig, SchedulerConfig
-from lion_ray.decisions import Decision, Decisions, Stop
 from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.study.decisions import Decision, Decisions, Stop
 from tests.sweeps import Sweep, experiment
 
 DATASETS = ("mnist", "textile", "emoji")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lion_ray.config import BudgetConfig, SchedulerConfig
-from lion_ray.decisions import Decisions, Stop
 from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.study.decisions import Decisions, Stop
 from tests.sweeps import Sweep, experiment
 
 CURVE = (0.9, 0.9, 0.8, 0.9, 0.7)

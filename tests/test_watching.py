@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import ray
 
-from lion_ray import request
-from lion_ray.board import start_board
-from lion_ray.progress import Progress
 from lion_ray.store import Store
-from lion_ray.watching import watch
+from lion_ray.study import request
+from lion_ray.sweep.mailbox import start_board
+from lion_ray.sweep.monitor import watch
+from lion_ray.sweep.progress import Progress
 
 WATCH = """
 import io, threading, ray

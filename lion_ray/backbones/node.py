@@ -20,7 +20,7 @@ from safetensors.torch import load as load_safetensors
 
 from lion_ray.backbones.checkpoints import State
 from lion_ray.backbones.weights import state_digest
-from lion_ray.scratch import private
+from lion_ray.store.local import private
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 

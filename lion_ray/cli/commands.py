@@ -53,9 +53,9 @@ def evidence(study_url: str, folder: Path) -> None:
 def report(study_urls: tuple[str, ...], to: str) -> None:
     """Write an HTML page about studies, running ones too, and its tables as CSV, Parquet, Markdown and LaTeX."""
     with one_line_errors():
-        from lion_ray.report import page, slots
+        from lion_ray.report import page, trainings
 
-        click.echo(page.write(slots.opened(study_urls), to))
+        click.echo(page.write(trainings.opened(study_urls), to))
 
 
 @main.command()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from lion_ray.messages import plain_warnings, printable
+from lion_ray.console import plain_warnings, printable
 from lion_ray.store import redacted
 
 

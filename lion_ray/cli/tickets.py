@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lion_ray.cli.errors import OneLine, one_line_errors
-from lion_ray.messages import printable
+from lion_ray.console import printable
 
 weights = click.option("--weights", help="where the backbone's weights are, if not where the ticket says")
 json_lines = click.option("--json", "as_json", is_flag=True, help="one JSON object per line")
@@ -80,7 +80,8 @@ def predict(
     Ends at the first image that is missing or broken, naming it.
     """
     with one_line_errors():
-        from lion_ray import prediction, ticket
+        from lion_ray import ticket
+        from lion_ray.ticket import prediction
 
         if precision:
             measured = _named(ticket_url, ticket.precision_of, ticket.open_ticket(ticket_url))

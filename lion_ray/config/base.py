@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
-from lion_ray.spelling import with_variables
+from lion_ray.store.variables import with_variables
 
 
 def _expanded(place: str, info: ValidationInfo) -> str:

@@ -24,7 +24,7 @@ from lion_ray.config import StudyError
 from lion_ray.data.dataset import IndexedSplit, Pixels
 from lion_ray.data.encoded import EncodedImages
 from lion_ray.data.pool import frozen
-from lion_ray.scratch import is_private, private
+from lion_ray.store.local import is_private, private
 
 Fill = Callable[[Pixels], None]
 

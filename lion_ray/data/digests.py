@@ -18,8 +18,8 @@ from typing import Any
 
 from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import Fingerprint
-from lion_ray.scratch import home_for_now
 from lion_ray.store import Listed, Store, write_url
+from lion_ray.store.local import home_for_now
 
 FORMAT = "3"
 SETTLED_SECONDS = 2.0  # file systems give writes this far apart different times; most need only milliseconds

@@ -22,10 +22,10 @@ from lion_ray.config import (
 from lion_ray.experiments.experiment import NOT_MEANING, Experiment, Setting, config_of, experiment_name
 from lion_ray.experiments.identity import identity_of, meaning_digest
 from lion_ray.experiments.labels import dataset_label, dataset_labels, entry_label
+from lion_ray.experiments.protocol import SEARCH, Stage, final_stage
 from lion_ray.experiments.revisions import revisions_of
 from lion_ray.experiments.settings import applied, sections, settings_of
 from lion_ray.methods import METHODS, options_of
-from lion_ray.protocol import SEARCH, Stage, final_stage
 
 Run = tuple[Setting, MethodConfig, TrainConfig, LotteryConfig]
 

@@ -16,9 +16,9 @@ from typing import Any
 from lion_ray.config import BackboneConfig, Control, DatasetConfig, LotteryConfig, MethodConfig, TrainConfig
 from lion_ray.experiments.identity import meaning_digest
 from lion_ray.experiments.labels import dataset_label, entry_label, text_of
+from lion_ray.experiments.protocol import Stage
 from lion_ray.experiments.revisions import revisions_of
 from lion_ray.methods import METHODS, options_of
-from lion_ray.protocol import Stage
 from lion_ray.store import redacted
 
 NOT_MEANING = {"rounds", "tolerance", "patience", "controls"}  # how long it goes on and what is trained beside it

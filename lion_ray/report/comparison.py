@@ -30,8 +30,8 @@ from lion_ray.report.pairing import (
     pair,
 )
 from lion_ray.report.tables import AGAIN, PARQUET, read_table
-from lion_ray.results import of_today
 from lion_ray.store import Store
+from lion_ray.study.rounds import of_today
 
 Row = Mapping[str, Any]
 

@@ -11,9 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lion_ray.report.escaping import csv_cell, markdown_row, tex
-from lion_ray.report.ranking import BEST, TIED
-from lion_ray.report.scores import SIZES, Score
-from lion_ray.report.words import (
+from lion_ray.report.formatting import (
     interval_text,
     mean_text,
     method_text,
@@ -22,6 +20,8 @@ from lion_ray.report.words import (
     plus_minus,
     rank_text,
 )
+from lion_ray.report.ranking import BEST, TIED
+from lion_ray.report.scores import SIZES, Score
 
 
 def files(name: str, scores: Sequence[Score], studies: Sequence[str]) -> dict[str, bytes]:

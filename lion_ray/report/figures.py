@@ -11,9 +11,9 @@ from itertools import pairwise
 
 from lion_ray.lottery import WINNING
 from lion_ray.report.charts import Axis, Panel, Series, panel
+from lion_ray.report.formatting import mean_text, method_text, number_text, plus_minus
 from lion_ray.report.scores import SIZES, Score
-from lion_ray.report.slots import Line
-from lion_ray.report.words import mean_text, method_text, number_text, plus_minus
+from lion_ray.report.trainings import Line
 
 MAX_PANELS, MAX_SERIES = 24, 16
 ACCURACY = Axis(label="test accuracy (points)")

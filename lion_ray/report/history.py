@@ -10,8 +10,8 @@ from typing import Any
 from lion_ray.lottery import WINNING
 from lion_ray.report.charts import Axis, Series, panel
 from lion_ray.report.figures import Bar, Figure, limited, limited_panels
-from lion_ray.report.slots import SEARCH, Line, Slot
-from lion_ray.report.words import NONE, method_text
+from lion_ray.report.formatting import NONE, method_text
+from lion_ray.report.trainings import SEARCH, Line, Slot
 
 Method = tuple[str, ...]
 Epoch = Mapping[str, Any]

@@ -15,10 +15,12 @@ import pyarrow as pa
 from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
+from lion_ray.report.formatting import aligned
 from lion_ray.report.tables import ACCURACIES, PARQUET, SCHEMA, SIZES, accuracy_text, measured, read_table
-from lion_ray.report.words import aligned
-from lion_ray.results import Row, indexed, of_today, record_of
 from lion_ray.store import Store, side_by_side
+from lion_ray.study.index import indexed
+from lion_ray.study.record import Row
+from lion_ray.study.rounds import of_today, record_of
 
 FILE = "ticket.safetensors"
 METRICS = (*SIZES, "without_path", *ACCURACIES)

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import jinja2
 
-from lion_ray.report import charts, exports, history, settings, words
+from lion_ray.report import charts, exports, formatting, history, settings
 from lion_ray.report.figures import Figure, density, parameters
 from lion_ray.report.published import GROUPS, published
 from lion_ray.report.ranking import compared, main_slots, ranked_datasets
 from lion_ray.report.scores import Score
-from lion_ray.report.slots import Slot, View, groups, slots, vtab_tasks
-from lion_ray.results import metrics_of
+from lion_ray.report.trainings import Slot, View, groups, slots, vtab_tasks
 from lion_ray.store import Store, redacted
+from lion_ray.study.rounds import metrics_of
 
 FILE = "report.html"
 COLUMNS = 8  # lines beside each other in the table by dataset; more go into further tables
@@ -93,7 +93,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"is_number": _is_number, "redacted": redacted}
-    environment.globals |= {"words": words, "charts": charts}
+    environment.globals |= {"words": formatting, "charts": charts}
     return environment.get_template("page.html")
 
 
@@ -128,7 +128,7 @@ def _missing(found: Sequence[Slot]) -> list[Missing]:
     examples: dict[tuple[str, str], dict[str, None]] = {}
     for slot in found:
         if slot.record is None:
-            place = words.method_text(slot.line), slot.reason
+            place = formatting.method_text(slot.line), slot.reason
             counts[place] += 1
             some = examples.setdefault(place, {})
             if len(some) < 3:
@@ -142,7 +142,7 @@ def _missing(found: Sequence[Slot]) -> list[Missing]:
 def _cut_off(found: Sequence[Slot]) -> list[str]:
     """Trainings with a prompt that no surviving weights lead through."""
     return [
-        f"{words.title(slot.line)} on {slot.dataset}, seed {slot.seed}: {' and '.join(prompts)}"
+        f"{formatting.title(slot.line)} on {slot.dataset}, seed {slot.seed}: {' and '.join(prompts)}"
         for slot in found
         if slot.record and (prompts := metrics_of(slot.record)["without_path"])
     ]
@@ -154,7 +154,7 @@ def _unconverged(found: Sequence[Slot]) -> list[str]:
     for slot in found:
         solves = slot.record["metrics"]["solves"] if slot.record else {"share_unconverged": 0}
         if solves["share_unconverged"]:
-            what = f"{words.title(slot.line)} on {slot.dataset}, seed {slot.seed}"
+            what = f"{formatting.title(slot.line)} on {slot.dataset}, seed {slot.seed}"
             worst = f"worst residual {solves['residual_max']:.2g}"
             lines.append(f"{what}: {solves['share_unconverged']:.1%} of {solves['num']:,} solves, {worst}")
     return lines

@@ -21,7 +21,7 @@ import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 
-from lion_ray.report.student import quantile
+from lion_ray.report.student_t import quantile
 
 THESE, LIKE_THESE = "these sets", "sets like these"
 NORMAL = 1.959964

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from lion_ray.lottery import WINNING
 from lion_ray.report.pairing import Accuracies, Gap, on_one, over_sets_like, pair
 from lion_ray.report.scores import Cell, Score, scores
-from lion_ray.report.slots import Slot
+from lion_ray.report.trainings import Slot
 
 BEST, TIED = "best", "tied"
 

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from lion_ray.report.pairing import Difference, Gap, num_images, on_one, over_these, scaled
-from lion_ray.report.slots import SEARCH, Line, Slot, reasons
-from lion_ray.results import metrics_of
+from lion_ray.report.trainings import SEARCH, Line, Slot, reasons
+from lion_ray.study.rounds import metrics_of
 
 SIZES = ("density", "num_acting_params", "num_acting_params_without_classifier")
 NOT_ASKED = "not in this study"

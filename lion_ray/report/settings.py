@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lion_ray.experiments import entry_label, text_of
-from lion_ray.planning import Chosen, Plan
-from lion_ray.report.words import aligned
+from lion_ray.report.formatting import aligned
+from lion_ray.study.plan import Chosen, Plan
 
 HEADS = ("dataset", "method", "chosen setting", "val acc", "of trials", "rounds")
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from lion_ray.config import Study
 from lion_ray.experiments import dataset_labels, entry_label
+from lion_ray.experiments.protocol import GROUPS
 from lion_ray.lottery import WINNING, cut_off
-from lion_ray.planning import Item, Plan, awaited, stopped
-from lion_ray.protocol import GROUPS
-from lion_ray.report import page, settings, slots
-from lion_ray.report.words import aligned
-from lion_ray.results import metrics_of
+from lion_ray.report import page, settings, trainings
+from lion_ray.report.formatting import aligned
 from lion_ray.store import Store
+from lion_ray.study.plan import Item, Plan, awaited, stopped
+from lion_ray.study.rounds import metrics_of
 
 PARQUET, FOLDER = "results.parquet", "report"
 AGAIN = "run the study again, it trains nothing twice"
@@ -102,7 +102,7 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     missing += [f"AWAITED {num} final runs of {entry}: no setting is chosen" for entry, num in awaited(plan).items()]
     tables = [text_tables(plan, study, table), *([settings.text(plan)] if plan.chosen else [])]
     lines = [*tables, *ended, *failed, *missing, *without_path(plan), *unconverged(plan)]
-    pages = page.write([slots.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
+    pages = page.write([trainings.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
     return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{PARQUET}"])
 
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from lion_ray.config import SchedulerConfig
-from lion_ray.decisions import BUDGET, Decisions
 from lion_ray.experiments import Experiment
-from lion_ray.planning import Item, Plan
-from lion_ray.schedule.verdicts import OnStop, Seat, Verdicts
+from lion_ray.schedule.stopping import OnStop, Seat, Verdicts
+from lion_ray.study.decisions import BUDGET, Decisions
+from lion_ray.study.plan import Item, Plan
 
 Follow = Callable[[Experiment, Mapping[str, Seat]], Sequence[Item]]
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 import fsspec
 
-from lion_ray.spelling import with_variables
+from lion_ray.store.variables import with_variables
 
 SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 ALMOST = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOTALL)

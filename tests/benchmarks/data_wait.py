@@ -20,8 +20,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from lion_ray import backbones, examples, methods, training
-from lion_ray.augmentation import augmented
+from lion_ray import backbones, methods
 from lion_ray.backbones import Transform
 from lion_ray.config import BackboneConfig, MethodConfig, TrainConfig
 from lion_ray.data import ahead
@@ -29,7 +28,9 @@ from lion_ray.data.cache import mapped
 from lion_ray.data.dataset import ArraySplit, Pixels
 from lion_ray.data.pool import as_labels, frozen
 from lion_ray.lottery import Mask, NoNotes, Point
-from lion_ray.team import Solo
+from lion_ray.training import batches, loop
+from lion_ray.training.augmentation import augmented
+from lion_ray.training.workers import Solo
 
 Value = TypeVar("Value")
 NUM_IMAGES, SIZE = 192, 224
@@ -72,25 +73,25 @@ def train(split: ArraySplit, augment: str, epochs: int) -> list[dict[str, float]
     """The seconds of each epoch."""
     watch, laps = Stopwatch(), []
     patches = (
-        patch.object(examples, "ahead", lambda values: watch.waiting(ahead(values))),
-        patch.object(examples, "augmented", watch.timed("views", augmented)),
+        patch.object(batches, "ahead", lambda values: watch.waiting(ahead(values))),
+        patch.object(batches, "augmented", watch.timed("views", augmented)),
         patch.object(Transform, "of_pixels", watch.timed("normalisation", Transform.of_pixels)),
     )
     backbone, device = backbones.load(BACKBONE), torch.device("cpu")
     model = methods.build(MethodConfig(name="lion"), backbone, num_classes=10, seed=0)
     few = ArraySplit(pixels=split.images[:10], labels=split.labels[:10])
     with patches[0], patches[1], patches[2]:
-        training.fit(
+        loop.fit(
             model,
             model.trained_part,
             (
-                examples.prepare(model, split, backbone.transform, device, augment=augment),
-                examples.prepare(model, few, backbone.transform, device),
+                batches.prepare(model, split, backbone.transform, device, augment=augment),
+                batches.prepare(model, few, backbone.transform, device),
             ),
             TrainConfig(epochs=epochs, batch_size=32, augment=augment),  # type: ignore[arg-type]
             point=Point(weights={name: weight.detach().clone() for name, weight in model.trained().items()}),
             mask=Mask.dense({}),
-            keep=training.Keep(),
+            keep=loop.Keep(),
             notes=NoNotes(),
             seed_for=len,
             team=Solo(),

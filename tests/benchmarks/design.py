@@ -20,14 +20,15 @@ from typing import Any
 
 import torch
 
-from lion_ray import backbones, config, data, trial
+from lion_ray import backbones, config, data
 from lion_ray.config import DatasetConfig, Study
 from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment, expand
-from lion_ray.protocol import SearchData
+from lion_ray.experiments.protocol import SearchData
 from lion_ray.report.pairing import Gap, over_sets_like
 from lion_ray.store import Store
-from lion_ray.team import Solo
+from lion_ray.training.workers import Solo
+from lion_ray.trial.trainer import run_experiment
 
 STUDY = Path(__file__).parent.parent.parent / "pipelines/evidence.yaml"
 RATES, SEEDS = [1.0e-2, 3.0e-3, 1.0e-3, 3.0e-4], (10, 11, 12)  # seeds of no final run
@@ -85,7 +86,7 @@ def _accuracy(experiment: Experiment, root: str) -> tuple[float, int]:
     """Validation accuracy after the last epoch, in points, and what is trained beside the classifier."""
     backbone = backbones.load(experiment.backbone)
     whole = _decoded(experiment.dataset, root, backbone.transform)
-    (dense,) = trial.run_experiment(
+    (dense,) = run_experiment(
         experiment,
         SearchData(classes=whole.classes, train=whole.train, val=whole.val),
         Store("memory://design"),

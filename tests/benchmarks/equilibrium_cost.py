@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
-from lion_ray import backbones, methods, process
+from lion_ray import backbones, methods
 from lion_ray.config import BackboneConfig, MethodConfig, ResourcesConfig
 from lion_ray.implicit import Cell, ConvCell, Gradient, Implicit, ImplicitLayer, LinearCell, Unrolled
+from lion_ray.sweep import worker_setup
 from tests.benchmarks.timing import interleaved, table
 
 BACKBONES = ["tf_efficientnet_lite0", "resnet50", "vit_tiny_patch16_224", "vit_base_patch16_224"]
@@ -200,7 +201,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--backbones", nargs="*", default=BACKBONES)
     asked = parser.parse_args()
-    process.prepare(ResourcesConfig(cpus=asked.threads), deterministic=False)
+    worker_setup.prepare(ResourcesConfig(cpus=asked.threads), deterministic=False)
     torch.manual_seed(0)
     file = Path(__file__).with_suffix(".json")
     found = json.loads(file.read_text()) if file.exists() else {}

@@ -25,12 +25,13 @@ from tempfile import TemporaryDirectory
 
 import fsspec
 
-from lion_ray import backbones, config, driver
+from lion_ray import backbones, config
 from lion_ray.experiments import Experiment, expand
-from lion_ray.planning import make_plan
-from lion_ray.results import Found, index
-from lion_ray.results.rounds import read_found
 from lion_ray.store import Store
+from lion_ray.study import index
+from lion_ray.study.plan import make_plan
+from lion_ray.study.rounds import Found, read_found
+from lion_ray.sweep import driver
 from tests.helpers import run
 
 BUCKET = "huge-bucket"

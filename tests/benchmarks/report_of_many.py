@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lion_ray import request
 from lion_ray.data.catalogue.vtab import VTAB
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import WINNING
-from lion_ray.results import Found, index
 from lion_ray.store import Store
+from lion_ray.study import index, request
+from lion_ray.study.rounds import Found
 from tests import reports
 
 WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)

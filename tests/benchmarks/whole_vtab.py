@@ -58,10 +58,11 @@ def run(folder: Path) -> dict[str, float]:
     """The experiment in this process: seconds and the process's peak of memory."""
     import torch
 
-    from lion_ray import backbones, config, data, trial
+    from lion_ray import backbones, config, data
     from lion_ray.experiments import expand
     from lion_ray.store import Store
-    from lion_ray.team import Solo
+    from lion_ray.training.workers import Solo
+    from lion_ray.trial.trainer import run_experiment
 
     (folder / "study.yaml").write_text(STUDY.format(folder=folder))
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
@@ -74,7 +75,7 @@ def run(folder: Path) -> dict[str, float]:
     dataset = data.find(experiment.dataset).decode(
         size=transform.size, interpolation=transform.interpolation, storage=storage
     )
-    rounds = trial.run_experiment(
+    rounds = run_experiment(
         experiment,
         dataset,
         Store(f"{folder}/results"),

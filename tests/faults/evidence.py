@@ -11,11 +11,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lion_ray.notes import FILE
-from lion_ray.results import CLOCK
-from lion_ray.results.rounds import FOLDER
 from lion_ray.store import DONE, Store
 from lion_ray.store.lease import PATH as LEASE
+from lion_ray.study.rounds import CLOCK, FOLDER
+from lion_ray.trial.checkpoints import FILE
 from tests.faults.logged_proxy import Answer
 from tests.helpers import artifacts
 

@@ -15,8 +15,8 @@ import pytest
 
 from lion_ray import config
 from lion_ray.experiments import expand
-from lion_ray.results import round_key
 from lion_ray.store import Store
+from lion_ray.study.rounds import round_key
 from tests.faults import evidence
 from tests.faults.campaign import MNIST
 from tests.faults.driver import Driver

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 
 import torch
 
-from lion_ray.examples import LIMIT_BYTES, Examples
+from lion_ray.training.batches import LIMIT_BYTES, Examples
 
 
 def numeric_key(device: torch.device) -> Hashable:

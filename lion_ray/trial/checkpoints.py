@@ -19,8 +19,8 @@ from torch import Tensor
 
 from lion_ray.lottery import Mask, Partial, Point
 from lion_ray.store import DONE, DamagedArtifactWarning, Store
-from lion_ray.team import Team
 from lion_ray.ticket import digest_of, metadata_of
+from lion_ray.training.workers import Team
 
 FILE = "partial.safetensors"
 PAUSE_SECONDS = 5.0  # shorter epochs than this are cheaper to train again than to write

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from lion_ray.config import SchedulerConfig
-from lion_ray.decisions import DIVERGENCE, LOTTERY, Decision, Decisions, Stop
 from lion_ray.experiments import Experiment, Peers
-from lion_ray.planning import Item, Plan
-from lion_ray.results import val_accuracies
 from lion_ray.schedule.rules import Rule, make_rule
+from lion_ray.study.decisions import DIVERGENCE, LOTTERY, Decision, Decisions, Stop
+from lion_ray.study.plan import Item, Plan
+from lion_ray.study.rounds import val_accuracies
 
 OnStop = Callable[[Experiment, Stop], None]
 Stopped = tuple[tuple[str, int], ...]

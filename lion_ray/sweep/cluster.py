@@ -13,9 +13,9 @@ from ray._private import accelerators
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lion_ray import job
-from lion_ray.address import VARIABLE, cluster_address, wait_for_answer
-from lion_ray.capacity import Capacity, Fit, Resources, fit, num_workers, worker_of
 from lion_ray.config import ResourcesConfig, StudyError
+from lion_ray.sweep.address import VARIABLE, cluster_address, wait_for_answer
+from lion_ray.sweep.capacity import Capacity, Fit, Resources, fit, num_workers, worker_of
 
 UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
 AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"

@@ -13,17 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lion_ray import backbones, methods, protocol, solves, training
+from lion_ray import backbones, methods
 from lion_ray.config import RewindEpoch
 from lion_ray.data import JoinedSplit, Split
-from lion_ray.examples import Examples, keeps_features, prepare
-from lion_ray.experiments import Experiment
-from lion_ray.features import FEATURES, numeric_key
-from lion_ray.ledger import StoreLedger
+from lion_ray.experiments import Experiment, protocol
 from lion_ray.lottery import WINNING, Mask, NoNotes, Notes, Point, Round, run_rounds
-from lion_ray.measures import SwitchedOff, accuracies_without_prompts, num_params
 from lion_ray.store import Store
-from lion_ray.team import Team
+from lion_ray.training import loop, solver_health
+from lion_ray.training.batches import Examples, keeps_features, prepare
+from lion_ray.training.feature_cache import FEATURES, numeric_key
+from lion_ray.training.workers import Team
+from lion_ray.trial.measures import SwitchedOff, accuracies_without_prompts, num_params
+from lion_ray.trial.stored_rounds import StoreLedger
 
 _NO_NOTES, TEST = NoNotes(), "test"
 OnEpoch = Callable[[Experiment, int, float, dict[str, Any]], None]
@@ -139,7 +140,7 @@ class RoundTrainer:
 
         The round's metrics hold no clock time.
         """
-        fitted = training.fit(
+        fitted = loop.fit(
             self.model,
             self._step_module,
             (self._train, self._val),
@@ -156,7 +157,7 @@ class RoundTrainer:
         healths = [record[kind] for record in fitted.history for kind in ("health", "evaluation_health")]
         trained = self.model.copy_trained()
         if not all(bool(weight.isfinite().all()) for weight in trained.values()):
-            raise training.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
+            raise loop.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
         metrics = {
             "density": mask.density,
             **num_params(trained, mask, self.model.acting()),
@@ -164,7 +165,7 @@ class RoundTrainer:
             "val_accuracy": fitted.history[-1]["val_accuracy"],
             **tested,
             **accuracies_without_prompts(self._switched_off, self._experiment.train, self._team),
-            "solves": solves.summary([*healths, health]),
+            "solves": solver_health.summary([*healths, health]),
             "history": fitted.history,
         }
         return Round(
@@ -181,7 +182,7 @@ class RoundTrainer:
         """Test accuracy, with a long tail also over the test images of many-, medium- and few-shot classes."""
         if self._test is None:
             return {"test_accuracy": None}, {}
-        correct, health = training.hits(self.model, self._test, self._experiment.train, self._team)
+        correct, health = loop.hits(self.model, self._test, self._experiment.train, self._team)
         found: dict[str, float | None] = {"test_accuracy": int(correct.sum()) / len(correct)}
         for name, classes in self._count_groups.items():
             rows = torch.isin(self._test.labels, torch.as_tensor(classes, device=correct.device))
@@ -192,15 +193,15 @@ class RoundTrainer:
         seed = self._experiment.seed_for(purpose)
         return methods.build(self._experiment.method, self._backbone, num_classes=self._num_classes, seed=seed)
 
-    def _keep(self, number: int, point: Point, ticket: str) -> training.Keep:
+    def _keep(self, number: int, point: Point, ticket: str) -> loop.Keep:
         """What later rounds will start from and be pruned by, by the lottery's settings; nothing follows a control."""
         lottery, epochs = self._experiment.lottery, self._experiment.train.epochs
         if ticket != WINNING or not self.prunable():
-            return training.Keep()
+            return loop.Keep()
         after = (point.epoch // epochs + 1) * epochs if lottery.rewind == "none" else None
         if isinstance(lottery.rewind, RewindEpoch) and number == 0:
             after = lottery.rewind.epoch
-        return training.Keep(point_after=after, scores=lottery.criterion == "gradient_weight")
+        return loop.Keep(point_after=after, scores=lottery.criterion == "gradient_weight")
 
     def _epoch_done(self, number: int, ticket: str, mask: Mask, record: dict[str, Any]) -> None:
         if self._team.leads:

@@ -13,7 +13,7 @@ import ray
 
 from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment
-from lion_ray.protocol import Handed, handed, splits_of
+from lion_ray.experiments.protocol import Handed, handed, splits_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

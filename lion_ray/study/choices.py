@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lion_ray.decisions import BUDGET, LOTTERY
 from lion_ray.experiments import Experiment
 from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.study.decisions import BUDGET, LOTTERY
 
 CHOICES, DIVERGED = "choices", "choices/diverged"
 

@@ -19,26 +19,29 @@ import ray
 from ray import tune
 from ray.tune.execution import class_cache
 
-from lion_ray import backbones, cluster, console, request
-from lion_ray.board import end, start_board, wrap
+from lion_ray import backbones, console
 from lion_ray.config import DatasetConfig, Study, StudyError
-from lion_ray.decisions import Decisions
-from lion_ray.decoded import decode
 from lion_ray.experiments import Experiment
-from lion_ray.groups import released_when_abandoned
-from lion_ray.memory import visible_to_workers
-from lion_ray.notes import remove_leftovers
-from lion_ray.planning import Plan
-from lion_ray.progress import Progress, admission_event, stop_event
-from lion_ray.results import renew
 from lion_ray.schedule import Turns
-from lion_ray.schedule.tuning import OnStorage, TurnScheduler, TurnSearcher
-from lion_ray.scratch import scratch
-from lion_ray.stages import Following, Stages
+from lion_ray.schedule.following import Following
 from lion_ray.store import Behind, Lease, StorageError, Store
-from lion_ray.turn import run_turn
-from lion_ray.watching import watch
-from lion_ray.work import Shared, work_on
+from lion_ray.store.local import scratch
+from lion_ray.study import request
+from lion_ray.study.decisions import Decisions
+from lion_ray.study.index import renew
+from lion_ray.study.plan import Plan
+from lion_ray.study.search_groups import Stages
+from lion_ray.sweep import cluster
+from lion_ray.sweep.mailbox import end, start_board, wrap
+from lion_ray.sweep.memory_store import visible_to_workers
+from lion_ray.sweep.monitor import watch
+from lion_ray.sweep.placement_groups import released_when_abandoned
+from lion_ray.sweep.progress import Progress, admission_event, stop_event
+from lion_ray.sweep.shared_dataset import decode
+from lion_ray.sweep.trainable import run_turn
+from lion_ray.sweep.trial_inputs import Shared, work_on
+from lion_ray.sweep.tuner import OnStorage, TurnScheduler, TurnSearcher
+from lion_ray.trial.checkpoints import remove_leftovers
 
 # Tune hands these of the driver's to its trials, and Ray then writes them to its logs; nodes have their own.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}

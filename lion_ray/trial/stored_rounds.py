@@ -26,13 +26,15 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from lion_ray import backbones, notes, ticket
+from lion_ray import backbones, ticket
 from lion_ray.experiments import Experiment, method_label
 from lion_ray.lottery import WINNING, Mask, Point, Round
-from lion_ray.notes import StoreNotes
-from lion_ray.results import CLOCK, read_record, round_key
 from lion_ray.store import Behind, DamagedArtifactWarning, Store
-from lion_ray.team import Team, Value
+from lion_ray.study.record import read_record
+from lion_ray.study.rounds import CLOCK, round_key
+from lion_ray.training.workers import Team, Value
+from lion_ray.trial import checkpoints
+from lion_ray.trial.checkpoints import StoreNotes
 
 
 class StoreLedger:
@@ -127,7 +129,7 @@ class StoreLedger:
         """`DONE` last, then the notes of the unfinished round go."""
         self._store.write(f"{key}/{CLOCK}", clock)
         self._store.commit(key, files)
-        self._store.remove(f"{key}/{notes.FILE}")
+        self._store.remove(f"{key}/{checkpoints.FILE}")
 
     def _key(self, number: int, name: str) -> str:
         return round_key(self._experiment.name, number, name)

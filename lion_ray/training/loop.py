@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lion_ray import solves
 from lion_ray.config import TrainConfig
-from lion_ray.examples import Examples
 from lion_ray.lottery import Mask, Notes, Partial, Point
 from lion_ray.methods import AdaptedModel, losses
-from lion_ray.optimizer import Steps
-from lion_ray.team import Team
+from lion_ray.training import solver_health
+from lion_ray.training.batches import Examples
+from lion_ray.training.optimizer import Steps
+from lion_ray.training.workers import Team
 
 OnEpoch = Callable[[dict[str, Any]], None]
 
@@ -92,7 +92,7 @@ def fit(
         for index, (share, batch) in enumerate(zip(shares, inputs, strict=True)):
             steps.set_rate(epoch * steps_per_epoch + index, config.epochs * steps_per_epoch)
             totals += _step(step_module, steps, batch, train.labels, share, config, model.head.auxiliary)
-        health = solves.merged(team.gather(model.health()))
+        health = solver_health.merged(team.gather(model.health()))
         record = _record(epoch % config.epochs, team.sum(totals), len(train.labels), health)
         record |= {"val_accuracy": None, "evaluation_health": {}}
         if val is not None:
@@ -118,7 +118,7 @@ def hits(model: AdaptedModel, examples: Examples, config: TrainConfig, team: Tea
     """Which examples are classified correctly (N,), 1 or 0, and the health of the solves."""
     model.health()  # what was solved before is not this evaluation's
     correct = team.together(lambda: _own_hits(model, examples, config, team))
-    health = solves.merged(team.gather(model.health()))
+    health = solver_health.merged(team.gather(model.health()))
     return team.sum(correct), health
 
 

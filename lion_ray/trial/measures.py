@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lion_ray import training
 from lion_ray.config import TrainConfig
-from lion_ray.examples import Examples
 from lion_ray.lottery import Mask
 from lion_ray.methods import AdaptedModel
-from lion_ray.team import Team
+from lion_ray.training import loop
+from lion_ray.training.batches import Examples
+from lion_ray.training.workers import Team
 
 
 def num_params(trained: Mapping[str, Tensor], mask: Mask, acting: Mapping[str, Tensor]) -> dict[str, int]:
@@ -48,6 +48,6 @@ def accuracies_without_prompts(off: SwitchedOff | None, config: TrainConfig, tea
     splits = {"val": None, "test": None} if off is None else {"val": off.val, "test": off.test}
     found: dict[str, float | None] = {}
     for name, examples in splits.items():
-        read = None if off is None or examples is None else training.evaluate(off.model, examples, config, team)[0]
+        read = None if off is None or examples is None else loop.evaluate(off.model, examples, config, team)[0]
         found[f"{name}_accuracy_without_prompts"] = read
     return found

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lion_ray.config import ResourcesConfig, SchedulerConfig, Study
-from lion_ray.decisions import LOTTERY, Decisions, Stop
 from lion_ray.experiments import Experiment, entry_label
 from lion_ray.lottery import should_stop
-from lion_ray.results import Found, Row, survey, val_accuracies
 from lion_ray.store import Store
+from lion_ray.study.decisions import LOTTERY, Decisions, Stop
+from lion_ray.study.index import survey
+from lion_ray.study.record import Row
+from lion_ray.study.rounds import Found, val_accuracies
 
 _LOTTERY = SchedulerConfig()
 

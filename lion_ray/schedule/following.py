@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lion_ray.decisions import DIVERGENCE
 from lion_ray.experiments import Experiment
-from lion_ray.planning import Item, Plan
 from lion_ray.schedule import Seat
-from lion_ray.stages.choices import Trial, has_diverged
-from lion_ray.stages.groups import Stages
 from lion_ray.store import Store
+from lion_ray.study.choices import Trial, has_diverged
+from lion_ray.study.decisions import DIVERGENCE
+from lion_ray.study.plan import Item, Plan
+from lion_ray.study.search_groups import Stages
 
 Admitted = Callable[[Sequence[Experiment], Sequence[Experiment]], None]
 

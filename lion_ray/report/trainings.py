@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lion_ray import request
 from lion_ray.config import Study
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.experiments import dataset_labels, entry_label
 from lion_ray.lottery import WINNING
-from lion_ray.planning import Item, Plan, stopped
-from lion_ray.results import Row
-from lion_ray.stages import Stages
 from lion_ray.store import Store, holder, identity, redacted
+from lion_ray.study import request
+from lion_ray.study.plan import Item, Plan, stopped
+from lion_ray.study.record import Row
+from lion_ray.study.search_groups import Stages
 
 FINAL, SEARCH = "final", "search"  # runs that a table reports, and those that only chose settings
 OTHER = "other"

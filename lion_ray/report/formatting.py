@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from lion_ray.lottery import WINNING
 from lion_ray.report.scores import NOT_ASKED, Cell, Mean, Score
-from lion_ray.report.slots import Line
+from lion_ray.report.trainings import Line
 
 NONE = "–"
 

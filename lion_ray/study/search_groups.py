@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from lion_ray.config import DatasetConfig, SchedulerConfig, Study
-from lion_ray.decisions import DIVERGENCE, Stop
 from lion_ray.experiments import Experiment, final_run
-from lion_ray.planning import Chosen, Item, Plan, make_plan
-from lion_ray.protocol import final_stage
-from lion_ray.results import val_accuracies
-from lion_ray.stages.choices import CHOICES, Choice, Trial, choose, digest_of, diverged, read, write
+from lion_ray.experiments.protocol import final_stage
 from lion_ray.store import Store, side_by_side
+from lion_ray.study.choices import CHOICES, Choice, Trial, choose, digest_of, diverged, read, write
+from lion_ray.study.decisions import DIVERGENCE, Stop
+from lion_ray.study.plan import Chosen, Item, Plan, make_plan
+from lion_ray.study.rounds import val_accuracies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

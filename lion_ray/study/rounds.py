@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
-from lion_ray.results.record import Row, read_record
 from lion_ray.store import DONE, DamagedArtifactWarning, Listed, Store, digest, side_by_side
+from lion_ray.study.record import Row, read_record
 
 FOLDER, CLOCK = "experiments", "clock.json"
 NUM_PARAMS = ("num_params", "num_params_without_classifier")

@@ -6,10 +6,11 @@ import json
 import os
 from collections.abc import Sequence
 
-from lion_ray import backbones, cluster, data
+from lion_ray import backbones, data
 from lion_ray.config import DatasetConfig, Study
 from lion_ray.experiments import Experiment
-from lion_ray.work import Shared, shared
+from lion_ray.sweep import cluster
+from lion_ray.sweep.trial_inputs import Shared, shared
 
 
 def decode(

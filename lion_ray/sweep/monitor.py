@@ -10,8 +10,8 @@ from typing import Any
 import ray
 
 from lion_ray import job
-from lion_ray.board import unwrap
-from lion_ray.progress import Progress
+from lion_ray.sweep.mailbox import unwrap
+from lion_ray.sweep.progress import Progress
 
 POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 10.0

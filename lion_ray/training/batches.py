@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lion_ray.augmentation import augmented
 from lion_ray.backbones import Transform
 from lion_ray.data import Split, ahead
 from lion_ray.methods import AdaptedModel
+from lion_ray.training.augmentation import augmented
 
 EVALUATION_BATCH = 100
 LIMIT_BYTES = 512 * 2**20

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lion_ray import backbones, config, job, methods, report, request
-from lion_ray.address import cluster_address
+from lion_ray import backbones, config, job, methods, report
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
-from lion_ray.planning import Plan, describe
-from lion_ray.stages import Stages
 from lion_ray.store import Lease, Store, canonical, forget_dead, redacted
+from lion_ray.study import request
+from lion_ray.study.plan import Plan, describe
+from lion_ray.study.search_groups import Stages
+from lion_ray.sweep.address import cluster_address
 
 FAILED, CHECKS = 1, "checks"
 
@@ -58,7 +59,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
             request.record(store, study, experiments)
             request.record_failures(store, {})
             backbone = backbones.stage(backbone, store, source=str(file))
-            from lion_ray.sweep import run_sweep  # Ray takes seconds to import; a plan does not need it
+            from lion_ray.sweep.run import run_sweep
 
             failures = run_sweep(plan, stages, study, store, backbone, lease=lease, source=str(file))
             request.record_failures(store, failures)
@@ -81,7 +82,7 @@ def _preview(plan: Plan, study: Study, *, source: str) -> None:
     fits_anywhere = need.min_workers == need.cpus == 1 and not need.gpus
     if not plan.pending or (fits_anywhere and cluster_address() is None):
         return
-    from lion_ray import cluster
+    from lion_ray.sweep import cluster
 
     lacking = cluster.preview(need, source=source)
     if lacking:
@@ -145,5 +146,5 @@ def open_store(study: Study, *, source: str) -> Store:
 
 def _shipped_folder() -> Path:
     """Inside the package in an installed wheel, beside it in a source tree."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     return package / "_pipelines" if (package / "_pipelines").is_dir() else package.parent / "pipelines"

@@ -19,9 +19,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lion_ray.results.record import Row, checked
-from lion_ray.results.rounds import FOLDER, Files, Found, fingerprint, folder, read_found, round_key
 from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, side_by_side
+from lion_ray.study.record import Row, checked
+from lion_ray.study.rounds import FOLDER, Files, Found, fingerprint, folder, read_found, round_key
 
 INDEX, SHARDS = "index", "shards"
 LISTED_FILES = 20_000

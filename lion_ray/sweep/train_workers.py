@@ -22,14 +22,16 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lion_ray import backbones, process, trial
+from lion_ray import backbones
 from lion_ray.config import ResourcesConfig, StudyError
 from lion_ray.lottery import Round
-from lion_ray.scratch import scratch
 from lion_ray.store import StorageError, Store
-from lion_ray.team import Team, Value
-from lion_ray.training import TrainingDiverged
-from lion_ray.work import Work
+from lion_ray.store.local import scratch
+from lion_ray.sweep import worker_setup
+from lion_ray.sweep.trial_inputs import Work
+from lion_ray.training.loop import TrainingDiverged
+from lion_ray.training.workers import Team, Value
+from lion_ray.trial.trainer import OnEpoch, run_experiment
 
 Fatal = StorageError | StudyError
 FATAL = (StorageError, StudyError)  # what ends the whole sweep, and no repetition mends
@@ -113,7 +115,7 @@ def run_distributed(
     *,
     backbone: backbones.Resolved,
     resources: ResourcesConfig,
-    on_epoch: trial.OnEpoch,
+    on_epoch: OnEpoch,
     on_round: Callable[[Round], Mapping[str, Any]],
     on_diverged: Callable[[TrainingDiverged], None],
     on_fatal: Callable[[Fatal], None],
@@ -134,12 +136,12 @@ def run_distributed(
 
     def train() -> None:
         """All rounds on one worker."""
-        device = process.prepare(resources, deterministic=experiment.train.deterministic)
+        device = worker_setup.prepare(resources, deterministic=experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
         team = ProcessGroup(device)
         try:
             loaded = team.all(lambda: backbones.load_staged(backbone, store))
-            for finished in trial.run_experiment(
+            for finished in run_experiment(
                 experiment, work.open(), store, backbone=loaded, team=team, device=device, on_epoch=on_epoch
             ):
                 ray.train.report(dict(on_round(finished)))

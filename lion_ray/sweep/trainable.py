@@ -8,18 +8,20 @@ from typing import Any
 import ray
 from ray import tune
 
-from lion_ray import backbones, process, trial
-from lion_ray.board import unwrap
+from lion_ray import backbones
 from lion_ray.config import ResourcesConfig
-from lion_ray.distributed import FATAL, Fatal, run_distributed
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
-from lion_ray.progress import Laps, epoch_event
-from lion_ray.stages import record_divergence
 from lion_ray.store import Outage, Store
-from lion_ray.team import Solo
-from lion_ray.training import TrainingDiverged
-from lion_ray.work import Work
+from lion_ray.study.choices import record_divergence
+from lion_ray.sweep import worker_setup
+from lion_ray.sweep.mailbox import unwrap
+from lion_ray.sweep.progress import Laps, epoch_event
+from lion_ray.sweep.train_workers import FATAL, Fatal, run_distributed
+from lion_ray.sweep.trial_inputs import Work
+from lion_ray.training.loop import TrainingDiverged
+from lion_ray.training.workers import Solo
+from lion_ray.trial.trainer import run_experiment
 
 
 def run_turn(
@@ -66,10 +68,10 @@ def run_turn(
             on_fatal=on_fatal,
         )
         return
-    device = process.prepare(resources, deterministic=experiment.train.deterministic)
+    device = worker_setup.prepare(resources, deterministic=experiment.train.deterministic)
     try:
         loaded = backbones.load_staged(backbone, store)
-        for finished in trial.run_experiment(
+        for finished in run_experiment(
             experiment, work.open(), store, backbone=loaded, team=Solo(), device=device, on_epoch=on_epoch
         ):
             tune.report(on_round(finished))

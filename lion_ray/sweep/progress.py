@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TextIO
 
 from lion_ray.config import BudgetConfig
-from lion_ray.decisions import Stop
+from lion_ray.console import clock, one_row
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import WINNING
-from lion_ray.messages import clock, one_row
-from lion_ray.planning import stopped
-from lion_ray.solves import share_unconverged
+from lion_ray.study.decisions import Stop
+from lion_ray.study.plan import stopped
+from lion_ray.training.solver_health import share_unconverged
 
 Event = Mapping[str, Any]
 OUTAGE_SECONDS = 5.0

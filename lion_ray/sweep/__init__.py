@@ -1,0 +1,1 @@
+"""Everything that runs on Ray: the driver, the trials and their workers, the mailbox between them, progress."""

@@ -66,7 +66,7 @@ def every_method(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Store
     Those that train something in the backbone do it in miniatures: a ViT where a ConvNet has no place for them.
     """
     from lion_ray.methods import METHODS
-    from tests.helpers import experiment, run
+    from tests.support.small_runs import experiment, run
 
     stores, settings = {}, ("lottery.rounds=2", "lottery.controls=[random_ticket]")
     for method in METHODS:

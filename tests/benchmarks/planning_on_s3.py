@@ -4,7 +4,7 @@ python -m tests.benchmarks.planning_on_s3 [--experiments 10000] [--rounds 1]
 
 Prints seconds of every part; the goal of the whole is 10 s. The index is written by the code that a sweep ends with and
 holds one real experiment's rows again and again. The artifacts themselves are left out: of a study of this size (3,000
-experiments at least) nobody lists or reads those of finished experiments; `tests/test_damage.py` holds that.
+experiments at least) nobody lists or reads those of finished experiments; `tests/study/test_damage.py` holds that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lion_ray.study import index
 from lion_ray.study.plan import make_plan
 from lion_ray.study.rounds import Found, read_found
 from lion_ray.sweep import driver
-from tests.helpers import run
+from tests.support.small_runs import run
 
 BUCKET = "huge-bucket"
 STUDY = """

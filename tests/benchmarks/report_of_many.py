@@ -24,7 +24,7 @@ from lion_ray.lottery import WINNING
 from lion_ray.store import Store
 from lion_ray.study import index, request
 from lion_ray.study.rounds import Found
-from tests import reports
+from tests.support import made_studies as reports
 
 WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 

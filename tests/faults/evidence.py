@@ -16,7 +16,7 @@ from lion_ray.store.lease import PATH as LEASE
 from lion_ray.study.rounds import CLOCK, FOLDER
 from lion_ray.trial.checkpoints import FILE
 from tests.faults.logged_proxy import Answer
-from tests.helpers import artifacts
+from tests.support.small_runs import artifacts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

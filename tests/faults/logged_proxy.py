@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.proxy import FaultyProxy
+from tests.support.proxy import FaultyProxy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

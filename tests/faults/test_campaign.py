@@ -23,7 +23,7 @@ from tests.faults.driver import Driver
 from tests.faults.logged_proxy import Answer
 from tests.faults.play import Play
 from tests.faults.stage import BUCKET, ROOT, Stage, kill, stage
-from tests.helpers import run
+from tests.support.small_runs import run
 
 ROUNDS = ["train.epochs=8", "lottery.rounds=4"]
 SHORT = ["methods=[lion]", "train.epochs=3", "lottery.rounds=3"]

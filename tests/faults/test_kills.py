@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lion_ray.store import Store
-from tests.helpers import artifacts
+from tests.support.small_runs import artifacts
 
 LEAST_KILLS = 3
 LONGER = ["--set", "lottery.rounds=5", "--set", "train.epochs=6"]

@@ -21,7 +21,7 @@ import ray.util
 import yaml
 
 from lion_ray.store import Store
-from tests.jobs import RAY, ROOT, log, processes, ray_command, submit, wait_for
+from tests.support.jobs import RAY, ROOT, log, processes, ray_command, submit, wait_for
 
 PORT, DASHBOARD = 21379, 21265
 ROUNDS = 12

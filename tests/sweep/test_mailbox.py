@@ -1,0 +1,47 @@
+"""The board's process: small whatever passes through it, and gone with its sweep."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from ray.util.state import list_actors
+
+from lion_ray import pipeline
+from lion_ray.sweep.mailbox import end, start_board, unwrap, wrap
+from lion_ray.sweep.progress import admission_event
+from tests.support.small_runs import experiment
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_experiments_pass_through_the_board_without_what_they_import(study_file: Path) -> None:
+    given = experiment(study_file)
+    board = start_board()
+    ray.get(board.hand.remote("a", wrap(given)))
+    ray.get(board.put.remote(admission_event(wrap([given]), [given])))
+    assert unwrap(ray.get(board.work.remote("a"))) == given
+    assert [unwrap(event["admitted"]) for event in ray.get(board.take.remote())] == [[given]]
+    imported = ray.get(board.__ray_call__.remote(lambda _: set(sys.modules)))
+    assert "lion_ray.sweep.mailbox" in imported
+    assert not imported & {"torch", "lion_ray.experiments"}  # 0.3 GB
+    end(board)
+
+
+@pytest.mark.usefixtures("embedded_ray")
+@pytest.mark.parametrize("storage", ["{tmp_path}", "memory://left"])
+def test_a_sweep_leaves_no_actor(storage: str, study_file: Path, tmp_path: Path) -> None:
+    before = actors()
+    settings = [f"storage={storage.format(tmp_path=tmp_path)}", "methods=[linear]", "lottery.rounds=1"]
+    assert pipeline.main([str(study_file), *(part for each in settings for part in ("--set", each))]) == 0
+    deadline = time.monotonic() + 30
+    while left := actors() - before:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+
+
+def actors() -> set[tuple[str, str]]:
+    """(class, id) of all that are alive."""
+    return {(each.class_name, each.actor_id) for each in list_actors(filters=[("state", "=", "ALIVE")], limit=1000)}

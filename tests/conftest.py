@@ -51,6 +51,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storage", metavar="URL", help="test the store's contract below this URL and nowhere else")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For `-n 2 --dist loadgroup`: one process has all tests of the embedded Ray, any process has each other file."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        uses_ray = "embedded_ray" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("embedded Ray" if uses_ray else item.path.name))
+    items.sort(key=lambda item: "embedded_ray" not in getattr(item, "fixturenames", ()))  # the longest group first
+
+
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
     """A study that takes seconds, its storage in `tmp_path`."""

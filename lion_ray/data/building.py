@@ -21,10 +21,10 @@ from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import Fingerprint, common, fold, repeated
 from lion_ray.data.item import BadData
 from lion_ray.data.manifest import MANIFEST, UNFINISHED, Manifest, Pixels, labels_of
-from lion_ray.data.pool import POOL, Found
+from lion_ray.data.pool import POOL, FoundSet
 from lion_ray.data.shards import SHARD_BYTES, Planned
 from lion_ray.data.source import find
-from lion_ray.data.unfinished import Note, Plan, clear, commit, finished, note_at, note_of
+from lion_ray.data.unfinished import BuildNote, BuildPlan, clear, commit, finished, note_at, note_of
 from lion_ray.store import Behind, Listed, Store, digest, find_listed, identity, redacted
 
 OnShard = Callable[[str], None]
@@ -76,7 +76,7 @@ def build_named(
 
 
 def build(
-    found: Found,
+    found: FoundSet,
     url: str,
     *,
     name: str,
@@ -105,7 +105,7 @@ def build(
     if done is not None and not force:
         store.remove(UNFINISHED)
         return Built(manifest=done, num_made=0)
-    clear(store, Plan(key=key, files=tuple(shard.path for shard in planned)), content, force)
+    clear(store, BuildPlan(key=key, files=tuple(shard.path for shard in planned)), content, force)
     notes, num_made = _write_shards(store, found, planned, key, on_shard)
     manifest = _manifest(found, planned, notes, name=name, source=source, content=content)
     store.write(MANIFEST, manifest.to_json())
@@ -113,7 +113,7 @@ def build(
     return Built(manifest=manifest, num_made=num_made)
 
 
-def _content(found: Found, planned: Sequence[Planned], sample: Sequence[bytes]) -> str:
+def _content(found: FoundSet, planned: Sequence[Planned], sample: Sequence[bytes]) -> str:
     """What tells one set from another before all of it is read: classes, labels, shards and a sample of images."""
     whole = hashlib.sha256(json.dumps(found.classes).encode())
     for shard in planned:
@@ -133,10 +133,10 @@ def _holds(outer: str, inner: str) -> bool:
 
 
 def _write_shards(
-    store: Store, found: Found, planned: Sequence[Planned], key: str, on_shard: OnShard
-) -> tuple[dict[str, Note], int]:
+    store: Store, found: FoundSet, planned: Sequence[Planned], key: str, on_shard: OnShard
+) -> tuple[dict[str, BuildNote], int]:
     """The note of every shard, and how many had to be made; one is uploaded while the next is made."""
-    notes, behind, num_made = dict[str, Note](), Behind(), 0
+    notes, behind, num_made = dict[str, BuildNote](), Behind(), 0
     for number, shard in enumerate(planned):
         note = note_at(store, shard, key)
         if note is None:
@@ -147,7 +147,7 @@ def _write_shards(
     return notes, num_made
 
 
-def _make(store: Store, found: Found, shard: Planned, key: str, behind: Behind) -> Note:
+def _make(store: Store, found: FoundSet, shard: Planned, key: str, behind: Behind) -> BuildNote:
     try:
         written = shards.write(found, shard)
     except BadData:
@@ -159,9 +159,9 @@ def _make(store: Store, found: Found, shard: Planned, key: str, behind: Behind) 
 
 
 def _manifest(
-    found: Found,
+    found: FoundSet,
     planned: Sequence[Planned],
-    notes: Mapping[str, Note],
+    notes: Mapping[str, BuildNote],
     *,
     name: str,
     source: str,

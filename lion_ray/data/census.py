@@ -17,7 +17,7 @@ import numpy as np
 
 from lion_ray.data.decoding import rgb
 from lion_ray.data.fingerprint import Mark, common, fold, mark
-from lion_ray.data.item import BadData, Item, ordered
+from lion_ray.data.item import BadData, EncodedImage, ordered
 from lion_ray.data.source import Source
 from lion_ray.data.splits import SPLITS
 from lion_ray.store import StorageError
@@ -30,7 +30,7 @@ Look = tuple[bytes, Mark] | str
 
 
 @dataclass(kw_only=True)
-class Named:
+class NamedImage:
     """How often something was seen, and where first."""
 
     count: int = 0
@@ -55,8 +55,8 @@ class Census:
     """
 
     num_images: int = 0
-    faults: Named = field(default_factory=Named)
-    twins: dict[tuple[str, str], Named] = field(default_factory=dict)
+    faults: NamedImage = field(default_factory=NamedImage)
+    twins: dict[tuple[str, str], NamedImage] = field(default_factory=dict)
     encodings: Counter[str] = field(default_factory=Counter)
     digest: str | None = None
 
@@ -109,7 +109,7 @@ class _Counter:
         except BadData as fault:  # the file that holds the images ends here
             self.census.faults.add(partial(_told, fault))
 
-    def _count(self, pool: str, item: Item, look: Look, owner: int) -> bytes:
+    def _count(self, pool: str, item: EncodedImage, look: Look, owner: int) -> bytes:
         self.census.num_images += 1
         if isinstance(look, str):
             self.census.faults.add(lambda: look)
@@ -120,15 +120,15 @@ class _Counter:
             self._compare(pixels, pool, item, owner)
         return digest
 
-    def _compare(self, pixels: bytes, pool: str, item: Item, owner: int) -> None:
+    def _compare(self, pixels: bytes, pool: str, item: EncodedImage, owner: int) -> None:
         before = self._seen.get(pixels, _Seen(pool, item.index, 0))
         self._seen[pixels] = before._replace(splits=before.splits | 1 << owner)
         for other in range(len(SPLITS)):
             if before.splits >> other & 1:
                 pair = SPLITS[min(other, owner)], SPLITS[max(other, owner)]
-                self.census.twins.setdefault(pair, Named()).add(partial(self._both, before, item))
+                self.census.twins.setdefault(pair, NamedImage()).add(partial(self._both, before, item))
 
-    def _both(self, before: _Seen, item: Item) -> str:
+    def _both(self, before: _Seen, item: EncodedImage) -> str:
         first = next(iter(self._source.found.pools[before.pool].items([before.place])))
         return f"{first.where} = {item.where}"
 
@@ -143,7 +143,7 @@ def _owners(source: Source, pool: str) -> np.ndarray:
     return owners
 
 
-def _look(item: Item) -> Look:
+def _look(item: EncodedImage) -> Look:
     try:
         encoded = item.read()
         pixels = rgb(encoded, item.where)

@@ -1,7 +1,7 @@
 """What TFDS prepared, as a task of the catalogue: labels by its rule, splits by its slices, odd images made plain.
 
-`lookup` calls `read_cut` for an entry that has slices (`Entry.cut`) and a URL that holds TFDS records. Slices are
-positional and unstratified, as task_adaptation cuts them.
+`lookup` calls `read_cut` for an entry that has slices (`CatalogueEntry.cut`) and a URL that holds TFDS records. Slices
+are positional and unstratified, as task_adaptation cuts them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 from PIL import Image
 
 from lion_ray.data.account import classes_told
-from lion_ray.data.catalogue.entry import Entry
+from lion_ray.data.catalogue.entry import CatalogueEntry
 from lion_ray.data.catalogue.rules import image_of, label_of
 from lion_ray.data.catalogue.slices import Slice, pieces
 from lion_ray.data.files import Readable
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
-from lion_ray.data.pool import FilePool, Found, as_labels
+from lion_ray.data.pool import FilePool, FoundSet, as_labels
 from lion_ray.data.readers import tfds
 
 AS_STORED = "image"
 """The image rule that changes nothing: such files stay byte for byte."""
 
 
-def read_cut(files: Files, entry: Entry) -> Found:
+def read_cut(files: Files, entry: CatalogueEntry) -> FoundSet:
     """The splits of `entry` from the records in `files`.
 
     Raises:
@@ -42,10 +42,12 @@ def read_cut(files: Files, entry: Entry) -> Found:
         "splits by the catalogue's slices: " + ", ".join(f"{split} {cut}" for split, cut in entry.cut.items()),
         classes_told(classes, "by the catalogue"),
     )
-    return Found(classes=classes, pools={split: _pool(splits, cut, entry) for split, cut in cuts.items()}, notes=notes)
+    return FoundSet(
+        classes=classes, pools={split: _pool(splits, cut, entry) for split, cut in cuts.items()}, notes=notes
+    )
 
 
-def _pool(splits: Mapping[str, tfds.Labelled], cut: Slice, entry: Entry) -> FilePool:
+def _pool(splits: Mapping[str, tfds.LabelledRecord], cut: Slice, entry: CatalogueEntry) -> FilePool:
     chosen = slice(cut.start, cut.stop)
     images = splits[cut.split].images[chosen]
     names = tuple(image.where for image in images)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from lion_ray.data.item import BadData, Encoded, Item, ordered, reason
+from lion_ray.data.item import BadData, Encoded, EncodedImage, ordered, reason
 from lion_ray.data.pool import frozen
 
 LOGGER = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Resize:
 
 
 def decode(
-    items: Iterable[Item], places: Sequence[int], resize: Resize, *, num_threads: int | None = None
+    items: Iterable[EncodedImage], places: Sequence[int], resize: Resize, *, num_threads: int | None = None
 ) -> npt.NDArray[np.uint8]:
     """The items as one read-only array (N, S, S, 3); the k-th item lands at `places[k]`.
 
@@ -89,7 +89,7 @@ def decode(
 
 def decode_into(
     images: npt.NDArray[np.uint8],
-    items: Iterable[Item],
+    items: Iterable[EncodedImage],
     places: Sequence[int],
     resize: Resize,
     *,
@@ -101,7 +101,7 @@ def decode_into(
         BadData: as `decode`.
     """
 
-    def work(job: tuple[Item, int]) -> None:
+    def work(job: tuple[EncodedImage, int]) -> None:
         item, place = job
         images[place] = pixels_of(item, resize=resize)
 
@@ -109,7 +109,7 @@ def decode_into(
         pass
 
 
-def pixels_of(item: Item, *, resize: Resize) -> npt.NDArray[np.uint8]:
+def pixels_of(item: EncodedImage, *, resize: Resize) -> npt.NDArray[np.uint8]:
     """One image (S, S, 3), read, decoded and resized.
 
     Raises:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lion_ray.data.item import Encoded, Item, ordered
+from lion_ray.data.item import Encoded, EncodedImage, ordered
 
 Labels = npt.NDArray[np.int64]
 Mark = tuple[bytes, str]
@@ -42,11 +42,11 @@ class Fingerprint:
     repeated: tuple[str, ...] | None = None
 
 
-def fingerprint(pools: Mapping[str, tuple[Iterable[Item], Labels]]) -> Fingerprint:
+def fingerprint(pools: Mapping[str, tuple[Iterable[EncodedImage], Labels]]) -> Fingerprint:
     """Read every item of every pool once."""
     encodings, seen = set[str](), {name: list[bytes]() for name in pools}
 
-    def digests(name: str, items: Iterable[Item]) -> Iterator[bytes]:
+    def digests(name: str, items: Iterable[EncodedImage]) -> Iterator[bytes]:
         for _, (digest, encoding) in ordered(items, _read_mark):
             encodings.add(encoding)
             seen[name].append(digest)
@@ -85,7 +85,7 @@ def common(encodings: Set[str]) -> str:
     return next(iter(encodings)) if len(encodings) == 1 else "mixed"
 
 
-def _read_mark(item: Item) -> Mark:
+def _read_mark(item: EncodedImage) -> Mark:
     return mark(item.read())
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from lion_ray.data.account import some
 from lion_ray.data.files import is_web
-from lion_ray.data.item import BadData, Item
+from lion_ray.data.item import BadData, EncodedImage
 from lion_ray.data.junk import left_out
 from lion_ray.data.listing import IMAGES, bare, relative
 from lion_ray.data.readers.folder import is_image
@@ -27,7 +27,7 @@ Image: TypeAlias = "str | os.PathLike[str] | np.ndarray"
 NO_IMAGE = f"their names end in none of {', '.join(IMAGES)}"
 
 
-def find_images(images: Image | Iterable[Image]) -> list[Item]:
+def find_images(images: Image | Iterable[Image]) -> list[EncodedImage]:
     """The images in the order given, a folder's (all below it, without hidden files) in that of their paths.
 
     Raises:
@@ -36,7 +36,7 @@ def find_images(images: Image | Iterable[Image]) -> list[Item]:
     several = [images] if isinstance(images, (str, os.PathLike, np.ndarray)) else images
     found = [(where, image) for number, place in enumerate(several) for where, image in _found(place, number)]
     return [
-        Item(
+        EncodedImage(
             index=index, where=where, load=partial(read_url, image) if isinstance(image, str) else partial(_kept, image)
         )
         for index, (where, image) in enumerate(found)

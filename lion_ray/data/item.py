@@ -42,7 +42,7 @@ class Unreadable(BadData):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class EncodedImage:
     """`load` reads the encoded file (bytes) or the stored pixels (array); `where` is for messages."""
 
     index: int

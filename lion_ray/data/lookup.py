@@ -10,18 +10,18 @@ from dataclasses import replace
 from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
 from lion_ray.data import readers
 from lion_ray.data.account import alike
-from lion_ray.data.catalogue import CATALOGUE, Entry, names
+from lion_ray.data.catalogue import CATALOGUE, CatalogueEntry, names
 from lion_ray.data.cutting import read_cut
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import check_unused, listing
 from lion_ray.data.manifest import trusted
 from lion_ray.data.packages import package_folder, read_package
-from lion_ray.data.pool import Found
+from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers import tfds
 from lion_ray.store import find_files
 
 
-def entry_of(config: DatasetConfig, source: str) -> Entry | None:
+def entry_of(config: DatasetConfig, source: str) -> CatalogueEntry | None:
     """The catalogue's entry; None for a set at a URL of its own, whatever its name.
 
     Raises:
@@ -38,7 +38,7 @@ def entry_of(config: DatasetConfig, source: str) -> Entry | None:
     return CATALOGUE[config.name]
 
 
-def place_of(entry: Entry, where: DataConfig) -> str | None:
+def place_of(entry: CatalogueEntry, where: DataConfig) -> str | None:
     """The URL of the built set; None if it ships in a package.
 
     Raises:
@@ -58,7 +58,7 @@ def place_of(entry: Entry, where: DataConfig) -> str | None:
     return url
 
 
-def read_entry(entry: Entry) -> Found:
+def read_entry(entry: CatalogueEntry) -> FoundSet:
     """The set in its package.
 
     Raises:
@@ -72,7 +72,7 @@ def read_entry(entry: Entry) -> Found:
     return read_package(entry.read, place, entry.classes)
 
 
-def read(url: str, config: DatasetConfig, source: str) -> Found:
+def read(url: str, config: DatasetConfig, source: str) -> FoundSet:
     """The set at `url`, in the format that `config` names or else the files' names tell.
 
     Raises:
@@ -94,6 +94,6 @@ def read(url: str, config: DatasetConfig, source: str) -> Found:
     return replace(found, notes=(*found.notes, *alike(found.classes), *files.unused()))
 
 
-def _build(entry: Entry, root: str) -> str:
+def _build(entry: CatalogueEntry, root: str) -> str:
     command = f"lion-ray data build {entry.name} --from SOURCE --to {root.rstrip('/')}/{entry.name}"
     return f"build it with `{command}` (SOURCE: {entry.origin})"

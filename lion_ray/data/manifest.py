@@ -20,7 +20,7 @@ from lion_ray.data.files import UrlFile
 from lion_ray.data.fingerprint import Fingerprint, Labels
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files, relative
-from lion_ray.data.pool import Found
+from lion_ray.data.pool import FoundSet
 from lion_ray.store import digest_url, find_listed, side_by_side
 
 MANIFEST = "manifest.json"
@@ -30,7 +30,7 @@ UNFINISHED = "unfinished"
 FORMAT: Literal["lion-ray dataset 1"] = "lion-ray dataset 1"
 
 
-class Shard(Frozen):
+class BuiltShard(Frozen):
     """One Parquet file: SHA-256 in hex, bytes, images."""
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -68,7 +68,7 @@ class Manifest(Frozen):
     source: str
     content: str
     pixels: Pixels
-    shards: Mapping[str, Shard]
+    shards: Mapping[str, BuiltShard]
     repeated: tuple[str, ...] | None = None
 
     def to_json(self) -> bytes:
@@ -90,7 +90,7 @@ def parse(payload: bytes) -> Manifest:
         raise BadData(f"{where}: {first['msg']}") from error
 
 
-def trusted(url: str, files: Files, read: Callable[[Files], Found]) -> Found:
+def trusted(url: str, files: Files, read: Callable[[Files], FoundSet]) -> FoundSet:
     """`read(files)`; of a built set checked against its manifest, so that no image is read for its digest.
 
     Raises:
@@ -149,7 +149,7 @@ def damage(manifest: Manifest, url: str) -> list[str]:
     ]
 
 
-def check_labels_of(manifest: Manifest, found: Found) -> None:
+def check_labels_of(manifest: Manifest, found: FoundSet) -> None:
     """Raise `BadData` when classes, counts or labels differ from the manifest's."""
     if found.classes != manifest.classes:
         raise BadData(f"{MANIFEST}: its classes are not those of the shards")

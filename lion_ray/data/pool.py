@@ -1,6 +1,6 @@
 """What a reader finds: labels in memory, images still encoded and read one by one.
 
-Every reader (`readers`, `packages`) gives a `Found`; `source` plans the splits over its pools and `decoding` turns
+Every reader (`readers`, `packages`) gives a `FoundSet`; `source` plans the splits over its pools and `decoding` turns
 the chosen items into pixels. `BadData` is a fault in the data itself; `source` adds the study file and the dataset
 to its message.
 """
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lion_ray.data.files import Readable
 from lion_ray.data.fingerprint import Fingerprint, Labels, fingerprint
-from lion_ray.data.item import BadData, Item
+from lion_ray.data.item import BadData, EncodedImage
 
 POOL = "pool"
 """The one pool of a set whose source names no splits."""
@@ -30,12 +30,12 @@ class Pool(Protocol):
     def labels(self) -> Labels:
         """Shape (N,), read-only, each in 0..classes-1."""
 
-    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+    def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
         """The images at `indices` (ascending), in that order."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundSet:
     """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`.
 
     `skipped` counts the images that were left out of a pool because they are bad (see `skipping`); `known` is the
@@ -71,11 +71,11 @@ class ArrayPool:
     labels: Labels
     name: str = ""
 
-    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+    def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
         """See `Pool.items`."""
         for index in indices:
             where = f"{self.name}: row {index}" if self.name else f"row {index}"
-            yield Item(index=index, where=where, load=partial(self.images.__getitem__, index))
+            yield EncodedImage(index=index, where=where, load=partial(self.images.__getitem__, index))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +86,10 @@ class FilePool:
     names: tuple[str, ...]
     labels: Labels
 
-    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+    def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
         """See `Pool.items`; a file is read by whoever loads the item, so reading runs on many threads."""
         for index in indices:
-            yield Item(index=index, where=self.names[index], load=self.files[index].read)
+            yield EncodedImage(index=index, where=self.names[index], load=self.files[index].read)
 
 
 def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -21,8 +21,8 @@ from PIL import Image
 
 from lion_ray.data.decoding import rgb
 from lion_ray.data.fingerprint import Labels, Mark, mark
-from lion_ray.data.item import BadData, Item, ordered
-from lion_ray.data.pool import Found
+from lion_ray.data.item import BadData, EncodedImage, ordered
+from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers.folder import is_image
 
 SHARD_BYTES = 64 * 2**20
@@ -44,7 +44,7 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ShardRow:
     """One image as it is stored: the file, its path for people, what enters the digest, height and width."""
 
     encoded: bytes
@@ -62,7 +62,7 @@ class Written:
     sizes: tuple[tuple[int, int], ...]
 
 
-def plan(found: Found, shard_bytes: int) -> tuple[list[Planned], list[bytes]]:
+def plan(found: FoundSet, shard_bytes: int) -> tuple[list[Planned], list[bytes]]:
     """The shards of about `shard_bytes` each, by a sample of every pool's images, and the sample's digests.
 
     The number of images in a shard is fixed before anything is written, so that names can say "of how many" and a
@@ -90,7 +90,7 @@ def _cut(pool: str, num: int, at_most: int) -> Iterator[Planned]:
         yield Planned(path=path, pool=pool, first=first, num=end - first)
 
 
-def write(found: Found, shard: Planned) -> Written:
+def write(found: FoundSet, shard: Planned) -> Written:
     """The shard, its images read, decoded and hashed on all cores; one shard is in memory.
 
     Raises:
@@ -109,9 +109,9 @@ def write(found: Found, shard: Planned) -> Written:
     return Written(payload=file.getvalue(), marks=tuple(marks), sizes=tuple(sizes))
 
 
-def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _groups(rows: Iterable[ShardRow]) -> Iterator[list[ShardRow]]:
     """Row groups of at most `GROUP_IMAGES`, fewer if the images are large."""
-    group, num_bytes = list[Row](), 0
+    group, num_bytes = list[ShardRow](), 0
     for row in rows:
         group.append(row)
         num_bytes += len(row.encoded)
@@ -129,19 +129,19 @@ def _schema(classes: Sequence[str]) -> Any:
     return pa.schema([("image", image), ("label", pa.int64())], metadata=metadata)
 
 
-def _table(rows: Sequence[Row], labels: Labels, classes: Sequence[str]) -> Any:
+def _table(rows: Sequence[ShardRow], labels: Labels, classes: Sequence[str]) -> Any:
     schema = _schema(classes)
     images = pa.array([{"bytes": row.encoded, "path": row.path} for row in rows], schema.field("image").type)
     return pa.Table.from_arrays([images, pa.array(labels)], schema=schema)
 
 
-def _row(item: Item) -> Row:
+def _row(item: EncodedImage) -> ShardRow:
     encoded = item.read()
     height, width = rgb(encoded, item.where).shape[:2]
     stored = encoded if isinstance(encoded, bytes) else _png(encoded)
     found = mark(stored)
     path = item.where if is_image(item.where) else f"{item.index:08d}.{found[1]}"
-    return Row(encoded=stored, path=path, mark=found, size=(height, width))
+    return ShardRow(encoded=stored, path=path, mark=found, size=(height, width))
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> bytes:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from lion_ray.data.decoding import rgb
 from lion_ray.data.fingerprint import Labels
-from lion_ray.data.item import BadData, Item, Unreadable, ordered
-from lion_ray.data.pool import Found, Pool, frozen
+from lion_ray.data.item import BadData, EncodedImage, Unreadable, ordered
+from lion_ray.data.pool import FoundSet, Pool, frozen
 from lion_ray.data.readers.labels import warn
 
 
@@ -27,14 +27,14 @@ class KeptPool:
     kept: npt.NDArray[np.int64]
     labels: Labels
 
-    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+    def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
         """See `Pool.items`."""
         items = self.pool.items(self.kept[np.asarray(indices, dtype=np.int64)].tolist())
         for index, item in zip(indices, items, strict=True):
             yield replace(item, index=index)
 
 
-def without_bad(found: Found, key: str) -> Found:
+def without_bad(found: FoundSet, key: str) -> FoundSet:
     """`found` without bad images, of which it warns under the name `key`.
 
     Raises:
@@ -59,7 +59,7 @@ def _faults(pool: Pool) -> dict[int, str]:
     return {item.index: fault for item, fault in ordered(items, _fault) if fault is not None}
 
 
-def _fault(item: Item) -> str | None:
+def _fault(item: EncodedImage) -> str | None:
     try:
         rgb(item.read(), item.where)
     except Unreadable:

@@ -23,7 +23,7 @@ from lion_ray.data.digests import remembered
 from lion_ray.data.encoded import EncodedImages, blamed
 from lion_ray.data.fingerprint import Fingerprint, Labels
 from lion_ray.data.lookup import entry_of, place_of, read, read_entry
-from lion_ray.data.pool import Found, frozen
+from lion_ray.data.pool import FoundSet, frozen
 from lion_ray.data.readers.labels import warn
 from lion_ray.data.sampling import Indices, sampled
 from lion_ray.data.skipping import without_bad
@@ -44,7 +44,7 @@ class Source:
 
     name: str
     origin: str
-    found: Found
+    found: FoundSet
     parts: Mapping[str, Part]
     url: str | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
@@ -206,7 +206,7 @@ def find(config: DatasetConfig, where: DataConfig = NO_ROOT, *, source: str = "s
     return replace(whole, modifiers=config.modifiers, drawn=drawn)
 
 
-def _parts(config: DatasetConfig, found: Found, defaults: Counts) -> Mapping[str, Part]:
+def _parts(config: DatasetConfig, found: FoundSet, defaults: Counts) -> Mapping[str, Part]:
     wish = Counts(train=config.num_train, val=config.num_val, test=config.num_test)
     if config.val is not None:
         wish = with_val_share(found.sizes, wish, defaults, config.val)

@@ -34,7 +34,7 @@ PREFIXES = {"partial"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
-class Named(NamedTuple):
+class NamedSplit(NamedTuple):
     """The split that a path names (`pool` if none) by which word, and the set that it belongs to: its folder and what
     is in front of the word.
     """
@@ -77,7 +77,7 @@ def split_in(name: str, where: str) -> str | None:
     return splits[0] if splits else None
 
 
-def split_of(path: str) -> Named:
+def split_of(path: str) -> NamedSplit:
     """The split that `path` names by its first part that names any: `train-0.tar`, `data/val/0.tar`, `pets_test.tar`.
 
     Raises:
@@ -89,8 +89,8 @@ def split_of(path: str) -> Named:
         split = split_in(name, path)
         if split is not None:
             word = next(word for word in words_of(name) if split_word(word))
-            return Named(split, "/".join([*parts[:depth], _front(name)]).strip("/") or ".", word)
-    return Named(POOL, "/".join(parts[:-1]) or ".")
+            return NamedSplit(split, "/".join([*parts[:depth], _front(name)]).strip("/") or ".", word)
+    return NamedSplit(POOL, "/".join(parts[:-1]) or ".")
 
 
 def check_words(words: Iterable[tuple[str, str]], where: str = "") -> None:

@@ -1,7 +1,7 @@
 """What a build leaves while it is under way: the folder `unfinished/`, and what may be gone on with.
 
-`building` writes a `Note` behind every shard. Only shards that are as noted count; a note counts only for the same set
-from the same state of its source.
+`building` writes a `BuildNote` behind every shard. Only shards that are as noted count; a note counts only for the same
+set from the same state of its source.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import base64
 from collections.abc import Iterator
 
 from lion_ray.config import Frozen
-from lion_ray.data.manifest import MANIFEST, UNFINISHED, Manifest, Pixels, Shard, damage, parse
+from lion_ray.data.manifest import MANIFEST, UNFINISHED, BuiltShard, Manifest, Pixels, damage, parse
 from lion_ray.data.shards import Planned, Written
 from lion_ray.store import Store, digest, digest_url
 
 PLAN = f"{UNFINISHED}/plan.json"
 
 
-class Plan(Frozen):
+class BuildPlan(Frozen):
     """What is being built, and every shard that it or what it replaces may have left."""
 
     key: str
     files: tuple[str, ...]
 
 
-class Note(Frozen):
+class BuildNote(Frozen):
     """A finished shard: its digest, and its images' digests (base64, 32 bytes each), encodings and sizes."""
 
     key: str
-    shard: Shard
+    shard: BuiltShard
     images: str
     encodings: tuple[str, ...]
     pixels: Pixels
@@ -52,7 +52,7 @@ def _manifest_at(store: Store) -> Manifest | None:
     return None if payload is None else parse(payload)
 
 
-def clear(store: Store, plan: Plan, content: str, force: bool) -> None:
+def clear(store: Store, plan: BuildPlan, content: str, force: bool) -> None:
     """Make room: refuse what is not ours to replace, then take away what is no part of this build.
 
     Raises:
@@ -66,7 +66,7 @@ def clear(store: Store, plan: Plan, content: str, force: bool) -> None:
             f"{store.url} holds files that no build has written, such as {min(listed)}; name an empty place"
         )
     ours = {*plan.files, *(old.shards if old else ()), *(before.files if before else ())}
-    store.write(PLAN, Plan(key=plan.key, files=tuple(sorted(ours))).model_dump_json().encode())
+    store.write(PLAN, BuildPlan(key=plan.key, files=tuple(sorted(ours))).model_dump_json().encode())
     store.remove(MANIFEST)
     for path in listed:
         shard, _, rest = path.partition(".parquet")
@@ -75,33 +75,33 @@ def clear(store: Store, plan: Plan, content: str, force: bool) -> None:
             store.remove(path)
 
 
-def _plan_at(store: Store) -> Plan | None:
+def _plan_at(store: Store) -> BuildPlan | None:
     payload = store.read(PLAN)
-    return None if payload is None else Plan.model_validate_json(payload)
+    return None if payload is None else BuildPlan.model_validate_json(payload)
 
 
-def commit(store: Store, path: str, payload: bytes, note: Note) -> None:
+def commit(store: Store, path: str, payload: bytes, note: BuildNote) -> None:
     """The shard, then its note: a kill leaves both, or nothing that counts."""
     store.write(path, payload)
     store.write(f"{UNFINISHED}/{path}.json", note.model_dump_json().encode())
 
 
-def note_of(written: Written, key: str) -> Note:
+def note_of(written: Written, key: str) -> BuildNote:
     """The note of a shard that is about to be committed."""
     heights, widths = zip(*written.sizes, strict=True)
-    return Note(
+    return BuildNote(
         key=key,
-        shard=Shard(sha256=digest(written.payload), bytes=len(written.payload), images=len(written.marks)),
+        shard=BuiltShard(sha256=digest(written.payload), bytes=len(written.payload), images=len(written.marks)),
         images=base64.b64encode(b"".join(image for image, _ in written.marks)).decode(),
         encodings=tuple(sorted({encoding for _, encoding in written.marks})),
         pixels=Pixels(width=(min(widths), max(widths)), height=(min(heights), max(heights))),
     )
 
 
-def note_at(store: Store, shard: Planned, key: str) -> Note | None:
+def note_at(store: Store, shard: Planned, key: str) -> BuildNote | None:
     """The note of a shard that is there as noted."""
     payload = store.read(f"{UNFINISHED}/{shard.path}.json")
-    note = None if payload is None else Note.model_validate_json(payload)
+    note = None if payload is None else BuildNote.model_validate_json(payload)
     if note is None or note.key != key:
         return None
     try:

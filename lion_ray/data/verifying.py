@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lion_ray.config import DatasetConfig, StudyError, nearest
-from lion_ray.data.catalogue import CATALOGUE, Entry, names
-from lion_ray.data.census import Census, Named, take
+from lion_ray.data.catalogue import CATALOGUE, CatalogueEntry, names
+from lion_ray.data.census import Census, NamedImage, take
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import listing
 from lion_ray.data.manifest import MANIFEST, Manifest, damage, find_manifest
@@ -63,7 +63,7 @@ def verify(target: str, *, root: str | None = None, format: Any = None) -> list[
     return [*checks, *_twins(census), _encoding(census, entry)]
 
 
-def _planned(source: Source, entry: Entry) -> Source:
+def _planned(source: Source, entry: CatalogueEntry) -> Source:
     """The splits that a study takes of the entry's set."""
     return replace(source, parts=plan(source.found.sizes, Counts(), entry.counts))
 
@@ -104,7 +104,7 @@ def _problem(error: Exception, config: DatasetConfig) -> str:
     return str(error.args[-1])
 
 
-def _counts(source: Source, entry: Entry | None, *, is_meant: bool) -> Check:
+def _counts(source: Source, entry: CatalogueEntry | None, *, is_meant: bool) -> Check:
     told = ", ".join(f"{split} {part.num}" for split, part in source.parts.items())
     if entry is None:
         return Check(name="counts", status="ok", detail=f"{told}; {source.name} is not in the catalogue")
@@ -151,7 +151,7 @@ def _digest(manifest: Manifest, census: Census) -> Check:
 
 def _twins(census: Census) -> Iterator[Check]:
     """Images of equal pixels: in train and test they make every figure wrong, elsewhere they are told."""
-    shared = census.twins.pop(("train", "test"), Named())
+    shared = census.twins.pop(("train", "test"), NamedImage())
     detail = f"{shared.count} of test in train: {shared}" if shared.count else "no image is in both"
     yield Check(name="train and test", status="wrong" if shared.count else "ok", detail=detail)
     for (first, second), named in sorted(census.twins.items()):
@@ -159,7 +159,7 @@ def _twins(census: Census) -> Iterator[Check]:
         yield Check(name=where, status="warning", detail=f"{named.count}: {named}")
 
 
-def _encoding(census: Census, entry: Entry | None) -> Check:
+def _encoding(census: Census, entry: CatalogueEntry | None) -> Check:
     counts = ", ".join(f"{name} {num}" for name, num in sorted(census.encodings.items()))
     recoded = entry is not None and entry.is_lossless and census.encodings["jpeg"]
     return Check(

@@ -4,16 +4,16 @@
 """
 
 from lion_ray.experiments.expanding import expand, stage_of
-from lion_ray.experiments.experiment import Experiment, Peers, Setting, final_run
-from lion_ray.experiments.identity import FIRST_EDITION, edition, identity_of, meaning_digest
+from lion_ray.experiments.experiment import ComparisonGroup, Experiment, Setting, final_run
+from lion_ray.experiments.identity import FIRST_EDITION, edition, identity_digest, identity_of
 from lion_ray.experiments.labels import dataset_label, dataset_labels, entry_label, method_label, text_of
 from lion_ray.experiments.revisions import is_current
 from lion_ray.experiments.settings import applied
 
 __all__ = [
     "FIRST_EDITION",
+    "ComparisonGroup",
     "Experiment",
-    "Peers",
     "Setting",
     "applied",
     "dataset_label",
@@ -22,9 +22,9 @@ __all__ = [
     "entry_label",
     "expand",
     "final_run",
+    "identity_digest",
     "identity_of",
     "is_current",
-    "meaning_digest",
     "method_label",
     "stage_of",
     "text_of",

@@ -19,8 +19,8 @@ from lion_ray.config import (
     StudyError,
     TrainConfig,
 )
-from lion_ray.experiments.experiment import NOT_MEANING, Experiment, Setting, config_of, experiment_name
-from lion_ray.experiments.identity import identity_of, meaning_digest
+from lion_ray.experiments.experiment import NOT_IN_IDENTITY, Experiment, Setting, config_of, experiment_name
+from lion_ray.experiments.identity import identity_digest, identity_of
 from lion_ray.experiments.labels import dataset_label, dataset_labels, entry_label
 from lion_ray.experiments.protocol import SEARCH, Stage, final_stage
 from lion_ray.experiments.revisions import revisions_of
@@ -53,21 +53,21 @@ def expand(
     identities = {config: _identity(config, study.data, source, on_note) for config in study.datasets}
     stage = stage_of(study)
     hows = [_how(*run[1:], study.backbone, stage) for run in runs]
-    meanings = [
+    subjects = [
         (run, dataset, {**how, **_what(identities[dataset], known)})
         for (run, how), dataset in itertools.product(zip(runs, hows, strict=True), study.datasets)
     ]
     seeds = study.seeds[:1] if stage is SEARCH else study.seeds
     experiments = []
     labels, contents = dataset_labels(study.datasets), _contents(identities)
-    for seed, ((setting, method, train, lottery), dataset, shared) in itertools.product(seeds, meanings):
-        meaning = {**shared, "seed": seed}
-        digest = meaning_digest(meaning)
+    for seed, ((setting, method, train, lottery), dataset, shared) in itertools.product(seeds, subjects):
+        identity = {**shared, "seed": seed}
+        digest = identity_digest(identity)
         which = "search" if stage is SEARCH else f"s{seed}"
         experiment = Experiment(
             name=experiment_name(dataset, study.backbone, method, which, digest),
             digest=digest,
-            meaning=meaning,
+            identity=identity,
             dataset=dataset,
             backbone=study.backbone,
             method=method,
@@ -131,7 +131,7 @@ def _contents(identities: Mapping[DatasetConfig, Mapping[str, Any]]) -> dict[Dat
     words = {config: config.model_dump_json(exclude={"url"}, exclude_defaults=True) for config in identities}
     shared = Counter(words.values())
     return {
-        config: meaning_digest(identity)[:8] if shared[words[config]] > 1 else ""
+        config: identity_digest(identity)[:8] if shared[words[config]] > 1 else ""
         for config, identity in identities.items()
     }
 
@@ -166,8 +166,8 @@ def _how(
         "train": identity_of(train),
     }
     if METHODS[method.name].is_prunable:
-        found["lottery"] = identity_of(lottery, exclude=NOT_MEANING)
+        found["lottery"] = identity_of(lottery, exclude=NOT_IN_IDENTITY)
     if stage is not None:
-        found["stage"] = stage.meaning()
+        found["stage"] = stage.identity()
     revisions = revisions_of(config_of(method, train, lottery, backbone))
     return {**found, "revision": revisions} if revisions else found

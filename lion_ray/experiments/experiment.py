@@ -14,19 +14,19 @@ from functools import cached_property
 from typing import Any
 
 from lion_ray.config import BackboneConfig, Control, DatasetConfig, LotteryConfig, MethodConfig, TrainConfig
-from lion_ray.experiments.identity import meaning_digest
+from lion_ray.experiments.identity import identity_digest
 from lion_ray.experiments.labels import dataset_label, entry_label, text_of
 from lion_ray.experiments.protocol import Stage
 from lion_ray.experiments.revisions import revisions_of
 from lion_ray.methods import METHODS, options_of
 from lion_ray.store import redacted
 
-NOT_MEANING = {"rounds", "tolerance", "patience", "controls"}  # how long it goes on and what is trained beside it
+NOT_IN_IDENTITY = {"rounds", "tolerance", "patience", "controls"}  # how long it goes on and what is trained beside it
 Setting = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Peers:
+class ComparisonGroup:
     """Experiments that a scheduler compares with each other; without a protocol all of one dataset.
 
     `content` tells datasets apart that only their places do.
@@ -40,7 +40,7 @@ class Peers:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One trial of a study. `digest` is the SHA-256 of `meaning`; `name` ends with its first 8 digits.
+    """One trial of a study. `digest` is the SHA-256 of `identity`; `name` ends with its first 8 digits.
 
     With a protocol it has a `stage`, and a search trial the `setting` that it tries, which its other fields contain.
     `told_as` is its dataset's label among the study's (empty: the dataset's own); `content` is the beginning of its
@@ -49,7 +49,7 @@ class Experiment:
 
     name: str
     digest: str
-    meaning: Mapping[str, Any]
+    identity: Mapping[str, Any]
     dataset: DatasetConfig
     backbone: BackboneConfig
     method: MethodConfig
@@ -93,11 +93,11 @@ class Experiment:
         return self.dataset, entry_label(self.method)
 
     @cached_property
-    def peers(self) -> Peers:
+    def peers(self) -> ComparisonGroup:
         """With whom a scheduler compares it: its dataset's experiments, or its search's; final runs with none."""
         if self.stage is None:
-            return Peers(dataset=self.dataset, content=self.content)
-        return Peers(dataset=self.dataset, content=self.content, entry=self.entry[1], stage=self.stage.name)
+            return ComparisonGroup(dataset=self.dataset, content=self.content)
+        return ComparisonGroup(dataset=self.dataset, content=self.content, entry=self.entry[1], stage=self.stage.name)
 
     def seed_for(self, purpose: str) -> int:
         """A seed (63 bits) for one purpose, such as `start` or `order/3`, from the experiment's identity alone."""
@@ -118,19 +118,19 @@ class Experiment:
             if told[section][key]:
                 told[section][key] = redacted(told[section][key])
         if self.stage is not None:
-            told["stage"] = self.stage.meaning()
+            told["stage"] = self.stage.identity()
         return told
 
 
 def final_run(chosen: Experiment, stage: Stage, *, seed: int, rounds: int) -> Experiment:
     """A search trial's setting as it is trained for the tables: so many rounds, which nothing stops early."""
-    meaning = {**chosen.meaning, "seed": seed, "stage": stage.meaning()}
-    digest = meaning_digest(meaning)
+    identity = {**chosen.identity, "seed": seed, "stage": stage.identity()}
+    digest = identity_digest(identity)
     return dataclasses.replace(
         chosen,
         name=experiment_name(chosen.dataset, chosen.backbone, chosen.method, f"s{seed}", digest),
         digest=digest,
-        meaning=meaning,
+        identity=identity,
         seed=seed,
         lottery=chosen.lottery.model_copy(update={"rounds": rounds, "tolerance": None, "patience": 1}),
         stage=stage,
@@ -146,7 +146,7 @@ def config_of(
         "backbone": backbone.model_dump(mode="json"),
         "method": {"name": method.name, **options_of(method).model_dump(mode="json")},
         "train": train.model_dump(mode="json"),
-        "lottery": lottery.model_dump(mode="json", exclude=NOT_MEANING),
+        "lottery": lottery.model_dump(mode="json", exclude=NOT_IN_IDENTITY),
     }
     revision = revisions_of(told)
     return {**told, "revision": revision} if revision else told

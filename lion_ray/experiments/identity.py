@@ -34,9 +34,9 @@ def identity_of(section: Frozen, *, exclude: Set[str] = frozenset()) -> dict[str
     return {name: value for name, value in found.items() if name not in first or value != first[name]}
 
 
-def meaning_digest(meaning: Mapping[str, Any]) -> str:
+def identity_digest(identity: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of an experiment's identity."""
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def edition() -> str:
@@ -48,7 +48,7 @@ def edition() -> str:
         f"{section.__name__}.{name}": value for section in _sections(Frozen) for name, value in _changed(section)
     }
     revisions = {rule.name: rule.number for rule in RULES if rule.number > 1}
-    return meaning_digest({"defaults": defaults, "revisions": revisions})[:16]
+    return identity_digest({"defaults": defaults, "revisions": revisions})[:16]
 
 
 def _plain(value: Any, section: Frozen, name: str) -> Any:

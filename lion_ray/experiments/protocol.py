@@ -1,4 +1,4 @@
-"""Which splits a stage may open. Whoever trains is handed a value that holds these splits and no others.
+"""Which splits a stage may open. Whoever trains is phase_data a value that holds these splits and no others.
 
 A search trial gets `SearchData`, which has no test split; a final run gets `FinalData`, which has no validation split.
 The driver puts each split into the object store by itself, and a trial's process is told of its stage's alone.
@@ -26,7 +26,7 @@ class Stage:
     joins_val: bool = False
     by_count: bool = False
 
-    def meaning(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """As it enters the identity."""
         joined = {"train": "train+val"} if self.joins_val else {}
         return {"name": self.name, **joined, **({"test": "by count"} if self.by_count else {})}
@@ -42,7 +42,7 @@ def final_stage(protocol: str) -> Stage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchData:
-    """What a search trial is handed."""
+    """What a search trial is phase_data."""
 
     classes: tuple[str, ...]
     train: Split
@@ -51,14 +51,14 @@ class SearchData:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinalData:
-    """What a final run is handed."""
+    """What a final run is phase_data."""
 
     classes: tuple[str, ...]
     train: Split
     test: Split
 
 
-Handed = Dataset | SearchData | FinalData  # the first without a protocol
+PhaseData = Dataset | SearchData | FinalData  # the first without a protocol
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def splits_of(stage: Stage | None) -> tuple[str, ...]:
     return ("train", "val", "test") if stage.joins_val else ("train", "test")
 
 
-def handed(stage: Stage | None, name: str, classes: tuple[str, ...], splits: Mapping[str, Split]) -> Handed:
+def phase_data(stage: Stage | None, name: str, classes: tuple[str, ...], splits: Mapping[str, Split]) -> PhaseData:
     """The stage's data, from exactly the splits that it opens."""
     assert set(splits) == set(splits_of(stage))
     if stage is None:
@@ -89,12 +89,12 @@ def handed(stage: Stage | None, name: str, classes: tuple[str, ...], splits: Map
     return FinalData(classes=classes, train=train, test=splits["test"])
 
 
-def training_splits(data: Handed) -> TrainingSplits:
+def training_splits(data: PhaseData) -> TrainingSplits:
     """What is learnt from, and what decisions read."""
     return TrainingSplits(train=data.train, val=None if isinstance(data, FinalData) else data.val)
 
 
-def final_split(data: Handed) -> Split | None:
+def final_split(data: PhaseData) -> Split | None:
     """The split that is read once, after a round is trained, for its figure in the report; a search trial has none."""
     return None if isinstance(data, SearchData) else data.test
 

@@ -18,7 +18,7 @@ Config = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rule:
+class RevisionRule:
     """One revision number: the experiments it `applies` to by their configuration, and why it was raised last."""
 
     name: str
@@ -40,13 +40,13 @@ def _is_accelerated(config: Config) -> bool:
 
 
 RULES = (
-    Rule(
+    RevisionRule(
         name="pruning",
         number=2,
         applies=_is_pruned,
         because="a pruned weight takes no part in gradients, moments, bounds and scores; before, it shrank the others",
     ),
-    Rule(
+    RevisionRule(
         name="acceleration",
         number=2,
         applies=_is_accelerated,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lion_ray.config import LotteryConfig, MethodConfig, Study, StudyError, TrainConfig, sections_of
-from lion_ray.experiments.experiment import NOT_MEANING, Setting
+from lion_ray.experiments.experiment import NOT_IN_IDENTITY, Setting
 from lion_ray.experiments.labels import entry_label, text_of
 from lion_ray.methods import METHODS, options_of
 
@@ -35,7 +35,7 @@ def settings_of(study: Study, index: int, *, source: str = "study") -> list[Sett
     own, samples = study.methods[index].search, study.protocol.samples
     space = own or study.protocol.search or _default(sections(study, index, source)[0])
     key = f"methods.{index}.search" if own else "protocol.search"
-    if wrong := next((name for name in space if name in {f"lottery.{each}" for each in NOT_MEANING}), None):
+    if wrong := next((name for name in space if name in {f"lottery.{each}" for each in NOT_IN_IDENTITY}), None):
         raise StudyError(source, f"{key}.{wrong}", "says how long a search goes on and is no setting")
     if samples is not None:
         drawn = [_drawn(space, study.seeds[0], number) for number in range(samples)]

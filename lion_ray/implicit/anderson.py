@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from lion_ray.implicit.norms import flat
-from lion_ray.implicit.safeguard import Patience, Standing, first, judged
+from lion_ray.implicit.safeguard import StallPatience, Standing, first, judged
 from lion_ray.implicit.solvers import Advance, Solver, per_sample
 
-PATIENCE = Patience()
+PATIENCE = StallPatience()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from lion_ray.implicit.norms import flat
-from lion_ray.implicit.safeguard import Patience, Standing, first, judged
+from lion_ray.implicit.safeguard import StallPatience, Standing, first, judged
 from lion_ray.implicit.solvers import Advance, Solver, per_sample
 
-PATIENCE = Patience(factor=2.0, memory=5, growth=math.inf)
+PATIENCE = StallPatience(factor=2.0, memory=5, growth=math.inf)
 WINDOW = 8
 SMALLEST = 0.1  # |dz^T B dg| / dz^T dz below which an update is only taken in part
 

@@ -23,7 +23,7 @@ SHORTEST = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class StallPatience:
     """How far up a proposal may lead where nothing is known of f.
 
     It counts if its distance is at most `factor` times the largest of the last `memory` that counted. After that the
@@ -80,7 +80,7 @@ def judged(
     distance: Tensor,
     *,
     contraction: float | None,
-    patience: Patience,
+    patience: StallPatience,
 ) -> Standing:
     """After each further one, with what `Standing` says of it."""
     if contraction is None:
@@ -97,7 +97,7 @@ def judged(
     )
 
 
-def _leads_down(standing: Standing, distance: Tensor, patience: Patience) -> tuple[Tensor, Standing]:
+def _leads_down(standing: Standing, distance: Tensor, patience: StallPatience) -> tuple[Tensor, Standing]:
     counts = (distance <= patience.factor * standing.recent.amax(1)) | (standing.share < SHORTEST)
     share = torch.where(counts, (patience.growth * standing.share).clamp_max(1), standing.share / 2)
     return counts, replace(standing, share=share)

@@ -5,21 +5,21 @@ from lion_ray.lottery.criteria import Sensitivity, scores
 from lion_ray.lottery.mask import DeadEntries, Mask, Weights
 from lion_ray.lottery.pruning import prune
 from lion_ray.lottery.robust import RobustSteps
-from lion_ray.lottery.round import WINNING, NoNotes, Notes, Partial, Point, Round, cut_off
-from lion_ray.lottery.rounds import Ledger, Trainer, num_rounds, run_rounds, should_stop
+from lion_ray.lottery.round import WINNING, Checkpointer, NoCheckpoints, Round, RoundCheckpoint, TrainState, cut_off
+from lion_ray.lottery.rounds import RoundStore, Trainer, num_rounds, run_rounds, should_stop
 
 __all__ = [
     "WINNING",
+    "Checkpointer",
     "DeadEntries",
-    "Ledger",
     "Mask",
-    "NoNotes",
-    "Notes",
-    "Partial",
-    "Point",
+    "NoCheckpoints",
     "RobustSteps",
     "Round",
+    "RoundCheckpoint",
+    "RoundStore",
     "Sensitivity",
+    "TrainState",
     "Trainer",
     "Weights",
     "cut_off",

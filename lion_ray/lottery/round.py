@@ -26,7 +26,7 @@ def cut_off(prompts: Sequence[str]) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Point:
+class TrainState:
     """A state of training: all trained weights, the optimizer's tensors, and the epochs that lie behind it.
 
     `optimizer` holds `<weight>/<state>`, such as `head.prompt.V/exp_avg`; it is empty for a fresh optimizer.
@@ -36,8 +36,8 @@ class Point:
     optimizer: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     epoch: int = 0
 
-    def under(self, mask: Mask) -> Point:
-        """The same point with pruned weights 0, and no momentum left of them."""
+    def under(self, mask: Mask) -> TrainState:
+        """The same state with pruned weights 0, and no momentum left of them."""
         optimizer = {key: tensor.clone() for key, tensor in self.optimizer.items()}
         for key, tensor in optimizer.items():
             alive = mask.alive.get(key.rpartition("/")[0])
@@ -47,32 +47,32 @@ class Point:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Partial:
-    """A round that is not finished: the point after its last epoch, the records so far, the point kept for `rewind`."""
+class RoundCheckpoint:
+    """A round that is not finished: the state after its last epoch, the records so far, the state kept for `rewind`."""
 
-    point: Point
+    state: TrainState
     history: Sequence[Mapping[str, Any]] = ()
-    kept: Point | None = None
+    kept: TrainState | None = None
 
 
-class Notes(Protocol):
+class Checkpointer(Protocol):
     """Where an unfinished round is kept, so that an interruption costs one epoch."""
 
-    def load(self) -> Partial | None:
+    def load(self) -> RoundCheckpoint | None:
         """What was saved last, if the round is still the same."""
 
-    def save(self, partial: Partial) -> None:
+    def save(self, partial: RoundCheckpoint) -> None:
         """Keep `partial`, at once or, if the last one is fresh, not at all."""
 
 
-class NoNotes:
+class NoCheckpoints:
     """An interruption costs the round."""
 
-    def load(self) -> Partial | None:
+    def load(self) -> RoundCheckpoint | None:
         """Nothing."""
         return None
 
-    def save(self, partial: Partial) -> None:
+    def save(self, partial: RoundCheckpoint) -> None:
         """Nothing."""
 
 
@@ -80,7 +80,7 @@ class NoNotes:
 class Round:
     """A finished round: the trained weights (pruned entries 0), the mask they were trained under, what was measured.
 
-    `point` is where later rounds start, if `rewind` says that they start from this one; `scores` is what the criterion
+    `state` is where later rounds start, if `rewind` says that they start from this one; `scores` is what the criterion
     measured, if it measures.
     """
 
@@ -89,7 +89,7 @@ class Round:
     mask: Mask
     metrics: Mapping[str, Any]
     ticket: str = WINNING
-    point: Point | None = None
+    state: TrainState | None = None
     scores: Weights = dataclasses.field(default_factory=dict)
 
     @property

@@ -13,7 +13,7 @@ from lion_ray.lottery import WINNING
 from lion_ray.report.charts import Axis, Panel, Series, panel
 from lion_ray.report.formatting import mean_text, method_text, number_text, plus_minus
 from lion_ray.report.scores import SIZES, Score
-from lion_ray.report.trainings import Line
+from lion_ray.report.trainings import ResultLine
 
 MAX_PANELS, MAX_SERIES = 24, 16
 ACCURACY = Axis(label="test accuracy (points)")
@@ -80,7 +80,7 @@ def parameters(scores: Sequence[Score]) -> Figure | None:
     series = [Series(name="Pareto front", style=0, points=[_place(score) for score in front], is_front=True)]
     for index, method in enumerate(methods):
         points = [_place(score) for score in whole if score.line[:2] == method]
-        series.append(Series(name=method_text(Line(method[0], method[1], 0)), style=index, points=points))
+        series.append(Series(name=method_text(ResultLine(method[0], method[1], 0)), style=index, points=points))
     drawn = panel(
         "task mean", series, Axis(label="trained parameters, classifier included", log=True, text=_short), ACCURACY
     )
@@ -97,7 +97,7 @@ def parameters(scores: Sequence[Score]) -> Figure | None:
         heads=("method", "round", "parameters", "without classifier", "task mean", "Pareto front"),
         rows=[_parameter_row(score, score in front) for score in winning],
         panels=[drawn] if drawn else [],
-        legend={method_text(Line(method[0], method[1], 0)): index for index, method in enumerate(methods)},
+        legend={method_text(ResultLine(method[0], method[1], 0)): index for index, method in enumerate(methods)},
         notes=notes,
     )
 
@@ -116,18 +116,18 @@ def limited_panels(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(datasets[:MAX_PANELS]), [over] if len(datasets) > MAX_PANELS else []
 
 
-def _series_of(line: Line) -> tuple[str, ...]:
+def _series_of(line: ResultLine) -> tuple[str, ...]:
     return (line.study, line.method, line.ticket)
 
 
-def _belongs(line: Line, name: tuple[str, ...]) -> bool:
+def _belongs(line: ResultLine, name: tuple[str, ...]) -> bool:
     """A control starts where its method's dense round is."""
     return _series_of(line) == name or (line[:2] == name[:2] and line.round == 0)
 
 
 def _series_title(name: tuple[str, ...]) -> str:
     ticket = "winning tickets" if name[2] == WINNING else name[2].replace("_", " ")
-    return f"{method_text(Line(name[0], name[1], 0))}: {ticket}"
+    return f"{method_text(ResultLine(name[0], name[1], 0))}: {ticket}"
 
 
 def _averaged(by_series: Mapping[tuple[str, ...], Sequence[Score]]) -> list[Series]:

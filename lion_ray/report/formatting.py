@@ -6,24 +6,24 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from lion_ray.lottery import WINNING
-from lion_ray.report.scores import NOT_ASKED, Cell, Mean, Score
-from lion_ray.report.trainings import Line
+from lion_ray.report.scores import NOT_ASKED, Mean, Score, TableCell
+from lion_ray.report.trainings import ResultLine
 
 NONE = "–"
 
 
-def title(line: Line) -> str:
+def title(line: ResultLine) -> str:
     """`lion, round 4`; of several studies `study: lion, random ticket, round 4`."""
     ticket = "" if line.ticket == WINNING else f", {line.ticket.replace('_', ' ')}"
     return method_text(line) + ticket + (f", round {line.round}" if line.round else "")
 
 
-def method_text(line: Line) -> str:
+def method_text(line: ResultLine) -> str:
     """The method entry alone."""
     return (f"{line.study}: " if line.study else "") + line.method
 
 
-def plus_minus(cell: Cell) -> str:
+def plus_minus(cell: TableCell) -> str:
     """`87.3 ± 0.4`, and how many of the seeds that is where some are missing; a dash for none."""
     if cell.mean.value is None:
         return NONE

@@ -11,14 +11,14 @@ from lion_ray.lottery import WINNING
 from lion_ray.report.charts import Axis, Series, panel
 from lion_ray.report.figures import Bar, Figure, limited, limited_panels
 from lion_ray.report.formatting import NONE, method_text
-from lion_ray.report.trainings import SEARCH, Line, Slot
+from lion_ray.report.trainings import SEARCH, ResultLine, Training
 
 Method = tuple[str, ...]
 Epoch = Mapping[str, Any]
 CURVES = (("loss", "training loss"), ("val_accuracy", "validation accuracy (points)"))
 
 
-def curves(slots: Sequence[Slot], groups: Mapping[str, str], key: str, label: str) -> Figure | None:
+def curves(slots: Sequence[Training], groups: Mapping[str, str], key: str, label: str) -> Figure | None:
     """One figure per epoch of the dense rounds, mean over seeds: a panel per dataset; None if nobody has it."""
     scale = 100.0 if key.endswith("accuracy") else 1.0
     values: dict[Method, dict[str, dict[int, list[float]]]] = defaultdict(
@@ -57,7 +57,7 @@ def curves(slots: Sequence[Slot], groups: Mapping[str, str], key: str, label: st
     )
 
 
-def health(slots: Sequence[Slot]) -> Figure | None:
+def health(slots: Sequence[Training]) -> Figure | None:
     """Worst residual and mean steps of the forward solves, epoch after epoch through all rounds of winning tickets."""
     solved = [slot for slot in slots if slot.record and slot.record["metrics"]["solves"]["num"]]
     if not solved:
@@ -91,7 +91,7 @@ def health(slots: Sequence[Slot]) -> Figure | None:
     )
 
 
-def time_spent(slots: Sequence[Slot], groups: Mapping[str, str]) -> Figure | None:
+def time_spent(slots: Sequence[Training], groups: Mapping[str, str]) -> Figure | None:
     """Seconds of all finished trainings, by method and dataset."""
     spent: dict[Method, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for slot in slots:
@@ -135,7 +135,7 @@ def _power(value: float) -> str:
 
 
 def _text(method: Method) -> str:
-    return method_text(Line(method[0], method[1], 0))
+    return method_text(ResultLine(method[0], method[1], 0))
 
 
 def _means(by_epoch: Mapping[int, Sequence[float]]) -> list[tuple[float, float, None]]:
@@ -148,7 +148,7 @@ def _points(
     return [(epoch, join(values), None) for epoch, values in sorted(by_epoch.items())]
 
 
-def _through_rounds(slots: Sequence[Slot], figure: str) -> dict[Method, dict[int, list[float]]]:
+def _through_rounds(slots: Sequence[Training], figure: str) -> dict[Method, dict[int, list[float]]]:
     found: dict[Method, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for slot in slots:
         if slot.record and slot.line.ticket == WINNING:
@@ -173,7 +173,7 @@ def _curve_row(method: Method, dataset: str, by_epoch: Mapping[int, Sequence[flo
     return [_text(method), dataset, str(len(by_epoch[epochs[-1]])), *figures]
 
 
-def _health_rows(slots: Sequence[Slot]) -> list[list[str]]:
+def _health_rows(slots: Sequence[Training]) -> list[list[str]]:
     by_place: dict[tuple[Method, str], list[Mapping[str, Any]]] = defaultdict(list)
     for slot in slots:
         if slot.record:

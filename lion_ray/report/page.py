@@ -17,7 +17,7 @@ from lion_ray.report.figures import Figure, density, parameters
 from lion_ray.report.published import GROUPS, published
 from lion_ray.report.ranking import compared, main_slots, ranked_datasets
 from lion_ray.report.scores import Score
-from lion_ray.report.trainings import Slot, View, groups, slots, vtab_tasks
+from lion_ray.report.trainings import StudyView, Training, groups, slots, vtab_tasks
 from lion_ray.store import Store, redacted
 from lion_ray.study.rounds import metrics_of
 
@@ -36,7 +36,7 @@ class Missing:
     examples: Sequence[str]
 
 
-def files(views: Sequence[View]) -> dict[str, bytes]:
+def files(views: Sequence[StudyView]) -> dict[str, bytes]:
     """The report's files by name."""
     found, by_dataset = slots(views), groups(views)
     main, every = compared(main_slots(found), by_dataset), compared(found, by_dataset)
@@ -45,7 +45,7 @@ def files(views: Sequence[View]) -> dict[str, bytes]:
     return {FILE: page, **exports.files("main", main, names), **exports.files("rounds", every, names)}
 
 
-def write(views: Sequence[View], folder: str) -> str:
+def write(views: Sequence[StudyView], folder: str) -> str:
     """Put the files into `folder`, a path or URL; returns where the page is."""
     store = Store(folder)
     for name, payload in files(views).items():
@@ -54,7 +54,11 @@ def write(views: Sequence[View], folder: str) -> str:
 
 
 def _page(
-    views: Sequence[View], found: Sequence[Slot], main: Sequence[Score], every: Sequence[Score], by: Mapping[str, str]
+    views: Sequence[StudyView],
+    found: Sequence[Training],
+    main: Sequence[Score],
+    every: Sequence[Score],
+    by: Mapping[str, str],
 ) -> str:
     drawn: list[Figure | None] = [density(every, by), parameters(every)]
     drawn += [history.curves(found, by, key, label) for key, label in history.CURVES]
@@ -102,7 +106,7 @@ def _is_number(text: str) -> bool:
     return text[:1].isdigit() or text[:1] in ("–", "+", "-")
 
 
-def _state(view: View) -> dict[str, object]:
+def _state(view: StudyView) -> dict[str, object]:
     plan = view.plan
     trainings = [len(item.rounds) + len(item.controls) for item in plan.items]
     failed = sum(item.experiment.name in view.failures and not item.is_finished for item in plan.items)
@@ -118,12 +122,12 @@ def _state(view: View) -> dict[str, object]:
     }
 
 
-def _settings(views: Sequence[View]) -> list[tuple[str, ...]]:
+def _settings(views: Sequence[StudyView]) -> list[tuple[str, ...]]:
     """What each search has chosen, under its study's name if there are several."""
     return [(view.name, *row) if len(views) > 1 else row for view in views for row in settings.rows(view.plan)]
 
 
-def _missing(found: Sequence[Slot]) -> list[Missing]:
+def _missing(found: Sequence[Training]) -> list[Missing]:
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], dict[str, None]] = {}
     for slot in found:
@@ -139,7 +143,7 @@ def _missing(found: Sequence[Slot]) -> list[Missing]:
     ]
 
 
-def _cut_off(found: Sequence[Slot]) -> list[str]:
+def _cut_off(found: Sequence[Training]) -> list[str]:
     """Trainings with a prompt that no surviving weights lead through."""
     return [
         f"{formatting.title(slot.line)} on {slot.dataset}, seed {slot.seed}: {' and '.join(prompts)}"
@@ -148,7 +152,7 @@ def _cut_off(found: Sequence[Slot]) -> list[str]:
     ]
 
 
-def _unconverged(found: Sequence[Slot]) -> list[str]:
+def _unconverged(found: Sequence[Training]) -> list[str]:
     """Trainings whose figures are not those of equilibria; accuracy does not show it."""
     lines = []
     for slot in found:
@@ -160,7 +164,7 @@ def _unconverged(found: Sequence[Slot]) -> list[str]:
     return lines
 
 
-def _latest(found: Sequence[Slot]) -> str:
+def _latest(found: Sequence[Training]) -> str:
     """When the last training ended, by the clock of its node; the page holds no other time."""
     times = [slot.record["finished"] for slot in found if slot.record and slot.record["finished"] is not None]
     if not times:

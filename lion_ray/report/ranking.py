@@ -15,18 +15,18 @@ from collections.abc import Mapping, Sequence
 
 from lion_ray.lottery import WINNING
 from lion_ray.report.pairing import Accuracies, Gap, on_one, over_sets_like, pair
-from lion_ray.report.scores import Cell, Score, scores
-from lion_ray.report.trainings import Slot
+from lion_ray.report.scores import Score, TableCell, scores
+from lion_ray.report.trainings import Training
 
 BEST, TIED = "best", "tied"
 
 
-def compared(slots: Sequence[Slot], groups: Mapping[str, str]) -> list[Score]:
+def compared(slots: Sequence[Training], groups: Mapping[str, str]) -> list[Score]:
     """The scores of all lines of `slots`, with marks and ranks among them."""
     return _ranked(_marked(scores(slots, groups)))
 
 
-def main_slots(slots: Sequence[Slot]) -> list[Slot]:
+def main_slots(slots: Sequence[Training]) -> list[Training]:
     """Each method dense, and its sparsest ticket: what the main table shows."""
     last: dict[tuple[str, str], int] = {}
     for slot in slots:
@@ -42,7 +42,7 @@ def ranked_datasets(found: Sequence[Score]) -> list[str]:
 
 
 def _marked(found: Sequence[Score]) -> list[Score]:
-    cells: list[dict[str, Cell]] = [dict(score.cells) for score in found]
+    cells: list[dict[str, TableCell]] = [dict(score.cells) for score in found]
     for name in found[0].cells if found else ():
         column = [each[name] for each in cells]
         values = [{(name, seed): value / 100 for seed, value in cell.values.items()} for cell in column]

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from lion_ray.report.pairing import Difference, Gap, num_images, on_one, over_these, scaled
-from lion_ray.report.trainings import SEARCH, Line, Slot, reasons
+from lion_ray.report.trainings import SEARCH, ResultLine, Training, reasons
 from lion_ray.study.rounds import metrics_of
 
 SIZES = ("density", "num_acting_params", "num_acting_params_without_classifier")
@@ -39,7 +39,7 @@ class Mean:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cell:
+class TableCell:
     """One line on one dataset: accuracies by seed, of `asked` seeds, and why others are missing; `images` of test."""
 
     values: Mapping[int, float]
@@ -74,8 +74,8 @@ class Cell:
 class Score:
     """One line on all datasets. `sizes` hold the means over its trainings of what is only described."""
 
-    line: Line
-    cells: Mapping[str, Cell]
+    line: ResultLine
+    cells: Mapping[str, TableCell]
     groups: Mapping[str, str]
     sizes: Mapping[str, float]
     rank: float | None = None
@@ -135,9 +135,9 @@ class Score:
         return _mean([value for value in means if value is not None], len(cells), _runs(cells))
 
 
-def scores(slots: Iterable[Slot], groups: Mapping[str, str]) -> list[Score]:
+def scores(slots: Iterable[Training], groups: Mapping[str, str]) -> list[Score]:
     """A line each, in the order of the slots; those that only chose settings are left out."""
-    by_line: dict[Line, dict[str, list[Slot]]] = defaultdict(lambda: defaultdict(list))
+    by_line: dict[ResultLine, dict[str, list[Training]]] = defaultdict(lambda: defaultdict(list))
     for slot in slots:
         if slot.stage != SEARCH:
             by_line[slot.line][slot.dataset].append(slot)
@@ -147,7 +147,7 @@ def scores(slots: Iterable[Slot], groups: Mapping[str, str]) -> list[Score]:
 
 
 def _score(
-    line: Line, by_dataset: Mapping[str, Sequence[Slot]], groups: Mapping[str, str], images: Mapping[str, int]
+    line: ResultLine, by_dataset: Mapping[str, Sequence[Training]], groups: Mapping[str, str], images: Mapping[str, int]
 ) -> Score:
     cells = {name: _cell(by_dataset.get(name, ()), images.get(name, 1)) for name in groups}
     records = [slot.record for slots in by_dataset.values() for slot in slots if slot.record]
@@ -156,18 +156,18 @@ def _score(
     return Score(line=line, cells=cells, groups=groups, sizes=sizes)
 
 
-def _cell(slots: Sequence[Slot], images: int) -> Cell:
+def _cell(slots: Sequence[Training], images: int) -> TableCell:
     values = {slot.seed: 100 * _accuracy(slot) for slot in slots if slot.record}
     missing = reasons(slots) if slots else {NOT_ASKED: 1}
-    return Cell(values=values, asked=len(slots), missing=missing, images=images)
+    return TableCell(values=values, asked=len(slots), missing=missing, images=images)
 
 
-def _accuracy(slot: Slot) -> float:
+def _accuracy(slot: Training) -> float:
     assert slot.record
     return float(slot.record["metrics"]["test_accuracy"])
 
 
-def _runs(cells: Collection[Cell]) -> tuple[int, int]:
+def _runs(cells: Collection[TableCell]) -> tuple[int, int]:
     return sum(len(cell.values) for cell in cells), sum(cell.asked for cell in cells)
 
 

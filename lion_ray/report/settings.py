@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lion_ray.experiments import entry_label, text_of
 from lion_ray.report.formatting import aligned
-from lion_ray.study.plan import Chosen, Plan
+from lion_ray.study.plan import ChosenSetting, Plan
 
 HEADS = ("dataset", "method", "chosen setting", "val acc", "of trials", "rounds")
 
@@ -19,7 +19,7 @@ def text(plan: Plan) -> str:
     return "\n".join(["\nchosen on validation", *aligned(HEADS, rows(plan), left=(0, 1, 2))])
 
 
-def _row(chosen: Chosen) -> tuple[str, ...]:
+def _row(chosen: ChosenSetting) -> tuple[str, ...]:
     which = f" (round {chosen.compared})" if chosen.rounds > 1 else ""
     return (
         chosen.trial.dataset_label,

@@ -17,7 +17,7 @@ from lion_ray.lottery import WINNING, cut_off
 from lion_ray.report import page, settings, trainings
 from lion_ray.report.formatting import aligned
 from lion_ray.store import Store
-from lion_ray.study.plan import Item, Plan, awaited, stopped
+from lion_ray.study.plan import Plan, PlannedExperiment, awaited, stopped
 from lion_ray.study.rounds import metrics_of
 
 PARQUET, FOLDER = "results.parquet", "report"
@@ -116,7 +116,7 @@ def without_path(plan: Plan) -> list[str]:
     ]
 
 
-def round_label(item: Item, record: Mapping[str, Any]) -> str:
+def round_label(item: PlannedExperiment, record: Mapping[str, Any]) -> str:
     """A round for people."""
     ticket = f" {record['ticket']}" if record["ticket"] != WINNING else ""
     return f"{item.experiment.label} round {record['round']}{ticket}"
@@ -191,7 +191,7 @@ def measured(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "without_path": ", ".join(metrics["without_path"])}
 
 
-def _row(record: Mapping[str, Any], item: Item, study: Study) -> dict[str, Any]:
+def _row(record: Mapping[str, Any], item: PlannedExperiment, study: Study) -> dict[str, Any]:
     experiment, metrics = item.experiment, record["metrics"]
     lottery = experiment.lottery.model_dump(mode="json")
     same = ("experiment", "dataset", "backbone", "seed", "round", "ticket")

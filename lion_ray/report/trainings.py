@@ -17,7 +17,7 @@ from lion_ray.experiments import dataset_labels, entry_label
 from lion_ray.lottery import WINNING
 from lion_ray.store import Store, holder, identity, redacted
 from lion_ray.study import request
-from lion_ray.study.plan import Item, Plan, stopped
+from lion_ray.study.plan import Plan, PlannedExperiment, stopped
 from lion_ray.study.record import Row
 from lion_ray.study.search_groups import Stages
 
@@ -25,7 +25,7 @@ FINAL, SEARCH = "final", "search"  # runs that a table reports, and those that o
 OTHER = "other"
 
 
-class Line(NamedTuple):
+class ResultLine(NamedTuple):
     """What one line of a table is about: the trainings of a method entry at one round, its ticket or a control.
 
     `study` is empty where there is only one.
@@ -37,10 +37,10 @@ class Line(NamedTuple):
     ticket: str = WINNING
 
 
-class Slot(NamedTuple):
+class Training(NamedTuple):
     """One training: its record, or the reason why it is missing."""
 
-    line: Line
+    line: ResultLine
     dataset: str
     seed: int
     experiment: str
@@ -50,7 +50,7 @@ class Slot(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class View:
+class StudyView:
     """A study as the report shows it; `driver` names who works on it now."""
 
     name: str
@@ -61,7 +61,7 @@ class View:
     driver: str | None = None
 
 
-def opened(urls: Sequence[str]) -> list[View]:
+def opened(urls: Sequence[str]) -> list[StudyView]:
     """The studies at `urls`, `<storage>/<study>` each.
 
     Raises:
@@ -80,15 +80,15 @@ def opened(urls: Sequence[str]) -> list[View]:
     return _named_apart(views)
 
 
-def view(plan: Plan, study: Study, store: Store, failures: Mapping[str, str], driver: str | None = None) -> View:
+def view(plan: Plan, study: Study, store: Store, failures: Mapping[str, str], driver: str | None = None) -> StudyView:
     """A study whose plan is at hand."""
     told = {name: redacted(reason) for name, reason in failures.items()}
-    return View(name=study.study, url=redacted(store.url), study=study, plan=plan, failures=told, driver=driver)
+    return StudyView(name=study.study, url=redacted(store.url), study=study, plan=plan, failures=told, driver=driver)
 
 
-def slots(views: Sequence[View]) -> list[Slot]:
+def slots(views: Sequence[StudyView]) -> list[Training]:
     """All trainings of all studies, method by method as the studies name them."""
-    found: list[Slot] = []
+    found: list[Training] = []
     for view in views:
         name = view.name if len(views) > 1 else ""
         order = {entry_label(method): index for index, method in enumerate(view.study.methods)}
@@ -99,7 +99,7 @@ def slots(views: Sequence[View]) -> list[Slot]:
     return found
 
 
-def groups(views: Sequence[View]) -> dict[str, str]:
+def groups(views: Sequence[StudyView]) -> dict[str, str]:
     """The group of each dataset, in the order of the groups, then of the studies."""
     found: dict[str, str] = {}
     for view in views:
@@ -110,29 +110,29 @@ def groups(views: Sequence[View]) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda each: order.index(each[1]) if each[1] in order else len(order)))
 
 
-def vtab_tasks(views: Sequence[View]) -> set[str]:
+def vtab_tasks(views: Sequence[StudyView]) -> set[str]:
     """Names of the VTAB-1k tasks among the datasets."""
     names = {dataset.name for view in views for dataset in view.study.datasets}
     return {name for name in names if name in CATALOGUE and CATALOGUE[name].suite == "vtab1k"}
 
 
-def reasons(missing: Iterable[Slot]) -> Counter[str]:
+def reasons(missing: Iterable[Training]) -> Counter[str]:
     """How many trainings are missing for each reason."""
     return Counter(slot.reason for slot in missing if slot.record is None)
 
 
-def _of_study(view: View, name: str) -> Iterator[Slot]:
+def _of_study(view: StudyView, name: str) -> Iterator[Training]:
     methods = dict[int, str]()  # one label per section, not per experiment
     datasets = dataset_labels(view.study.datasets)
-    items = [*view.plan.items, *(Item(experiment=each, rounds=()) for each in view.plan.awaited)]
+    items = [*view.plan.items, *(PlannedExperiment(experiment=each, rounds=()) for each in view.plan.awaited)]
     for item in items:
         method, dataset = item.experiment.method, item.experiment.dataset
         if id(method) not in methods:
             methods[id(method)] = entry_label(method)
-        yield from _of_experiment(view, item, Line(name, methods[id(method)], 0), datasets[dataset])
+        yield from _of_experiment(view, item, ResultLine(name, methods[id(method)], 0), datasets[dataset])
 
 
-def _of_experiment(view: View, item: Item, first: Line, dataset: str) -> Iterator[Slot]:
+def _of_experiment(view: StudyView, item: PlannedExperiment, first: ResultLine, dataset: str) -> Iterator[Training]:
     experiment = item.experiment
     records = {(record["round"], record["ticket"]): record for record in (*item.rounds, *item.controls)}
     for number in range(experiment.num_rounds):
@@ -141,10 +141,10 @@ def _of_experiment(view: View, item: Item, first: Line, dataset: str) -> Iterato
             reason = "" if record else _reason(view, item, number)
             line = first._replace(round=number, ticket=ticket)
             stage = SEARCH if experiment.is_search else FINAL
-            yield Slot(line, dataset, experiment.seed, experiment.name, record, reason, stage)
+            yield Training(line, dataset, experiment.seed, experiment.name, record, reason, stage)
 
 
-def _reason(view: View, item: Item, number: int) -> str:
+def _reason(view: StudyView, item: PlannedExperiment, number: int) -> str:
     if item.stop is not None and number > item.stop.round:
         return stopped(item.stop)
     if item.experiment.name in view.failures:
@@ -154,7 +154,7 @@ def _reason(view: View, item: Item, number: int) -> str:
     return "running or waiting" if view.driver else "not run yet"
 
 
-def _named_apart(views: Sequence[View]) -> list[View]:
+def _named_apart(views: Sequence[StudyView]) -> list[StudyView]:
     """Two studies of one name get a number each."""
     times = Counter(view.name for view in views)
     seen: Counter[str] = Counter()

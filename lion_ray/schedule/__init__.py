@@ -1,6 +1,6 @@
 """Which experiment trains when, who goes on to the next round and who is stopped. `tuning` alone knows Ray."""
 
-from lion_ray.schedule.stopping import OnStop, Seat
-from lion_ray.schedule.turns import Turns
+from lion_ray.schedule.stopping import ExperimentState, OnStop
+from lion_ray.schedule.turns import TrainingOrder
 
-__all__ = ["OnStop", "Seat", "Turns"]
+__all__ = ["ExperimentState", "OnStop", "TrainingOrder"]

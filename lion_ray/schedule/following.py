@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from lion_ray.experiments import Experiment
-from lion_ray.schedule import Seat
+from lion_ray.schedule import ExperimentState
 from lion_ray.store import Store
 from lion_ray.study.choices import Trial, has_diverged
 from lion_ray.study.decisions import DIVERGENCE
-from lion_ray.study.plan import Item, Plan
+from lion_ray.study.plan import Plan, PlannedExperiment
 from lion_ray.study.search_groups import Stages
 
 Admitted = Callable[[Sequence[Experiment], Sequence[Experiment]], None]
@@ -27,7 +27,7 @@ class Following:
         awaited = {run.entry for run in plan.awaited}
         self._open = {entry: group for entry, group in stages.groups.items() if entry in awaited}
 
-    def __call__(self, experiment: Experiment, seats: Mapping[str, Seat]) -> list[Item]:
+    def __call__(self, experiment: Experiment, seats: Mapping[str, ExperimentState]) -> list[PlannedExperiment]:
         """The final runs of the experiment's group, once: when the last of its trials is over."""
         group = self._open.get(experiment.entry) if experiment.is_search else None
         if group is None or any(seats[trial.name].state != "over" for trial in group.trials):
@@ -40,9 +40,9 @@ class Following:
             return []
         finals = group.finals(choice)
         self._on_admitted(finals, group.awaited())
-        return [Item(experiment=run, rounds=()) for run in finals]
+        return [PlannedExperiment(experiment=run, rounds=()) for run in finals]
 
-    def _trial(self, seat: Seat) -> Trial | None:
+    def _trial(self, seat: ExperimentState) -> Trial | None:
         """None if its process failed: it is tried again by the next command, and nothing is chosen before."""
         ended_by = seat.by or None
         if seat.trains_on:

@@ -18,7 +18,7 @@ from lion_ray.lottery import should_stop
 TIME, METRIC = "rounds", "val_accuracy"
 
 
-class Rule(ABC):
+class StoppingRule(ABC):
     """Decides from validation accuracies, reported round by round; names are the experiments'."""
 
     @abstractmethod
@@ -34,14 +34,14 @@ class Rule(ABC):
         return False
 
 
-class NoRule(Rule):
+class NoRule(StoppingRule):
     """Everybody goes on to the last round."""
 
     def on_round(self, name: str, accuracies: Sequence[float]) -> tuple[str, ...]:
         return ()
 
 
-class LotteryRule(Rule):
+class LotteryRule(StoppingRule):
     """Each by its own `lottery.tolerance` and `patience`, against its own round 0 (METHOD.md, *Lottery rounds*)."""
 
     def __init__(self, experiments: Sequence[Experiment]) -> None:
@@ -51,7 +51,7 @@ class LotteryRule(Rule):
         return (name,) if should_stop(accuracies, self._lotteries[name]) else ()
 
 
-def make_rule(config: SchedulerConfig, experiments: Sequence[Experiment]) -> Rule:
+def make_rule(config: SchedulerConfig, experiments: Sequence[Experiment]) -> StoppingRule:
     """The rule for experiments that are compared, in the study's order. Nothing stops a protocol's final runs."""
     stage = experiments[0].stage
     if config.name == "none" or (stage is not None and stage.name == "final"):
@@ -87,7 +87,7 @@ class _Trial:
     last_result: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class TuneRule(Rule):
+class TuneRule(StoppingRule):
     """A Tune scheduler as a rule; this object is the little of Tune's controller that schedulers call."""
 
     def __init__(self, scheduler: Any, names: Sequence[str]) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from lion_ray.config import SchedulerConfig
-from lion_ray.experiments import Experiment, Peers
-from lion_ray.schedule.rules import Rule, make_rule
+from lion_ray.experiments import ComparisonGroup, Experiment
+from lion_ray.schedule.rules import StoppingRule, make_rule
 from lion_ray.study.decisions import DIVERGENCE, LOTTERY, Decision, Decisions, Stop
-from lion_ray.study.plan import Item, Plan
+from lion_ray.study.plan import Plan, PlannedExperiment
 from lion_ray.study.rounds import val_accuracies
 
 OnStop = Callable[[Experiment, Stop], None]
@@ -24,7 +24,7 @@ Stopped = tuple[tuple[str, int], ...]
 
 
 @dataclasses.dataclass
-class Seat:
+class ExperimentState:
     """Where one experiment stands; `turn` counts the rounds of its present turn, `last` is where `by` stopped it."""
 
     experiment: Experiment
@@ -40,7 +40,7 @@ class Seat:
         return self.last is None and len(self.accuracies) < self.experiment.num_rounds
 
 
-class Verdicts:
+class StoppingDecisions:
     """The seats of a plan's experiments and what is decided about them.
 
     Args:
@@ -51,17 +51,17 @@ class Verdicts:
         self, plan: Plan, config: SchedulerConfig, decisions: Decisions, on_stop: OnStop = lambda *_: None
     ) -> None:
         self._config, self._decisions, self._on_stop = config, decisions, on_stop
-        self.seats: dict[str, Seat] = {}
-        self._rules: dict[Peers, Rule] = {}
-        self._made: dict[Peers, list[Decision]] = {}
+        self.seats: dict[str, ExperimentState] = {}
+        self._rules: dict[ComparisonGroup, StoppingRule] = {}
+        self._made: dict[ComparisonGroup, list[Decision]] = {}
         self.admit(plan.items)
 
-    def admit(self, items: Sequence[Item]) -> None:
+    def admit(self, items: Sequence[PlannedExperiment]) -> None:
         """Give a seat to each, peers all at once, where their rounds and what was decided leave them."""
-        groups: dict[Peers, list[Experiment]] = {item.experiment.peers: [] for item in items}
+        groups: dict[ComparisonGroup, list[Experiment]] = {item.experiment.peers: [] for item in items}
         for item in items:
             groups[item.experiment.peers].append(item.experiment)
-            self.seats[item.experiment.name] = Seat(experiment=item.experiment)
+            self.seats[item.experiment.name] = ExperimentState(experiment=item.experiment)
         assert not groups.keys() & self._rules.keys()
         self._rules |= {peers: make_rule(self._config, group) for peers, group in groups.items()}
         self._made |= {p: [made for made in self._decisions.read(p) if made.by != LOTTERY] for p in groups}
@@ -70,11 +70,11 @@ class Verdicts:
         for item in items:
             self._settle(item)
 
-    def is_held(self, seat: Seat) -> bool:
+    def is_held(self, seat: ExperimentState) -> bool:
         """Whether its dataset's rule makes it wait for others."""
         return self._rule_of(seat).is_held(seat.experiment.name)
 
-    def decide(self, seat: Seat, val_accuracy: float) -> None:
+    def decide(self, seat: ExperimentState, val_accuracy: float) -> None:
         """Ask the dataset's rule about one more round, write down what it says, and act on it."""
         seat.accuracies.append(val_accuracy)
         stopped = self._training(self._rule_of(seat).on_round(seat.experiment.name, tuple(seat.accuracies)))
@@ -85,7 +85,7 @@ class Verdicts:
             self.leave(seat)
         self._release()
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, seat: ExperimentState) -> None:
         """It trains no further; its dataset's rule may stop others for that."""
         stopped = self._training(self._rule_of(seat).on_over(seat.experiment.name))
         if stopped:
@@ -93,7 +93,7 @@ class Verdicts:
             self._stop(stopped, self._config.name)
         self._release()
 
-    def stop(self, seat: Seat, by: str) -> None:
+    def stop(self, seat: ExperimentState, by: str) -> None:
         """End an experiment that still trains, whatever its dataset's rule thinks of it."""
         stopped = self._training([seat.experiment.name])
         self._record(seat, stopped, by)
@@ -104,7 +104,7 @@ class Verdicts:
         seats = [self.seats[name] for name in names if self.seats[name].trains_on]
         return tuple((seat.experiment.name, len(seat.accuracies) - 1) for seat in seats)
 
-    def _record(self, seat: Seat, stopped: Stopped, by: str, val_accuracy: float | None = None) -> None:
+    def _record(self, seat: ExperimentState, stopped: Stopped, by: str, val_accuracy: float | None = None) -> None:
         name, number = seat.experiment.name, len(seat.accuracies) - 1
         made = self._made[seat.experiment.peers]
         made.append(Decision(experiment=name, round=number, val_accuracy=val_accuracy, stopped=stopped, by=by))
@@ -122,7 +122,7 @@ class Verdicts:
             if seat.state == "held" and not self.is_held(seat):
                 seat.state = "waiting"
 
-    def _replay(self, groups: Iterable[Peers]) -> None:
+    def _replay(self, groups: Iterable[ComparisonGroup]) -> None:
         """Bring rules and seats to where the stored decisions leave them; what is written down counts."""
         for decision in (decision for peers in groups for decision in self._made[peers]):
             seat = self.seats.get(decision.experiment)
@@ -136,7 +136,7 @@ class Verdicts:
                     self.seats[name].last, self.seats[name].by = last, decision.by
                     self._rule_of(self.seats[name]).on_over(name)
 
-    def _catch_up(self, items: Sequence[Item]) -> None:
+    def _catch_up(self, items: Sequence[PlannedExperiment]) -> None:
         """Decide on stored rounds on which nobody has decided, early rounds first."""
         for number in range(max((len(item.rounds) for item in items), default=0)):
             for item in (item for item in items if len(item.rounds) > number):
@@ -146,7 +146,7 @@ class Verdicts:
                 elif number >= len(seat.accuracies):
                     seat.accuracies.append(accuracy)
 
-    def _settle(self, item: Item) -> None:
+    def _settle(self, item: PlannedExperiment) -> None:
         """Where an experiment stands before the first turn; one that is done may lack controls or a damaged round."""
         seat = self.seats[item.experiment.name]
         if item.stop is not None and item.stop.by == DIVERGENCE and seat.trains_on:
@@ -158,9 +158,9 @@ class Verdicts:
         else:
             seat.state = "waiting" if _lacks_something(item, last) else "over"
 
-    def _rule_of(self, seat: Seat) -> Rule:
+    def _rule_of(self, seat: ExperimentState) -> StoppingRule:
         return self._rules[seat.experiment.peers]
 
 
-def _lacks_something(item: Item, last: int) -> bool:
+def _lacks_something(item: PlannedExperiment, last: int) -> bool:
     return item.lacks_controls or item.lacks_start or len(item.rounds) <= last

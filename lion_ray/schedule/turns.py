@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lion_ray.config import SchedulerConfig
 from lion_ray.experiments import Experiment
-from lion_ray.schedule.stopping import OnStop, Seat, Verdicts
+from lion_ray.schedule.stopping import ExperimentState, OnStop, StoppingDecisions
 from lion_ray.study.decisions import BUDGET, Decisions
-from lion_ray.study.plan import Item, Plan
+from lion_ray.study.plan import Plan, PlannedExperiment
 
-Follow = Callable[[Experiment, Mapping[str, Seat]], Sequence[Item]]
+Follow = Callable[[Experiment, Mapping[str, ExperimentState]], Sequence[PlannedExperiment]]
 
 
-class Turns:
+class TrainingOrder:
     """The turns of all experiments of a plan.
 
     Args:
@@ -45,7 +45,7 @@ class Turns:
         self._is_halted = is_halted
         self._rounds_per_turn = config.rounds_per_turn or (1 if workers == 1 else None)
         self._seconds_before, self._since = decisions.seconds, now()
-        self._verdicts = Verdicts(plan, config, decisions, on_stop)
+        self._verdicts = StoppingDecisions(plan, config, decisions, on_stop)
         self._seats = self._verdicts.seats
         self._follow = follow
         staged = [seat.experiment.entry for seat in self._seats.values() if seat.experiment.stage]
@@ -101,7 +101,7 @@ class Turns:
                 self._verdicts.leave(seat)
                 self._welcome(name)
 
-    def _goes_on(self, seat: Seat, number: int, val_accuracy: float) -> bool:
+    def _goes_on(self, seat: ExperimentState, number: int, val_accuracy: float) -> bool:
         if number < len(seat.accuracies) or seat.last is not None:
             return self._pass(seat, number, val_accuracy)
         seat.turn += 1
@@ -115,7 +115,7 @@ class Turns:
             seat.state = "running"
         return seat.state == "running"
 
-    def _pass(self, seat: Seat, number: int, val_accuracy: float) -> bool:
+    def _pass(self, seat: ExperimentState, number: int, val_accuracy: float) -> bool:
         if number == len(seat.accuracies):
             seat.accuracies.append(val_accuracy)
         if seat.last is not None and number >= seat.last:
@@ -141,15 +141,15 @@ class Turns:
     def _seconds(self) -> float:
         return self._seconds_before + self._now() - self._since
 
-    def _is_turn_over(self, seat: Seat) -> bool:
+    def _is_turn_over(self, seat: ExperimentState) -> bool:
         return self._rounds_per_turn is not None and seat.turn >= self._rounds_per_turn
 
-    def _somebody_comes_first(self, seat: Seat) -> bool:
+    def _somebody_comes_first(self, seat: ExperimentState) -> bool:
         """By rounds, then by the study's order: so who is next does not depend on when a sweep was interrupted."""
         waiting = [other for other in self._seats.values() if other.state == "waiting"]
         return min(waiting, key=self._rank) is not seat
 
-    def _rank(self, seat: Seat) -> tuple[int, ...]:
+    def _rank(self, seat: ExperimentState) -> tuple[int, ...]:
         """Who comes first: fewer rounds; with a protocol one dataset and method after the other, final runs at once."""
         experiment, num_rounds = seat.experiment, len(seat.accuracies)
         if experiment.stage is None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lion_ray.config import SchedulerConfig
-from lion_ray.experiments import Peers
+from lion_ray.experiments import ComparisonGroup
 from lion_ray.store import DamagedArtifactWarning, Store
 
 DIVERGENCE = "divergence"  # the end of a search trial whose loss is no number: a result, not a failure
@@ -56,7 +56,7 @@ class Decisions:
         self._store = store
         self._folder = f"schedule/{config.name}-{_hash(config.model_dump(mode='json'))}"
 
-    def read(self, peers: Peers) -> tuple[Decision, ...]:
+    def read(self, peers: ComparisonGroup) -> tuple[Decision, ...]:
         """The decisions on `peers` in their order; none, with a warning, if the file is damaged."""
         payload = self._store.read(self._path(peers))
         if payload is None:
@@ -70,14 +70,14 @@ class Decisions:
             _warn(f"{self._store.url}/{self._path(peers)}", damage)
             return ()
 
-    def write(self, peers: Peers, decisions: Sequence[Decision]) -> None:
+    def write(self, peers: ComparisonGroup, decisions: Sequence[Decision]) -> None:
         """Replace the decisions on `peers`; it is in the store when this returns."""
         fields = [dataclasses.asdict(decision) for decision in decisions]
         fields = json.loads(json.dumps(fields))  # lists for tuples, as they will be read
         record = {"decisions": fields, "digest": _digest(fields)}
         self._store.write(self._path(peers), json.dumps(record, sort_keys=True, indent=1).encode())
 
-    def stops(self, groups: Iterable[Peers]) -> dict[str, Stop]:
+    def stops(self, groups: Iterable[ComparisonGroup]) -> dict[str, Stop]:
         """Who was stopped, by experiment."""
         found: dict[str, Stop] = {}
         for peers in dict.fromkeys(groups):
@@ -100,7 +100,7 @@ class Decisions:
         """Replace `seconds`."""
         self._store.write(f"{self._folder}/clock.json", json.dumps({"seconds": seconds}).encode())
 
-    def _path(self, peers: Peers) -> str:
+    def _path(self, peers: ComparisonGroup) -> str:
         asked = peers.dataset.model_dump(mode="json", exclude={"url"}, exclude_defaults=True)
         if peers.content:
             asked |= {"content": peers.content}

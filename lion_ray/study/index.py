@@ -21,7 +21,7 @@ from typing import Any
 
 from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, side_by_side
 from lion_ray.study.record import Row, checked
-from lion_ray.study.rounds import FOLDER, Files, Found, fingerprint, folder, read_found, round_key
+from lion_ray.study.rounds import FOLDER, Files, FoundRounds, fingerprint, folder, read_found, round_key
 
 INDEX, SHARDS = "index", "shards"
 LISTED_FILES = 20_000
@@ -29,12 +29,12 @@ LOOSE_ENTRIES = 200  # so many are read one by one; more are brought together in
 SHARD_ENTRIES = 500
 SHARD_BYTES = 2**30  # unpacked; one holds some ten MB
 
-IsFinished = Callable[[str, Found], bool]
+IsFinished = Callable[[str, FoundRounds], bool]
 
 
 def survey(
     store: Store, names: Sequence[str], *, is_finished: IsFinished, verify: bool = False, keep: bool = True
-) -> dict[str, Found]:
+) -> dict[str, FoundRounds]:
     """What the store holds of the experiments called `names`; what is damaged is absent, with a warning.
 
     Args:
@@ -45,11 +45,11 @@ def survey(
     loose, shards = _loose(store, names), _shards(store)
     known = {} if verify else _entries(names, shards, loose)
     now = _listings(store, names, known, is_finished)
-    stale = [name for name, files in now.items() if fingerprint(files) != known.get(name, Found()).listing]
+    stale = [name for name, files in now.items() if fingerprint(files) != known.get(name, FoundRounds()).listing]
     derived = dict(zip(stale, side_by_side(lambda name: read_found(store, name, now[name]), stale), strict=True))
     for name in stale:
-        _say_what_is_gone(store, name, known.get(name, Found()), derived[name])
-    found = {**{name: Found() for name in names}, **known, **derived}
+        _say_what_is_gone(store, name, known.get(name, FoundRounds()), derived[name])
+    found = {**{name: FoundRounds() for name in names}, **known, **derived}
     if keep:
         side_by_side(lambda name: store.write(_path(name), _packed(found[name])), stale)
         if len(loose) + len(stale) > LOOSE_ENTRIES:
@@ -79,7 +79,7 @@ def renew(store: Store, name: str) -> None:
     store.write(_path(name), _packed(read_found(store, name, store.listing(folder(name)))))
 
 
-def compact(store: Store, found: Mapping[str, Found]) -> None:
+def compact(store: Store, found: Mapping[str, FoundRounds]) -> None:
     """Bring all entries together in shards; they go when all else is done, for they overrule what a kill leaves."""
     loose, before = store.listing(INDEX), set(store.listing(SHARDS))
     names = [name for name in found if found[name].num_files]
@@ -93,30 +93,32 @@ def compact(store: Store, found: Mapping[str, Found]) -> None:
     store.remove_files(path for path in map(_path, names) if path in loose)
 
 
-def _loose(store: Store, names: Sequence[str]) -> dict[str, Found | None]:
+def _loose(store: Store, names: Sequence[str]) -> dict[str, FoundRounds | None]:
     """The entries in `index/`; None for a damaged one."""
     listed = store.listing(INDEX)
     loose = [name for name in names if _path(name) in listed]
     return dict(zip(loose, side_by_side(lambda name: _parsed(store.read(_path(name))), loose), strict=True))
 
 
-def _entries(names: Sequence[str], shards: Mapping[str, Found], loose: Mapping[str, Found | None]) -> dict[str, Found]:
+def _entries(
+    names: Sequence[str], shards: Mapping[str, FoundRounds], loose: Mapping[str, FoundRounds | None]
+) -> dict[str, FoundRounds]:
     """What counts of both."""
     entries = {name: loose[name] if name in loose else shards.get(name) for name in names}
     return {name: entry for name, entry in entries.items() if entry is not None}
 
 
-def _shards(store: Store) -> dict[str, Found]:
+def _shards(store: Store) -> dict[str, FoundRounds]:
     """What all shards hold; a damaged one holds nothing."""
     paths = list(store.listing(SHARDS))
-    found: dict[str, Found] = {}
+    found: dict[str, FoundRounds] = {}
     for path, payload in zip(paths, side_by_side(store.read, paths), strict=True):
         if payload is not None and path == f"{SHARDS}/{digest(payload)}.json.z":
             found |= _unpacked(payload)
     return found
 
 
-def _unpacked(payload: bytes) -> dict[str, Found]:
+def _unpacked(payload: bytes) -> dict[str, FoundRounds]:
     """The entries of a shard; none if it holds anything else, or more than a shard does."""
     opened = zlib.decompressobj()
     try:
@@ -127,7 +129,7 @@ def _unpacked(payload: bytes) -> dict[str, Found]:
 
 
 def _listings(
-    store: Store, names: Sequence[str], known: Mapping[str, Found], is_finished: IsFinished
+    store: Store, names: Sequence[str], known: Mapping[str, FoundRounds], is_finished: IsFinished
 ) -> dict[str, Files]:
     """The files of each experiment: of all if they are few, otherwise of those that are not finished."""
     if sum(found.num_files for found in known.values()) > LISTED_FILES:
@@ -146,7 +148,7 @@ def _by_experiment(files: Files) -> dict[str, Files]:
     return dict(by_name)
 
 
-def _say_what_is_gone(store: Store, name: str, before: Found, now: Found) -> None:
+def _say_what_is_gone(store: Store, name: str, before: FoundRounds, now: FoundRounds) -> None:
     parts: dict[str, tuple[int, int]] = {"its start": (before.has_start, now.has_start)}
     parts |= {"some of its rounds": (len(before.rounds), len(now.rounds))}
     parts |= {"some of its controls": (len(before.controls), len(now.controls))}
@@ -160,12 +162,12 @@ def _path(name: str) -> str:
     return f"{INDEX}/{name}.json"
 
 
-def _fields(found: Found) -> dict[str, Any]:
+def _fields(found: FoundRounds) -> dict[str, Any]:
     return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
 
 
-def _found(fields: Mapping[str, Any]) -> Found:
-    return Found(
+def _found(fields: Mapping[str, Any]) -> FoundRounds:
+    return FoundRounds(
         rounds=tuple(checked(fields["rounds"])),
         controls=tuple(checked(fields["controls"])),
         has_start=bool(fields["has_start"]),
@@ -174,12 +176,12 @@ def _found(fields: Mapping[str, Any]) -> Found:
     )
 
 
-def _packed(found: Found) -> bytes:
+def _packed(found: FoundRounds) -> bytes:
     text = json.dumps(_fields(found), sort_keys=True)
     return f"{digest(text.encode())}\n{text}".encode()
 
 
-def _parsed(payload: bytes | None) -> Found | None:
+def _parsed(payload: bytes | None) -> FoundRounds | None:
     """None if it is damaged: it is made again."""
     expected, _, text = (payload or b"").partition(b"\n")
     if expected.decode(errors="replace") != digest(text):

@@ -14,13 +14,13 @@ from lion_ray.store import Store
 from lion_ray.study.decisions import LOTTERY, Decisions, Stop
 from lion_ray.study.index import survey
 from lion_ray.study.record import Row
-from lion_ray.study.rounds import Found, val_accuracies
+from lion_ray.study.rounds import FoundRounds, val_accuracies
 
 _LOTTERY = SchedulerConfig()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Item:
+class PlannedExperiment:
     """One experiment, its finished rounds, the controls trained beside them, and the stop that ended it early."""
 
     experiment: Experiment
@@ -42,7 +42,7 @@ class Item:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Chosen:
+class ChosenSetting:
     """The setting that one of `num_trials` won with for a dataset and method entry, and by which figure."""
 
     trial: Experiment
@@ -57,9 +57,9 @@ class Chosen:
 class Plan:
     """All experiments of a study in their order; `awaited` stand for those whose setting is not chosen yet."""
 
-    items: Sequence[Item]
+    items: Sequence[PlannedExperiment]
     awaited: Sequence[Experiment] = ()
-    chosen: Sequence[Chosen] = ()
+    chosen: Sequence[ChosenSetting] = ()
 
     @property
     def pending(self) -> list[Experiment]:
@@ -94,18 +94,20 @@ def make_plan(
     stops = Decisions(store, scheduler).stops(each.peers for each in experiments)
     by_name = {each.name: each for each in experiments}
 
-    def is_finished(name: str, found: Found) -> bool:
+    def is_finished(name: str, found: FoundRounds) -> bool:
         return _item(by_name[name], found, stops.get(name)).is_finished
 
     found = survey(store, list(by_name), is_finished=is_finished, verify=verify, keep=keep)
     return Plan(items=[_item(each, found[each.name], stops.get(each.name)) for each in experiments])
 
 
-def _item(experiment: Experiment, found: Found, decided: Stop | None) -> Item:
+def _item(experiment: Experiment, found: FoundRounds, decided: Stop | None) -> PlannedExperiment:
     rounds, stop = ended(experiment, found.rounds, decided)
     controls = found.controls_of(rounds, experiment.controls)
     lacks_start = bool(rounds) and not found.has_start
-    return Item(experiment=experiment, rounds=rounds, controls=controls, stop=stop, lacks_start=lacks_start)
+    return PlannedExperiment(
+        experiment=experiment, rounds=rounds, controls=controls, stop=stop, lacks_start=lacks_start
+    )
 
 
 def counted(num: int, thing: str) -> str:

@@ -36,7 +36,7 @@ class OtherEditionError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """A study and the experiments that its file names, which know everything but their `meaning`: whoever trains
+    """A study and the experiments that its file names, which know everything but their `identity`: whoever trains
     expands the study anew.
     """
 
@@ -132,7 +132,7 @@ def _experiment(
     return Experiment(
         name=name,
         digest=digest,
-        meaning={},
+        identity={},
         dataset=study.datasets[dataset],
         backbone=study.backbone,
         method=entry,

@@ -26,7 +26,7 @@ class OtherRevisionWarning(UserWarning):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundRounds:
     """What the store holds of one experiment.
 
     `rounds` are the records of rounds 0, 1, ... up to the first that is absent or damaged, `controls` those beside any
@@ -61,7 +61,7 @@ def round_key(experiment_name: str, number: int, ticket: str = WINNING) -> str:
     return f"{folder(experiment_name)}/round-{number}" + (f"-{ticket}" if ticket != WINNING else "")
 
 
-def read_found(store: Store, experiment_name: str, files: Files) -> Found:
+def read_found(store: Store, experiment_name: str, files: Files) -> FoundRounds:
     """Read everything that is committed in an experiment's folder; what is damaged is absent, with a warning."""
     tail = f"/{DONE}"
     keys = [path.removesuffix(tail) for path in files if path.endswith(tail)]
@@ -71,7 +71,7 @@ def read_found(store: Store, experiment_name: str, files: Files) -> Found:
         rounds.append(row)
     has_start = rows.pop(f"{folder(experiment_name)}/start", None) is not None
     controls = tuple(row for row in rows.values() if row is not None and row["ticket"] != WINNING)
-    return Found(
+    return FoundRounds(
         rounds=tuple(rounds), controls=controls, has_start=has_start, num_files=len(files), listing=fingerprint(files)
     )
 

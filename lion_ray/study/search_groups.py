@@ -11,7 +11,7 @@ from lion_ray.experiments.protocol import final_stage
 from lion_ray.store import Store, side_by_side
 from lion_ray.study.choices import CHOICES, Choice, Trial, choose, digest_of, diverged, read, write
 from lion_ray.study.decisions import DIVERGENCE, Stop
-from lion_ray.study.plan import Chosen, Item, Plan, make_plan
+from lion_ray.study.plan import ChosenSetting, Plan, PlannedExperiment, make_plan
 from lion_ray.study.rounds import val_accuracies
 
 
@@ -32,9 +32,9 @@ class Group:
         about = digest_of([how_long, self.scheduler.model_dump(mode="json"), self.protocol])[:8]
         return f"{CHOICES}/{first.dataset.name}-{first.method.name}-{about}.json"
 
-    def chosen(self, choice: Choice) -> Chosen:
+    def chosen(self, choice: Choice) -> ChosenSetting:
         """The choice, for people."""
-        return Chosen(
+        return ChosenSetting(
             trial=self._winner(choice),
             setting=choice.setting,
             num_trials=len(self.trials),
@@ -47,7 +47,7 @@ class Group:
         """The runs that follow; those that the choice has on record keep their names."""
         chosen = self._winner(choice)
         runs = [self._final(chosen, seed, choice.rounds) for seed in self.seeds]
-        if chosen.meaning:
+        if chosen.identity:
             return runs
         known = {seed: (name, digest) for seed, name, digest in choice.finals}  # whoever reports knows no meaning
         named = [(run, *known[run.seed]) for run in runs if run.seed in known]
@@ -60,7 +60,7 @@ class Group:
     def settled(self, store: Store, trials: Sequence[Trial] | None, *, keep: bool) -> Choice | None:
         """The choice on record, or the one made of `trials` if they are all over, which is written down if `keep`."""
         found = read(store, self.path)
-        if not self.trials[0].meaning:  # whoever reports cannot name the runs of a choice that is not on record
+        if not self.trials[0].identity:  # whoever reports cannot name the runs of a choice that is not on record
             return found
         choice = choose(trials) if found is None and trials is not None else found
         if choice is None:
@@ -120,12 +120,12 @@ class Stages:
         return Plan(items=[*items, *more], awaited=awaited, chosen=chosen)
 
 
-def _with_divergence(item: Item, gone: set[str]) -> Item:
+def _with_divergence(item: PlannedExperiment, gone: set[str]) -> PlannedExperiment:
     if item.experiment.name not in gone or item.is_finished:
         return item
     return dataclasses.replace(item, stop=Stop(round=len(item.rounds) - 1, by=DIVERGENCE))
 
 
-def _trial_of(item: Item) -> Trial:
+def _trial_of(item: PlannedExperiment) -> Trial:
     by = item.stop.by if item.stop else None
     return Trial(experiment=item.experiment, accuracies=val_accuracies(item.rounds), ended_by=by)

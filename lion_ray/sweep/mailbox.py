@@ -11,7 +11,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
-class EventList:
+class Mailbox:
     """Events in the order of their arrival."""
 
     def __init__(self) -> None:
@@ -36,19 +36,19 @@ class EventList:
         return self._work[name]
 
 
-def start_board() -> Any:
-    """A board on the driver's own node: one on a spot node would take the sweep with it."""
+def start_mailbox() -> Any:
+    """A mailbox on the driver's own node: one on a spot node would take the sweep with it."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0)(EventList).options(scheduling_strategy=here).remote()
+    return ray.remote(num_cpus=0)(Mailbox).options(scheduling_strategy=here).remote()
 
 
-def end(board: Any) -> None:
+def end(mailbox: Any) -> None:
     """Ray itself would keep its process until every handle is gone, and some stay in caches of Ray's."""
-    ray.kill(board)
+    ray.kill(mailbox)
 
 
 def wrap(value: Any) -> list[Any]:
-    """`value` in the driver's part of the object store; only a reference to it passes through the board."""
+    """`value` in the driver's part of the object store; only a reference to it passes through the mailbox."""
     return [ray.put(value)]
 
 

@@ -19,21 +19,21 @@ LOST = "Ray is gone from the driver's node: the same command goes on where this 
 
 
 def watch(
-    board: Any,
+    mailbox: Any,
     progress: Progress,
     failures: dict[str, str],
     fatal: list[Exception],
     over: threading.Event,
     on_failure: Callable[[Mapping[str, str]], None],
 ) -> None:
-    """Show events until the sweep is over and the board is empty; what has to end the sweep goes to `fatal`.
+    """Show events until the sweep is over and the mailbox is empty; what has to end the sweep goes to `fatal`.
 
     Args:
         on_failure: called with all `failures` after each new one.
     """
     while True:
         last = over.is_set()
-        for event in _take(board):
+        for event in _take(mailbox):
             if "failed" in event:
                 failures[event["failed"]] = event["reason"]
                 on_failure(failures)
@@ -55,12 +55,12 @@ def watch(
         over.wait(POLL_SECONDS)
 
 
-def _take(board: Any) -> list[dict[str, Any]]:
-    """All new events. The board is on the driver's node: without it the sweep could only wait until Ray gives up."""
+def _take(mailbox: Any) -> list[dict[str, Any]]:
+    """All new events. The mailbox is on the driver's node: without it the sweep could only wait until Ray gives up."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            events: list[dict[str, Any]] = ray.get(board.take.remote())
+            events: list[dict[str, Any]] = ray.get(mailbox.take.remote())
             return events
         except ray.exceptions.RayActorError as error:
             is_lost = not isinstance(error, ray.exceptions.ActorUnavailableError) or time.monotonic() > deadline

@@ -22,7 +22,7 @@ from ray.tune.execution import class_cache
 from lion_ray import backbones, console
 from lion_ray.config import DatasetConfig, Study, StudyError
 from lion_ray.experiments import Experiment
-from lion_ray.schedule import Turns
+from lion_ray.schedule import TrainingOrder
 from lion_ray.schedule.following import Following
 from lion_ray.store import Behind, Lease, StorageError, Store
 from lion_ray.store.local import scratch
@@ -32,15 +32,15 @@ from lion_ray.study.index import renew
 from lion_ray.study.plan import Plan
 from lion_ray.study.search_groups import Stages
 from lion_ray.sweep import cluster
-from lion_ray.sweep.mailbox import end, start_board, wrap
+from lion_ray.sweep.mailbox import end, start_mailbox, wrap
 from lion_ray.sweep.memory_store import visible_to_workers
 from lion_ray.sweep.monitor import watch
 from lion_ray.sweep.placement_groups import released_when_abandoned
 from lion_ray.sweep.progress import Progress, admission_event, stop_event
 from lion_ray.sweep.shared_dataset import decode
-from lion_ray.sweep.trainable import run_turn
-from lion_ray.sweep.trial_inputs import Shared, work_on
-from lion_ray.sweep.tuner import OnStorage, TurnScheduler, TurnSearcher
+from lion_ray.sweep.trainable import train_interval
+from lion_ray.sweep.trial_inputs import SharedDataset, work_on
+from lion_ray.sweep.tuner import IntervalScheduler, IntervalSearcher, OnStorage
 from lion_ray.trial.checkpoints import remove_leftovers
 
 # Tune hands these of the driver's to its trials, and Ray then writes them to its logs; nodes have their own.
@@ -70,7 +70,7 @@ def run_sweep(
     if fit.awaited:
         print(f"waiting: {fit.awaited}", flush=True)
     _make_sure_that_nodes_see(store, backbone, source)
-    board = start_board()
+    mailbox = start_mailbox()
     progress = Progress(
         experiments=[*plan.pending, *plan.awaited],
         done={
@@ -85,26 +85,26 @@ def run_sweep(
     fatal: list[Exception] = []
     over = threading.Event()
     watcher = threading.Thread(
-        target=watch, args=(board, progress, failures, fatal, over, partial(_tell, store)), daemon=True
+        target=watch, args=(mailbox, progress, failures, fatal, over, partial(_tell, store)), daemon=True
     )
     watcher.start()
     try:
         datasets = decode(plan.pending, study, backbone.transform, source)
         with visible_to_workers(store) as seen:
             for attempt in range(TUNE_RETRIES + 1):
-                turns = Turns(
+                turns = TrainingOrder(
                     plan,
                     study.scheduler,
                     Decisions(seen, study.scheduler),
                     workers=study.resources.max_workers,
-                    on_stop=lambda experiment, stop: board.put.remote(stop_event(experiment, stop)),
+                    on_stop=lambda experiment, stop: mailbox.put.remote(stop_event(experiment, stop)),
                     follow=Following(
-                        stages, plan, seen, lambda new, old: board.put.remote(admission_event(wrap(new), old))
+                        stages, plan, seen, lambda new, old: mailbox.put.remote(admission_event(wrap(new), old))
                     ),
                     is_halted=lambda: bool(fatal) or lease.is_lost,
                 )
                 try:
-                    failures |= _tune(turns, study, seen, backbone, board, fit.concurrency, datasets, fatal.append)
+                    failures |= _tune(turns, study, seen, backbone, mailbox, fit.concurrency, datasets, fatal.append)
                     break
                 except RuntimeError as error:
                     if attempt == TUNE_RETRIES or not str(error).startswith(TUNES_OWN):
@@ -115,7 +115,7 @@ def run_sweep(
         over.set()
         watcher.join(timeout=10)
         if not watcher.is_alive():
-            end(board)
+            end(mailbox)
     if fatal:
         raise fatal[0]
     lease.check()
@@ -144,21 +144,21 @@ def _tell(store: Store, failures: Mapping[str, str]) -> None:
 
 
 def _tune(
-    turns: Turns,
+    turns: TrainingOrder,
     study: Study,
     store: Store,
     backbone: backbones.Resolved,
-    board: Any,
+    mailbox: Any,
     concurrency: int,
-    datasets: Mapping[DatasetConfig, Shared],
+    datasets: Mapping[DatasetConfig, SharedDataset],
     on_storage: OnStorage,
 ) -> dict[str, str]:
     trainable = tune.with_parameters(
-        run_turn,
+        train_interval,
         backbone=backbone,
         resources=study.resources,
         store=store,
-        board=board,
+        mailbox=mailbox,
     )
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever `verbose` says
@@ -168,7 +168,7 @@ def _tune(
 
     def hand(experiment: Experiment) -> None:
         """What the trial that starts now is to do; it is there before the trial asks."""
-        ray.get(board.hand.remote(experiment.name, wrap(work_on(experiment, datasets[experiment.dataset]))))
+        ray.get(mailbox.hand.remote(experiment.name, wrap(work_on(experiment, datasets[experiment.dataset]))))
 
     def ended(name: str) -> None:
         """What is over may be indexed: a driver that is killed leaves little to be read again."""
@@ -179,8 +179,8 @@ def _tune(
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(
-                search_alg=TurnSearcher(turns, before=hand, after=ended, on_storage=on_storage),
-                scheduler=TurnScheduler(turns, on_storage=on_storage),
+                search_alg=IntervalSearcher(turns, before=hand, after=ended, on_storage=on_storage),
+                scheduler=IntervalScheduler(turns, on_storage=on_storage),
                 num_samples=-1,  # until nobody has a turn left
                 max_concurrent_trials=concurrency,
                 reuse_actors=not study.resources.is_distributed,  # one that is stopped while Train runs is spent

@@ -10,12 +10,12 @@ from lion_ray import backbones, data
 from lion_ray.config import DatasetConfig, Study
 from lion_ray.experiments import Experiment
 from lion_ray.sweep import cluster
-from lion_ray.sweep.trial_inputs import Shared, shared
+from lion_ray.sweep.trial_inputs import SharedDataset, shared
 
 
 def decode(
     pending: Sequence[Experiment], study: Study, transform: backbones.Transform, source: str
-) -> dict[DatasetConfig, Shared]:
+) -> dict[DatasetConfig, SharedDataset]:
     """The datasets of the experiments, decoded into the object store as far as `data.memory_gb` goes (see `Storage`).
 
     There their arrays are read-only and shared by all trials of a node.
@@ -23,8 +23,8 @@ def decode(
     Raises:
         StudyError: an image cannot be decoded, of all that is kept in memory or mapped on this node.
     """
-    meanings = {experiment.dataset: experiment.meaning for experiment in pending}
-    sources = {config: data.find(config, study.data, source=source) for config in meanings}
+    identities = {experiment.dataset: experiment.identity for experiment in pending}
+    sources = {config: data.find(config, study.data, source=source) for config in identities}
     num_bytes = {
         (config, split): 3 * transform.size**2 * len(sources[config].chosen(split)[1])
         for split in ("train", "val", "test")
@@ -33,11 +33,11 @@ def decode(
     memory_gb = study.data.memory_gb
     kept = data.fitting(num_bytes, cluster.object_store_bytes() / 2 if memory_gb is None else memory_gb * 1e9)
     decoded = {}
-    for config, meaning in meanings.items():
+    for config, identity in identities.items():
         storage = data.Storage(
             in_memory=frozenset(split for own, split in kept if own == config),
             cache=study.data.cache and os.path.abspath(os.path.expanduser(study.data.cache)),  # trials work elsewhere
-            identity=json.dumps([meaning["dataset"], meaning["transform"]], sort_keys=True),
+            identity=json.dumps([identity["dataset"], identity["transform"]], sort_keys=True),
         )
         dataset = sources[config].decode(
             size=transform.size,

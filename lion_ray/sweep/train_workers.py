@@ -28,9 +28,9 @@ from lion_ray.lottery import Round
 from lion_ray.store import StorageError, Store
 from lion_ray.store.local import scratch
 from lion_ray.sweep import worker_setup
-from lion_ray.sweep.trial_inputs import Work
+from lion_ray.sweep.trial_inputs import TrialInputs
 from lion_ray.training.loop import TrainingDiverged
-from lion_ray.training.workers import Team, Value
+from lion_ray.training.workers import Value, Workers
 from lion_ray.trial.trainer import OnEpoch, run_experiment
 
 Fatal = StorageError | StudyError
@@ -39,17 +39,17 @@ REFITS, PAUSE_SECONDS = 2, 5.0  # of a Train run whose controller failed; a work
 WAITED = "WorkerGroupStartupTimeoutError"  # a minute for resources that are not there: no failure
 
 
-class ProcessGroup(Team):
+class ProcessGroup(Workers):
     """The workers of this process's `torch.distributed` group."""
 
     def __init__(self, device: torch.device) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self._device = device
 
-    def lead(self, act: Callable[[], Value]) -> Value:
+    def on_rank_zero(self, act: Callable[[], Value]) -> Value:
         """Worker 0 acts and sends its result, or its error, to the others."""
         outcome: list[Any] = [None, None]
-        if self.leads:
+        if self.is_rank_zero:
             try:
                 outcome[0] = act()
             except Exception as error:  # noqa: BLE001 (raised below, on every worker)
@@ -58,19 +58,6 @@ class ProcessGroup(Team):
         if outcome[1] is not None:
             raise outcome[1]
         result: Value = outcome[0]
-        return result
-
-    def all(self, act: Callable[[], Value]) -> Value:
-        """Every worker acts; what one of them raises is raised on all, so that none waits for it."""
-        result, error = None, None
-        try:
-            result = act()
-        except StorageError as raised:
-            error = raised
-        raised_by = [each for each in self.gather(error) if each is not None]
-        if raised_by:
-            raise raised_by[0]
-        assert result is not None
         return result
 
     def sum(self, values: Tensor) -> Tensor:
@@ -110,7 +97,7 @@ def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
 
 
 def run_distributed(
-    work: Work,
+    work: TrialInputs,
     store: Store,
     *,
     backbone: backbones.Resolved,
@@ -138,18 +125,18 @@ def run_distributed(
         """All rounds on one worker."""
         device = worker_setup.prepare(resources, deterministic=experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
-        team = ProcessGroup(device)
+        workers = ProcessGroup(device)
         try:
-            loaded = team.all(lambda: backbones.load_staged(backbone, store))
+            loaded = workers.on_every_rank(lambda: backbones.load_staged(backbone, store))
             for finished in run_experiment(
-                experiment, work.open(), store, backbone=loaded, team=team, device=device, on_epoch=on_epoch
+                experiment, work.open(), store, backbone=loaded, workers=workers, device=device, on_epoch=on_epoch
             ):
                 ray.train.report(dict(on_round(finished)))
         except TrainingDiverged as error:
-            if team.leads:
+            if workers.is_rank_zero:
                 on_diverged(error)
         except FATAL as error:
-            if team.leads:
+            if workers.is_rank_zero:
                 on_fatal(error)
 
     refits = 0

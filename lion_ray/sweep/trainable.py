@@ -18,43 +18,43 @@ from lion_ray.sweep import worker_setup
 from lion_ray.sweep.mailbox import unwrap
 from lion_ray.sweep.progress import Laps, epoch_event
 from lion_ray.sweep.train_workers import FATAL, Fatal, run_distributed
-from lion_ray.sweep.trial_inputs import Work
+from lion_ray.sweep.trial_inputs import TrialInputs
 from lion_ray.training.loop import TrainingDiverged
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import run_experiment
 
 
-def run_turn(
+def train_interval(
     config: Mapping[str, Any],
     *,
     backbone: backbones.Resolved,
     resources: ResourcesConfig,
     store: Store,
-    board: Any,
+    mailbox: Any,
 ) -> None:
     """One experiment, in a trial process. A round that diverges is the experiment's end, not the sweep's."""
-    work: Work = unwrap(ray.get(board.work.remote(config["experiment"])))
+    work: TrialInputs = unwrap(ray.get(mailbox.work.remote(config["experiment"])))
     experiment = work.experiment
     laps = Laps()
-    store = store.telling(lambda outage: _tell(board, outage))
+    store = store.telling(lambda outage: _tell(mailbox, outage))
 
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
-        board.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
+        mailbox.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))
 
     def on_round(finished: Round) -> dict[str, Any]:
         if finished.cut_off:
-            board.put.remote({"warning": f"{experiment.label} round {finished.number}: {finished.cut_off}"})
+            mailbox.put.remote({"warning": f"{experiment.label} round {finished.number}: {finished.cut_off}"})
         return tune_metrics(finished)
 
     def on_diverged(error: TrainingDiverged) -> None:
         if experiment.is_search:  # what the search wanted to know
             record_divergence(store, experiment, str(error))
-            ray.get(board.put.remote({"stopped": experiment.name, "how": f"cannot be chosen: {error}"}))
+            ray.get(mailbox.put.remote({"stopped": experiment.name, "how": f"cannot be chosen: {error}"}))
             return
-        ray.get(board.put.remote({"failed": experiment.name, "reason": str(error)}))
+        ray.get(mailbox.put.remote({"failed": experiment.name, "reason": str(error)}))
 
     def on_fatal(error: Fatal) -> None:
-        ray.get(board.put.remote({"fatal": error}))
+        ray.get(mailbox.put.remote({"fatal": error}))
 
     if resources.is_distributed:
         run_distributed(
@@ -72,7 +72,7 @@ def run_turn(
     try:
         loaded = backbones.load_staged(backbone, store)
         for finished in run_experiment(
-            experiment, work.open(), store, backbone=loaded, team=Solo(), device=device, on_epoch=on_epoch
+            experiment, work.open(), store, backbone=loaded, workers=SingleWorker(), device=device, on_epoch=on_epoch
         ):
             tune.report(on_round(finished))
     except TrainingDiverged as error:
@@ -81,8 +81,8 @@ def run_turn(
         on_fatal(error)
 
 
-def _tell(board: Any, outage: Outage) -> None:
-    board.put.remote({"outage": str(outage)})
+def _tell(mailbox: Any, outage: Outage) -> None:
+    mailbox.put.remote({"outage": str(outage)})
 
 
 def tune_metrics(finished: Round) -> dict[str, Any]:

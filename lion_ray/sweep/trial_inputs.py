@@ -1,6 +1,6 @@
-"""What one trial's process is handed: its experiment, and the splits that the experiment's stage opens, no others.
+"""What one trial's process is given: its experiment, and the splits that the experiment's stage opens, no others.
 
-`sweep` makes it and leaves it on the board, `turn` and the workers of `distributed` open it.
+`sweep` makes it and leaves it in the mailbox, `trainable` and the workers of `train_workers` open it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import ray
 
 from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment
-from lion_ray.experiments.protocol import Handed, handed, splits_of
+from lion_ray.experiments.protocol import PhaseData, phase_data, splits_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Shared:
+class SharedDataset:
     """A decoded dataset in Ray's object store: each split is an object by itself."""
 
     name: str
@@ -26,25 +26,25 @@ class Shared:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Work:
+class TrialInputs:
     """An experiment and its data, still in the object store."""
 
     experiment: Experiment
-    data: Shared
+    data: SharedDataset
 
-    def open(self) -> Handed:
+    def open(self) -> PhaseData:
         """The data as this experiment's stage may see it; arrays are read-only and shared by all of a node."""
         splits = {name: ray.get(split) for name, split in self.data.splits.items()}
-        return handed(self.experiment.stage, self.data.name, self.data.classes, splits)
+        return phase_data(self.experiment.stage, self.data.name, self.data.classes, splits)
 
 
-def shared(dataset: Dataset) -> Shared:
+def shared(dataset: Dataset) -> SharedDataset:
     """Put a dataset's splits into the object store."""
     splits = {name: ray.put(getattr(dataset, name)) for name in ("train", "val", "test")}
-    return Shared(name=dataset.name, classes=dataset.classes, splits=splits)
+    return SharedDataset(name=dataset.name, classes=dataset.classes, splits=splits)
 
 
-def work_on(experiment: Experiment, data: Shared) -> Work:
+def work_on(experiment: Experiment, data: SharedDataset) -> TrialInputs:
     """What the experiment's process may have of `data`."""
     opened = {name: data.splits[name] for name in splits_of(experiment.stage)}
-    return Work(experiment=experiment, data=dataclasses.replace(data, splits=opened))
+    return TrialInputs(experiment=experiment, data=dataclasses.replace(data, splits=opened))

@@ -1,4 +1,6 @@
-"""Ray Tune's two seams: its searcher starts trials, its scheduler lets them go on. Both ask `Turns` and decide nothing.
+"""Ray Tune's two seams: its searcher starts trials, its scheduler lets them go on.
+
+Both ask `TrainingOrder` and decide nothing.
 
 One Tune trial is one turn of one experiment: it trains from the first round that the store lacks and reports each. A
 trial that may not go on is stopped; its experiment comes back in a trial of its own when its next turn is due.
@@ -13,13 +15,13 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from lion_ray.experiments import Experiment
-from lion_ray.schedule.turns import Turns
+from lion_ray.schedule.turns import TrainingOrder
 from lion_ray.store import StorageError
 
 OnStorage = Callable[[StorageError], None]
 
 
-class TurnSearcher(Searcher):  # type: ignore[misc]
+class IntervalSearcher(Searcher):  # type: ignore[misc]
     """Gives Tune the next turn whenever there is room for one; `before` is called with the experiment of each, `after`
     with its name when its trial has ended.
 
@@ -28,7 +30,7 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
 
     def __init__(
         self,
-        turns: Turns,
+        turns: TrainingOrder,
         *,
         before: Callable[[Experiment], None],
         after: Callable[[str], None],
@@ -74,10 +76,10 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
         """Nothing."""
 
 
-class TurnScheduler(FIFOScheduler):  # type: ignore[misc]
+class IntervalScheduler(FIFOScheduler):  # type: ignore[misc]
     """Lets a trial go on, or ends its turn."""
 
-    def __init__(self, turns: Turns, *, on_storage: OnStorage) -> None:
+    def __init__(self, turns: TrainingOrder, *, on_storage: OnStorage) -> None:
         super().__init__()
         self._turns, self._on_storage = turns, on_storage
 

@@ -1,7 +1,7 @@
 """What a ticket may hold, told before anything is built, fetched or unpacked: its header alone says how large all is.
 
-A ticket may come from a stranger. `Entry` values are the file's own list of tensors; they have to be those that method
-and backbone imply, which is found on torch's device `meta`, where nothing is allocated. `format.unpack` and
+A ticket may come from a stranger. `TensorEntry` values are the file's own list of tensors; they have to be those that
+method and backbone imply, which is found on torch's device `meta`, where nothing is allocated. `format.unpack` and
 `loading.open_ticket` call `check`.
 """
 
@@ -37,7 +37,7 @@ class TicketError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
+class TensorEntry:
     """A tensor as the file lists it: its type in safetensors' words, and where its bytes lie behind the header."""
 
     dtype: str
@@ -98,7 +98,7 @@ def checked_method(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return fields
 
 
-def entries_of(head: bytes) -> dict[str, Entry]:
+def entries_of(head: bytes) -> dict[str, TensorEntry]:
     """The tensors that the beginning of a safetensors file lists, one behind the other without a gap.
 
     Raises:
@@ -119,7 +119,7 @@ def entries_of(head: bytes) -> dict[str, Entry]:
     return found
 
 
-def check(header: Any, entries: Mapping[str, Entry]) -> None:
+def check(header: Any, entries: Mapping[str, TensorEntry]) -> None:
     """Hold the list of tensors against what the header implies.
 
     Raises:
@@ -187,13 +187,13 @@ def _shapes(model: AdaptedModel) -> Shapes:
     return {name: tuple(parameter.shape) for name, parameter in model.trained().items()}
 
 
-def _entry(fields: Mapping[str, Any]) -> Entry:
+def _entry(fields: Mapping[str, Any]) -> TensorEntry:
     dtype, shape, (start, end) = fields["dtype"], fields["shape"], fields["data_offsets"]
     if not all(type(number) is int and 0 <= number < 2**62 for number in (*shape, start, end)):
         raise ValueError("a shape or place is no number of things")
     if dtype not in NUM_BYTES:
         raise TicketError(f"the file is no complete ticket: it holds {dtype}, and not only {' and '.join(NUM_BYTES)}")
-    return Entry(dtype=dtype, shape=tuple(shape), start=start, end=end)
+    return TensorEntry(dtype=dtype, shape=tuple(shape), start=start, end=end)
 
 
 def _fields(model: type[Any], fields: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from lion_ray.backbones import Transform
-from lion_ray.data import Image, Item, Resize, decode, find_images
+from lion_ray.data import EncodedImage, Image, Resize, decode, find_images
 from lion_ray.methods import AdaptedModel
 
 BATCH_SIZE = 32
@@ -55,7 +55,9 @@ def predict(
     return _predictions(model, find_images(images), top=min(top, len(model.classes)), batch_size=batch_size)
 
 
-def _predictions(model: AdaptedModel, items: Sequence[Item], *, top: int, batch_size: int) -> Iterator[Prediction]:
+def _predictions(
+    model: AdaptedModel, items: Sequence[EncodedImage], *, top: int, batch_size: int
+) -> Iterator[Prediction]:
     transform, device = model.body.backbone.transform, next(model.parameters()).device
     resize = _resize(transform)
     for start in range(0, len(items), batch_size):

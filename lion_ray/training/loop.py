@@ -1,7 +1,7 @@
 """One round of training in plain PyTorch, and evaluation. No Ray: `trial` calls it, in any process.
 
 Every random draw is a function of the seeds that are passed in, so a round that is started again gives the same bits.
-A team of N workers splits each global batch, never enlarges it: N changes the speed and, to round-off, nothing else.
+N workers split each global batch, never enlarge it: N changes the speed and, to round-off, nothing else.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from lion_ray.config import TrainConfig
-from lion_ray.lottery import Mask, Notes, Partial, Point
+from lion_ray.lottery import Checkpointer, Mask, RoundCheckpoint, TrainState
 from lion_ray.methods import AdaptedModel, losses
 from lion_ray.training import solver_health
 from lion_ray.training.batches import Examples
-from lion_ray.training.optimizer import Steps
-from lion_ray.training.workers import Team
+from lion_ray.training.optimizer import OptimizerStepper
+from lion_ray.training.workers import Workers
 
 OnEpoch = Callable[[dict[str, Any]], None]
 
@@ -30,19 +30,19 @@ class TrainingDiverged(FloatingPointError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Keep:
-    """What later rounds will need of a round: the point after so many epochs, the scores of its last epoch."""
+class KeptStates:
+    """What later rounds will need of a round: the state after so many epochs, the scores of its last epoch."""
 
-    point_after: int | None = None
+    state_after: int | None = None
     scores: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitted:
+class FitResult:
     """What a round's training left, beside the weights in the model: one record per epoch and what was to be kept."""
 
     history: Sequence[Mapping[str, Any]]
-    point: Point | None
+    state: TrainState | None
     scores: Mapping[str, Tensor]
 
 
@@ -52,81 +52,83 @@ def fit(
     examples: tuple[Examples, Examples | None],
     config: TrainConfig,
     *,
-    point: Point,
+    state: TrainState,
     mask: Mask,
-    keep: Keep,
-    notes: Notes,
+    keep: KeptStates,
+    checkpointer: Checkpointer,
     seed_for: Callable[[str], int],
-    team: Team,
+    workers: Workers,
     on_epoch: OnEpoch,
-) -> Fitted:
-    """Train `model` in place under `mask` on `(train, val)` examples, from `point` or from where `notes` left off.
+) -> FitResult:
+    """Train `model` in place under `mask` on `(train, val)` examples, from `state` or from a checkpoint.
 
     Args:
         examples: a final run has no val.
-        step_module: `methods.step_module` as the team wraps it.
-        point: weights, optimizer and epoch to go on from; one beyond the schedule's end trains a whole schedule more.
+        step_module: `methods.step_module` as the workers wrap it.
+        state: weights, optimizer and epoch to go on from; one beyond the schedule's end trains a whole schedule more.
         keep: what later rounds need of this one.
-        notes: read at the start, written after every epoch but the last.
+        checkpointer: read at the start, written after every epoch but the last.
         seed_for: gives the seed of a purpose; epoch `e` has the order `order/e` and the views `augment/e`, the same
             in every round.
-        on_epoch: called with each record as soon as it exists, not with those of the notes.
+        on_epoch: called with each record as soon as it exists, not with those of a checkpoint.
 
     Raises:
         TrainingDiverged: the loss is not finite, on every worker at once.
     """
     train, val = examples
-    last = (point.epoch // config.epochs + 1) * config.epochs
-    partial = notes.load() or Partial(point=point)
-    here = partial.point.under(mask)
+    last = (state.epoch // config.epochs + 1) * config.epochs
+    partial = checkpointer.load() or RoundCheckpoint(state=state)
+    here = partial.state.under(mask)
     model.load_trained(here.weights)
-    steps = Steps(model, config, here, mask.on(train.labels.device), first=point.epoch)
+    steps = OptimizerStepper(model, config, here, mask.on(train.labels.device), first=state.epoch)
     steps_per_epoch, history, kept = math.ceil(len(train.labels) / config.batch_size), [*partial.history], partial.kept
     model.health()  # a new period
-    for epoch in range(partial.point.epoch, last):
+    for epoch in range(partial.state.epoch, last):
         totals = torch.zeros(2, dtype=torch.float64, device=train.labels.device)
         order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed_for(f"order/{epoch}")))
         steps.begin_epoch(epoch, measure=keep.scores and epoch + 1 == last)
-        shares = [_share(batch, team) for batch in torch.split(order, config.batch_size)]
+        shares = [_share(batch, workers) for batch in torch.split(order, config.batch_size)]
         inputs = train.batches([share.rows for share in shares], seed_for(f"augment/{epoch}"))
         for index, (share, batch) in enumerate(zip(shares, inputs, strict=True)):
             steps.set_rate(epoch * steps_per_epoch + index, config.epochs * steps_per_epoch)
             totals += _step(step_module, steps, batch, train.labels, share, config, model.head.auxiliary)
-        health = solver_health.merged(team.gather(model.health()))
-        record = _record(epoch % config.epochs, team.sum(totals), len(train.labels), health)
+        health = solver_health.merged(workers.gather(model.health()))
+        record = _record(epoch % config.epochs, workers.sum(totals), len(train.labels), health)
         record |= {"val_accuracy": None, "evaluation_health": {}}
         if val is not None:
-            record["val_accuracy"], record["evaluation_health"] = evaluate(model, val, config, team)
+            record["val_accuracy"], record["evaluation_health"] = evaluate(model, val, config, workers)
         history.append(record)
         on_epoch(record)
-        if epoch + 1 == keep.point_after:
-            kept = steps.point(epoch + 1)
+        if epoch + 1 == keep.state_after:
+            kept = steps.state(epoch + 1)
         if epoch + 1 < last:
-            notes.save(Partial(point=steps.point(epoch + 1), history=history, kept=kept))
-    return Fitted(history=history, point=kept, scores=steps.scores())
+            checkpointer.save(RoundCheckpoint(state=steps.state(epoch + 1), history=history, kept=kept))
+    return FitResult(history=history, state=kept, scores=steps.scores())
 
 
 def evaluate(
-    model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team
+    model: AdaptedModel, examples: Examples, config: TrainConfig, workers: Workers
 ) -> tuple[float, dict[str, float]]:
     """Top-1 accuracy, 0 to 1, and the health of its solves; every example counts once, on one of the workers."""
-    correct, health = hits(model, examples, config, team)
+    correct, health = hits(model, examples, config, workers)
     return int(correct.sum()) / len(correct), health
 
 
-def hits(model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team) -> tuple[Tensor, dict[str, float]]:
+def hits(
+    model: AdaptedModel, examples: Examples, config: TrainConfig, workers: Workers
+) -> tuple[Tensor, dict[str, float]]:
     """Which examples are classified correctly (N,), 1 or 0, and the health of the solves."""
     model.health()  # what was solved before is not this evaluation's
-    correct = team.together(lambda: _own_hits(model, examples, config, team))
-    health = solver_health.merged(team.gather(model.health()))
-    return team.sum(correct), health
+    correct = workers.on_every_rank(lambda: _own_hits(model, examples, config, workers))
+    health = solver_health.merged(workers.gather(model.health()))
+    return workers.sum(correct), health
 
 
 @torch.no_grad()
-def _own_hits(model: AdaptedModel, examples: Examples, config: TrainConfig, team: Team) -> Tensor:
+def _own_hits(model: AdaptedModel, examples: Examples, config: TrainConfig, workers: Workers) -> Tensor:
     """Of this worker's rows; 0 for those of others."""
     correct = torch.zeros(len(examples.labels), dtype=torch.int64, device=examples.labels.device)
-    for rows, inputs in examples.in_order(torch.arange(team.rank, len(examples.labels), team.size)):
+    for rows, inputs in examples.in_order(torch.arange(workers.rank, len(examples.labels), workers.size)):
         with _autocast(config, correct.device):
             predicted = model.trained_part(inputs).argmax(dim=1)
         rows = rows.to(correct.device, non_blocking=True)
@@ -135,26 +137,26 @@ def _own_hits(model: AdaptedModel, examples: Examples, config: TrainConfig, team
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Share:
+class BatchShard:
     """A worker's rows of a global batch, and what its summed loss counts in the workers' mean of gradients."""
 
     rows: Tensor
     weight: float
 
 
-def _share(batch: Tensor, team: Team) -> Share:
-    rows = batch[team.rank :: team.size]
+def _share(batch: Tensor, workers: Workers) -> BatchShard:
+    rows = batch[workers.rank :: workers.size]
     if len(rows) == 0:  # fewer examples than workers: take part in the averaging with a gradient of zero
-        return Share(rows=batch[:1], weight=0.0)
-    return Share(rows=rows, weight=team.size / len(batch))
+        return BatchShard(rows=batch[:1], weight=0.0)
+    return BatchShard(rows=rows, weight=workers.size / len(batch))
 
 
 def _step(
     module: nn.Module,
-    steps: Steps,
+    steps: OptimizerStepper,
     inputs: Tensor,
     all_labels: Tensor,
-    share: Share,
+    share: BatchShard,
     config: TrainConfig,
     auxiliary: float = 0.0,
 ) -> Tensor:

@@ -4,7 +4,7 @@ A pruned weight takes no part: it is 0 and has no moment when the round starts, 
 anything reads it, and the bound comes after the mask. So a ticket trains as if its pruned entries were constants.
 
 `training` takes its steps here. The optimizer's state is plain tensors by name, so that a later round can go on from a
-point: what `state_of` gives is kept by `ledger` and put back by `restore`. Nothing is pickled.
+state: what `state_of` gives is kept by `stored_rounds` and put back by `restore`. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lion_ray.config import TrainConfig
-from lion_ray.lottery import DeadEntries, Mask, Point, RobustSteps, Sensitivity
+from lion_ray.lottery import DeadEntries, Mask, RobustSteps, Sensitivity, TrainState
 from lion_ray.methods import AdaptedModel, contiguous_copy
 
 
@@ -60,27 +60,27 @@ def restore(optimizer: torch.optim.Optimizer, model: AdaptedModel, state: Mappin
         optimizer.state[parameter][key] = kept  # in the weight's layout, as a fresh one: the bits depend on it
 
 
-class Steps:
+class OptimizerStepper:
     """Every step of one round: the schedule's rate, the optimizer or its robust form, the mask, the bound."""
 
     def __init__(
-        self, model: AdaptedModel, config: TrainConfig, point: Point, mask: Mask, *, first: int | None = None
+        self, model: AdaptedModel, config: TrainConfig, state: TrainState, mask: Mask, *, first: int | None = None
     ) -> None:
-        """Of a `model` that stands at `point` already.
+        """Of a `model` that stands at `state` already.
 
         Args:
-            point: under the mask (`Point.under`).
+            state: under the mask (`TrainState.under`).
             mask: on the model's device.
-            first: the round's first epoch, where `point` lies behind it: an interrupted round goes on there.
+            first: the round's first epoch, where `state` lies behind it: an interrupted round goes on there.
         """
         self._model, self._config = model, config
-        self._first = point.epoch if first is None else first
+        self._first = state.epoch if first is None else first
         weights = model.trained()
         self._dead = DeadEntries(mask, weights)
         self._prunable = {name: weights[name] for name in mask.alive}
         self._optimizer = make_optimizer(model, config)
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
-        restore(self._optimizer, model, point.optimizer)
+        restore(self._optimizer, model, state.optimizer)
         self._robust = RobustSteps(config.robust, self._prunable, mask) if config.robust and mask.alive else None
         self._splits = False
         self._sensitivity: Sensitivity | None = None
@@ -109,9 +109,11 @@ class Steps:
         self._dead.zero_()
         self._model.project_()
 
-    def point(self, epoch: int) -> Point:
+    def state(self, epoch: int) -> TrainState:
         """The state after `epoch` epochs, as a later round may start from it."""
-        return Point(weights=self._model.copy_trained(), optimizer=state_of(self._optimizer, self._model), epoch=epoch)
+        return TrainState(
+            weights=self._model.copy_trained(), optimizer=state_of(self._optimizer, self._model), epoch=epoch
+        )
 
     def scores(self) -> dict[str, Tensor]:
         """What the last epoch summed up, if it was measured."""

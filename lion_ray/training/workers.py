@@ -1,4 +1,6 @@
-"""The processes that train one experiment together, as a value: `Solo` for one, `distributed.ProcessGroup` for many.
+"""The processes that train one experiment together, as a value.
+
+`SingleWorker` is one process; `ProcessGroup` in `sweep.train_workers` is the workers of a Ray Train run.
 
 `training`, `trial` and `lottery` talk to this interface and never ask how many workers there are.
 """
@@ -14,19 +16,19 @@ from torch import Tensor, nn
 Value = TypeVar("Value")
 
 
-class Team(ABC):
+class Workers(ABC):
     """`size` workers of which this process is number `rank`; worker 0 leads and alone writes."""
 
     rank: int
     size: int
 
     @property
-    def leads(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this is worker 0."""
         return self.rank == 0
 
     @abstractmethod
-    def lead(self, act: Callable[[], Value]) -> Value:
+    def on_rank_zero(self, act: Callable[[], Value]) -> Value:
         """Let worker 0 alone act; every worker returns when it is done, with its result (or raises its error)."""
 
     @abstractmethod
@@ -37,7 +39,7 @@ class Team(ABC):
     def gather(self, value: Value) -> list[Value]:
         """Every worker's `value`, by rank."""
 
-    def together(self, act: Callable[[], Value]) -> Value:
+    def on_every_rank(self, act: Callable[[], Value]) -> Value:
         """Let every worker act by itself; where any fails, all raise the error of the first, so that nobody waits."""
         outcome: list[Value] = []
         error: Exception | None = None
@@ -55,13 +57,13 @@ class Team(ABC):
         """`module` with its gradients averaged over the workers in every backward pass."""
 
 
-class Solo(Team):
+class SingleWorker(Workers):
     """One process."""
 
     rank = 0
     size = 1
 
-    def lead(self, act: Callable[[], Value]) -> Value:
+    def on_rank_zero(self, act: Callable[[], Value]) -> Value:
         """Act."""
         return act()
 

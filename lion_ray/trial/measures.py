@@ -16,7 +16,7 @@ from lion_ray.lottery import Mask
 from lion_ray.methods import AdaptedModel
 from lion_ray.training import loop
 from lion_ray.training.batches import Examples
-from lion_ray.training.workers import Team
+from lion_ray.training.workers import Workers
 
 
 def num_params(trained: Mapping[str, Tensor], mask: Mask, acting: Mapping[str, Tensor]) -> dict[str, int]:
@@ -43,11 +43,13 @@ class SwitchedOff:
     test: Examples | None
 
 
-def accuracies_without_prompts(off: SwitchedOff | None, config: TrainConfig, team: Team) -> dict[str, float | None]:
+def accuracies_without_prompts(
+    off: SwitchedOff | None, config: TrainConfig, workers: Workers
+) -> dict[str, float | None]:
     """Val and test accuracy with both prompts off; where a split is not to be seen, or no prompt can be off, None."""
     splits = {"val": None, "test": None} if off is None else {"val": off.val, "test": off.test}
     found: dict[str, float | None] = {}
     for name, examples in splits.items():
-        read = None if off is None or examples is None else loop.evaluate(off.model, examples, config, team)[0]
+        read = None if off is None or examples is None else loop.evaluate(off.model, examples, config, workers)[0]
         found[f"{name}_accuracy_without_prompts"] = read
     return found

@@ -28,16 +28,16 @@ from torch import Tensor
 
 from lion_ray import backbones, ticket
 from lion_ray.experiments import Experiment, method_label
-from lion_ray.lottery import WINNING, Mask, Point, Round
+from lion_ray.lottery import WINNING, Mask, Round, TrainState
 from lion_ray.store import Behind, DamagedArtifactWarning, Store
 from lion_ray.study.record import read_record
 from lion_ray.study.rounds import CLOCK, round_key
-from lion_ray.training.workers import Team, Value
+from lion_ray.training.workers import Value, Workers
 from lion_ray.trial import checkpoints
-from lion_ray.trial.checkpoints import StoreNotes
+from lion_ray.trial.checkpoints import StoreCheckpointer
 
 
-class StoreLedger:
+class StoredRounds:
     """Keeps rounds of one experiment in the study's store (`lottery.Ledger`); only worker 0 touches the store."""
 
     def __init__(
@@ -46,37 +46,37 @@ class StoreLedger:
         store: Store,
         *,
         backbone: backbones.Backbone,
-        team: Team,
+        workers: Workers,
         classes: tuple[str, ...],
     ) -> None:
-        self._experiment, self._store, self._team, self._classes = experiment, store, team, classes
+        self._experiment, self._store, self._workers, self._classes = experiment, store, workers, classes
         self._backbone = backbone
         self._since = time.time()
         self._behind = Behind()
 
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """The committed start, or `make()`'s, committed from now on: every round rewinds to the same bits."""
-        return self._team.lead(lambda: self._start(make))
+        return self._workers.on_rank_zero(lambda: self._start(make))
 
     def load(self, number: int, ticket: str = WINNING) -> Round | None:
         """The committed round, or None if it is absent or damaged."""
-        return self._team.lead(lambda: self._load(number, ticket))
+        return self._workers.on_rank_zero(lambda: self._load(number, ticket))
 
     def commit(self, finished: Round) -> None:
         """Write ticket, result and clock, then `DONE`, while training goes on."""
-        self._team.lead(lambda: self._commit(finished))
+        self._workers.on_rank_zero(lambda: self._commit(finished))
 
-    def notes(self, number: int, ticket: str, mask: Mask) -> StoreNotes:
-        """The notes of a round that is being trained."""
-        return StoreNotes(self._store, self._key(number, ticket), mask, self._team)
+    def checkpointer(self, number: int, ticket: str, mask: Mask) -> StoreCheckpointer:
+        """The checkpointer of a round that is being trained."""
+        return StoreCheckpointer(self._store, self._key(number, ticket), mask, self._workers)
 
     def flush(self) -> None:
         """Return when all of it is in the store."""
-        self._team.lead(self._behind.flush)
+        self._workers.on_rank_zero(self._behind.flush)
 
     def once(self, make: Callable[[], Value]) -> Value:
         """`make()` of worker 0, on every worker."""
-        return self._team.lead(make)
+        return self._workers.on_rank_zero(make)
 
     def _start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         key = self._experiment.key("start")
@@ -88,7 +88,7 @@ class StoreLedger:
         start = make()
         record = {
             "name": self._experiment.name,
-            "meaning": self._experiment.meaning,
+            "meaning": self._experiment.identity,
             "config": self._experiment.config(),
         }
         payload = save_safetensors(dict(start))
@@ -118,15 +118,15 @@ class StoreLedger:
             "ticket.safetensors": self._ticket(finished),
             "result.json": _json(result_record(self._experiment, finished)),
         }
-        if finished.point:
-            files["point.safetensors"] = _packed_point(finished.point)
+        if finished.state:
+            files["point.safetensors"] = _packed_state(finished.state)
         if finished.scores:
             files["scores.safetensors"] = save_safetensors(dict(finished.scores))
         key = self._key(finished.number, finished.ticket)
         self._behind.do(lambda: self._keep(key, files, _json(clock)))
 
     def _keep(self, key: str, files: Mapping[str, bytes], clock: bytes) -> None:
-        """`DONE` last, then the notes of the unfinished round go."""
+        """`DONE` last, then the checkpoint of the unfinished round goes."""
         self._store.write(f"{key}/{CLOCK}", clock)
         self._store.commit(key, files)
         self._store.remove(f"{key}/{checkpoints.FILE}")
@@ -156,7 +156,7 @@ class StoreLedger:
             },
             numeric={
                 **ticket.numeric_settings(),
-                "workers": self._team.size,
+                "workers": self._workers.size,
                 "precision": experiment.train.precision,
             },
             config=experiment.config(),
@@ -172,7 +172,7 @@ def _round(number: int, name: str, files: Mapping[str, bytes]) -> Round:
         mask=kept.mask,
         metrics=read_record(files["result.json"])["metrics"],
         ticket=name,
-        point=_unpacked_point(files["point.safetensors"]) if "point.safetensors" in files else None,
+        state=_unpacked_state(files["point.safetensors"]) if "point.safetensors" in files else None,
         scores=load_safetensors(files.get("scores.safetensors", save_safetensors({}))),
     )
 
@@ -196,16 +196,16 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, indent=1).encode()
 
 
-def _packed_point(point: Point) -> bytes:
-    tensors = {f"weights/{name}": tensor for name, tensor in point.weights.items()}
-    tensors |= {f"optimizer/{name}": tensor for name, tensor in point.optimizer.items()}
-    return save_safetensors(tensors, metadata={"epoch": str(point.epoch)})
+def _packed_state(state: TrainState) -> bytes:
+    tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
+    tensors |= {f"optimizer/{name}": tensor for name, tensor in state.optimizer.items()}
+    return save_safetensors(tensors, metadata={"epoch": str(state.epoch)})
 
 
-def _unpacked_point(payload: bytes) -> Point:
+def _unpacked_state(payload: bytes) -> TrainState:
     parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
     for key, tensor in load_safetensors(payload).items():
         kind, _, name = key.partition("/")
         parts[kind][name] = tensor
     epoch = int(ticket.metadata_of(payload)["epoch"])
-    return Point(weights=parts["weights"], optimizer=parts["optimizer"], epoch=epoch)
+    return TrainState(weights=parts["weights"], optimizer=parts["optimizer"], epoch=epoch)

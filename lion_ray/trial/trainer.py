@@ -1,4 +1,4 @@
-"""One experiment from start to end: the model that trains rounds, the ledger that keeps them, the lottery between them.
+"""One experiment from start to end: the model that trains rounds, the store that keeps them, the lottery between them.
 
 Called in a Tune trial's process for one worker, in every worker of a Train run for more (`distributed`).
 """
@@ -17,26 +17,26 @@ from lion_ray import backbones, methods
 from lion_ray.config import RewindEpoch
 from lion_ray.data import JoinedSplit, Split
 from lion_ray.experiments import Experiment, protocol
-from lion_ray.lottery import WINNING, Mask, NoNotes, Notes, Point, Round, run_rounds
+from lion_ray.lottery import WINNING, Checkpointer, Mask, NoCheckpoints, Round, TrainState, run_rounds
 from lion_ray.store import Store
 from lion_ray.training import loop, solver_health
 from lion_ray.training.batches import Examples, keeps_features, prepare
 from lion_ray.training.feature_cache import FEATURES, numeric_key
-from lion_ray.training.workers import Team
+from lion_ray.training.workers import Workers
 from lion_ray.trial.measures import SwitchedOff, accuracies_without_prompts, num_params
-from lion_ray.trial.stored_rounds import StoreLedger
+from lion_ray.trial.stored_rounds import StoredRounds
 
-_NO_NOTES, TEST = NoNotes(), "test"
+_NO_CHECKPOINTS, TEST = NoCheckpoints(), "test"
 OnEpoch = Callable[[Experiment, int, float, dict[str, Any]], None]
 
 
 def run_experiment(
     experiment: Experiment,
-    dataset: protocol.Handed,
+    dataset: protocol.PhaseData,
     store: Store,
     *,
     backbone: backbones.Backbone,
-    team: Team,
+    workers: Workers,
     device: torch.device,
     on_epoch: OnEpoch,
 ) -> Iterator[Round]:
@@ -46,10 +46,10 @@ def run_experiment(
         backbone: the experiment's; it is not changed.
         on_epoch: called on the leading worker with (experiment, round number, density, the epoch's record).
     """
-    trainer = RoundTrainer(experiment, dataset, backbone, team=team, device=device, on_epoch=on_epoch)
-    ledger = StoreLedger(experiment, store, backbone=backbone, team=team, classes=dataset.classes)
+    trainer = RoundTrainer(experiment, dataset, backbone, workers=workers, device=device, on_epoch=on_epoch)
+    stored_rounds = StoredRounds(experiment, store, backbone=backbone, workers=workers, classes=dataset.classes)
     lottery = experiment.lottery.model_copy(update={"controls": experiment.controls})
-    yield from run_rounds(lottery, trainer, ledger)
+    yield from run_rounds(lottery, trainer, stored_rounds)
 
 
 class RoundTrainer:
@@ -58,14 +58,14 @@ class RoundTrainer:
     def __init__(
         self,
         experiment: Experiment,
-        dataset: protocol.Handed,
+        dataset: protocol.PhaseData,
         backbone: backbones.Backbone,
         *,
-        team: Team,
+        workers: Workers,
         device: torch.device,
         on_epoch: OnEpoch,
     ) -> None:
-        self._experiment, self._backbone, self._team, self._on_epoch = experiment, backbone, team, on_epoch
+        self._experiment, self._backbone, self._workers, self._on_epoch = experiment, backbone, workers, on_epoch
         self._num_classes = len(dataset.classes)
         self.model = self._build("start").to(device)
         splits = protocol.training_splits(dataset)
@@ -79,7 +79,7 @@ class RoundTrainer:
         self._splits, self._device = {"val": splits.val, TEST: test}, device
         by_count = experiment.stage is not None and experiment.stage.by_count
         self._count_groups = protocol.count_groups(splits.train, self._num_classes) if by_count else {}
-        self._step_module = team.wrap(methods.step_module(self.model))
+        self._step_module = workers.wrap(methods.step_module(self.model))
         self._start = self.model.copy_trained()
 
     def _prepared(
@@ -100,11 +100,11 @@ class RoundTrainer:
             split.prepare()
             if not keeps_features(model, split, augment):
                 return make()
-            meaning = [self._experiment.meaning[part] for part in ("dataset", "transform", "backbone")]
-            key = (json.dumps(meaning, sort_keys=True), model.body.maps, numeric_key(device))
+            identity = [self._experiment.identity[part] for part in ("dataset", "transform", "backbone")]
+            key = (json.dumps(identity, sort_keys=True), model.body.maps, numeric_key(device))
             return FEATURES.get(name, key, make)
 
-        return self._team.together(found)
+        return self._workers.on_every_rank(found)
 
     @cached_property
     def _switched_off(self) -> SwitchedOff | None:
@@ -135,7 +135,14 @@ class RoundTrainer:
         """The method's prunable weights."""
         return self.model.prunable()
 
-    def train(self, number: int, point: Point, mask: Mask, ticket: str = WINNING, notes: Notes = _NO_NOTES) -> Round:
+    def train(
+        self,
+        number: int,
+        state: TrainState,
+        mask: Mask,
+        ticket: str = WINNING,
+        checkpointer: Checkpointer = _NO_CHECKPOINTS,
+    ) -> Round:
         """Train, then read the test split, if there is one: once, and once more with LION's prompts switched off.
 
         The round's metrics hold no clock time.
@@ -145,12 +152,12 @@ class RoundTrainer:
             self._step_module,
             (self._train, self._val),
             self._experiment.train,
-            point=point,
+            state=state,
             mask=mask,
-            keep=self._keep(number, point, ticket),
-            notes=notes,
+            keep=self._keep(number, state, ticket),
+            checkpointer=checkpointer,
             seed_for=self._experiment.seed_for,
-            team=self._team,
+            workers=self._workers,
             on_epoch=lambda record: self._epoch_done(number, ticket, mask, record),
         )
         tested, health = self._tested()
@@ -164,7 +171,7 @@ class RoundTrainer:
             "without_path": list(self.model.without_path()),
             "val_accuracy": fitted.history[-1]["val_accuracy"],
             **tested,
-            **accuracies_without_prompts(self._switched_off, self._experiment.train, self._team),
+            **accuracies_without_prompts(self._switched_off, self._experiment.train, self._workers),
             "solves": solver_health.summary([*healths, health]),
             "history": fitted.history,
         }
@@ -174,7 +181,7 @@ class RoundTrainer:
             mask=mask,
             metrics=metrics,
             ticket=ticket,
-            point=fitted.point,
+            state=fitted.state,
             scores=fitted.scores,
         )
 
@@ -182,7 +189,7 @@ class RoundTrainer:
         """Test accuracy, with a long tail also over the test images of many-, medium- and few-shot classes."""
         if self._test is None:
             return {"test_accuracy": None}, {}
-        correct, health = loop.hits(self.model, self._test, self._experiment.train, self._team)
+        correct, health = loop.hits(self.model, self._test, self._experiment.train, self._workers)
         found: dict[str, float | None] = {"test_accuracy": int(correct.sum()) / len(correct)}
         for name, classes in self._count_groups.items():
             rows = torch.isin(self._test.labels, torch.as_tensor(classes, device=correct.device))
@@ -193,16 +200,16 @@ class RoundTrainer:
         seed = self._experiment.seed_for(purpose)
         return methods.build(self._experiment.method, self._backbone, num_classes=self._num_classes, seed=seed)
 
-    def _keep(self, number: int, point: Point, ticket: str) -> loop.Keep:
+    def _keep(self, number: int, state: TrainState, ticket: str) -> loop.KeptStates:
         """What later rounds will start from and be pruned by, by the lottery's settings; nothing follows a control."""
         lottery, epochs = self._experiment.lottery, self._experiment.train.epochs
         if ticket != WINNING or not self.prunable():
-            return loop.Keep()
-        after = (point.epoch // epochs + 1) * epochs if lottery.rewind == "none" else None
+            return loop.KeptStates()
+        after = (state.epoch // epochs + 1) * epochs if lottery.rewind == "none" else None
         if isinstance(lottery.rewind, RewindEpoch) and number == 0:
             after = lottery.rewind.epoch
-        return loop.Keep(point_after=after, scores=lottery.criterion == "gradient_weight")
+        return loop.KeptStates(state_after=after, scores=lottery.criterion == "gradient_weight")
 
     def _epoch_done(self, number: int, ticket: str, mask: Mask, record: dict[str, Any]) -> None:
-        if self._team.leads:
+        if self._workers.is_rank_zero:
             self._on_epoch(self._experiment, number, mask.density, {**record, "ticket": ticket})

@@ -29,8 +29,8 @@ from lion_ray.config import DatasetConfig
 from lion_ray.data import find
 from lion_ray.data.building import build
 from lion_ray.data.fingerprint import Labels
-from lion_ray.data.item import Item
-from lion_ray.data.pool import Found, as_labels
+from lion_ray.data.item import EncodedImage
+from lion_ray.data.pool import FoundSet, as_labels
 from lion_ray.data.shards import SHARD_BYTES
 from lion_ray.data.verifying import verify
 
@@ -48,11 +48,11 @@ class Made:
     first: int
     side: int
 
-    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+    def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
         """See `Pool.items`."""
         for index in indices:
             load = partial(_encoded, self.first + index, self.format, self.side)
-            yield Item(index=index, where=f"{index}.{self.format}", load=load)
+            yield EncodedImage(index=index, where=f"{index}.{self.format}", load=load)
 
 
 def _encoded(index: int, format: str, side: int) -> bytes:
@@ -67,13 +67,13 @@ def _encoded(index: int, format: str, side: int) -> bytes:
     return file.getvalue()
 
 
-def made(num: int, format: str, side: int = SIDE) -> Found:
+def made(num: int, format: str, side: int = SIDE) -> FoundSet:
     """A set of `num` images, a tenth of them for test."""
     cuts = {"train": (0, num - num // 10), "test": (num - num // 10, num)}
     pools = {
         split: Made(as_labels(np.arange(first, end) % 10), format, first, side) for split, (first, end) in cuts.items()
     }
-    return Found(classes=tuple("0123456789"), pools=pools)
+    return FoundSet(classes=tuple("0123456789"), pools=pools)
 
 
 def peak_mb(num_mb: int, shard_bytes: int, side: int, folder: Path) -> float:

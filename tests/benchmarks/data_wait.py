@@ -27,10 +27,10 @@ from lion_ray.data import ahead
 from lion_ray.data.cache import mapped
 from lion_ray.data.dataset import ArraySplit, Pixels
 from lion_ray.data.pool import as_labels, frozen
-from lion_ray.lottery import Mask, NoNotes, Point
+from lion_ray.lottery import Mask, NoCheckpoints, TrainState
 from lion_ray.training import batches, loop
 from lion_ray.training.augmentation import augmented
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 
 Value = TypeVar("Value")
 NUM_IMAGES, SIZE = 192, 224
@@ -89,12 +89,12 @@ def train(split: ArraySplit, augment: str, epochs: int) -> list[dict[str, float]
                 batches.prepare(model, few, backbone.transform, device),
             ),
             TrainConfig(epochs=epochs, batch_size=32, augment=augment),  # type: ignore[arg-type]
-            point=Point(weights={name: weight.detach().clone() for name, weight in model.trained().items()}),
+            state=TrainState(weights={name: weight.detach().clone() for name, weight in model.trained().items()}),
             mask=Mask.dense({}),
-            keep=loop.Keep(),
-            notes=NoNotes(),
+            keep=loop.KeptStates(),
+            checkpointer=NoCheckpoints(),
             seed_for=len,
-            team=Solo(),
+            workers=SingleWorker(),
             on_epoch=lambda _: laps.append(watch.lap()),
         )
     return laps[1:]

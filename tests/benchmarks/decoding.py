@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from lion_ray.data.decoding import Resize, decode
-from lion_ray.data.item import Item
+from lion_ray.data.item import EncodedImage
 
 ROUNDS = 7
 CASES = {  # format, height, width, images per core and round, pixels after
@@ -47,7 +47,7 @@ def images(kind: str, height: int, width: int) -> list[bytes]:
 
 def work(encoded: Sequence[bytes], num: int, size: int, num_threads: int) -> float:
     """Decode; returns the CPU seconds of this process."""
-    items = (Item(index=k, where="", load=partial(encoded.__getitem__, k % len(encoded))) for k in range(num))
+    items = (EncodedImage(index=k, where="", load=partial(encoded.__getitem__, k % len(encoded))) for k in range(num))
     before = time.process_time()
     decode(items, range(num), Resize(size=size), num_threads=num_threads)
     return time.process_time() - before

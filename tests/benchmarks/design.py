@@ -27,7 +27,7 @@ from lion_ray.experiments import Experiment, expand
 from lion_ray.experiments.protocol import SearchData
 from lion_ray.report.pairing import Gap, over_sets_like
 from lion_ray.store import Store
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import run_experiment
 
 STUDY = Path(__file__).parent.parent.parent / "pipelines/evidence.yaml"
@@ -91,7 +91,7 @@ def _accuracy(experiment: Experiment, root: str) -> tuple[float, int]:
         SearchData(classes=whole.classes, train=whole.train, val=whole.val),
         Store("memory://design"),
         backbone=backbone,
-        team=Solo(),
+        workers=SingleWorker(),
         device=torch.device("cpu"),
         on_epoch=lambda *_: None,
     )

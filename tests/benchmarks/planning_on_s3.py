@@ -30,7 +30,7 @@ from lion_ray.experiments import Experiment, expand
 from lion_ray.store import Store
 from lion_ray.study import index
 from lion_ray.study.plan import make_plan
-from lion_ray.study.rounds import Found, read_found
+from lion_ray.study.rounds import FoundRounds, read_found
 from lion_ray.sweep import driver
 from tests.support.small_runs import run
 
@@ -81,7 +81,7 @@ def cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def write_index(store: Store, template: Found, experiments: list[Experiment]) -> None:
+def write_index(store: Store, template: FoundRounds, experiments: list[Experiment]) -> None:
     """As a sweep that has just ended would leave it."""
     names = [each.name for each in experiments]
     first, text, found = experiments[0].name, json.dumps(template.rounds), {}
@@ -113,7 +113,7 @@ def main() -> None:
             measure(file, study, experiments, template, says)
 
 
-def measure(file: Path, study: config.Study, experiments: list[Experiment], template: Found, says: str) -> None:
+def measure(file: Path, study: config.Study, experiments: list[Experiment], template: FoundRounds, says: str) -> None:
     """Planning alone, then whole processes."""
     store = driver.open_store(study, source="huge")
     backbones.stage(backbones.resolve(study.backbone, store), store)

@@ -23,13 +23,13 @@ from lion_ray.experiments import Experiment
 from lion_ray.lottery import WINNING
 from lion_ray.store import Store
 from lion_ray.study import index, request
-from lion_ray.study.rounds import Found
+from lion_ray.study.rounds import FoundRounds
 from tests.support import made_studies as reports
 
 WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
-def found_of(experiment: Experiment, epochs: int, like: Mapping[str, float]) -> Found:
+def found_of(experiment: Experiment, epochs: int, like: Mapping[str, float]) -> FoundRounds:
     """Its rounds as the index holds them, their histories as long as real ones."""
     rows = []
     for number in range(experiment.num_rounds):
@@ -40,7 +40,7 @@ def found_of(experiment: Experiment, epochs: int, like: Mapping[str, float]) -> 
             for epoch in range(epochs)
         ]
         rows.append({**row, "clock": {"seconds": 10.0, "finished": 1.7e9}})
-    return Found(rounds=tuple(rows), has_start=True, num_files=20, listing="x")
+    return FoundRounds(rounds=tuple(rows), has_start=True, num_files=20, listing="x")
 
 
 def main() -> None:

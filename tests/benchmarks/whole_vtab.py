@@ -61,7 +61,7 @@ def run(folder: Path) -> dict[str, float]:
     from lion_ray import backbones, config, data
     from lion_ray.experiments import expand
     from lion_ray.store import Store
-    from lion_ray.training.workers import Solo
+    from lion_ray.training.workers import SingleWorker
     from lion_ray.trial.trainer import run_experiment
 
     (folder / "study.yaml").write_text(STUDY.format(folder=folder))
@@ -80,7 +80,7 @@ def run(folder: Path) -> dict[str, float]:
         dataset,
         Store(f"{folder}/results"),
         backbone=backbone,
-        team=Solo(),
+        workers=SingleWorker(),
         device=torch.device("cpu"),
         on_epoch=lambda *_: None,
     )

@@ -18,17 +18,17 @@ from PIL import Image
 from lion_ray.cli.commands import main
 from lion_ray.config import DataConfig, DatasetConfig, StudyError
 from lion_ray.data import catalogue, find
-from lion_ray.data.catalogue import CATALOGUE, Entry
+from lion_ray.data.catalogue import CATALOGUE, CatalogueEntry
 from lion_ray.data.catalogue.rules import IMAGES, LABELS
 from lion_ray.data.item import BadData
-from lion_ray.data.pool import ArrayPool, Found, as_labels, frozen
+from lion_ray.data.pool import ArrayPool, FoundSet, as_labels, frozen
 
 ENTRIES = tuple(CATALOGUE.values())
 BY_NAME = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 
 
 @BY_NAME
-def test_an_entry_can_be_named_in_a_study_and_says_all_that_it_must(entry: Entry) -> None:
+def test_an_entry_can_be_named_in_a_study_and_says_all_that_it_must(entry: CatalogueEntry) -> None:
     assert DatasetConfig(name=entry.name).name == entry.name
     assert entry.num_classes >= 2
     assert entry.label_rule in LABELS
@@ -58,7 +58,7 @@ def test_vtab_entries_are_those_of_the_table_that_is_shipped() -> None:
 FOUND = {"train": [0, 1, 2], "test": [1, 2]}
 
 
-def _entry(**fields: object) -> Entry:
+def _entry(**fields: object) -> CatalogueEntry:
     known: dict[str, object] = {
         "name": "pets",
         "title": "Pets",
@@ -69,15 +69,15 @@ def _entry(**fields: object) -> Entry:
         "licence": "none",
         "origin": catalogue.Origin(homepage="nowhere"),
     }
-    return Entry(**{**known, **fields})  # type: ignore[arg-type]
+    return CatalogueEntry(**{**known, **fields})  # type: ignore[arg-type]
 
 
-def _found(labels: Mapping[str, list[int]], classes: tuple[str, ...] = ("0", "1", "2")) -> Found:
+def _found(labels: Mapping[str, list[int]], classes: tuple[str, ...] = ("0", "1", "2")) -> FoundSet:
     pools = {
         split: ArrayPool(images=frozen(np.zeros((len(each), 2, 2), np.uint8)), labels=as_labels(each))
         for split, each in labels.items()
     }
-    return Found(classes=classes, pools=pools)
+    return FoundSet(classes=classes, pools=pools)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_built_set_is_found_below_the_root_and_held_against_the_catalogue(tmp_
 
 
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry.package], ids=lambda entry: entry.name)
-def test_a_set_in_an_installed_package_is_what_its_entry_says(entry: Entry) -> None:
+def test_a_set_in_an_installed_package_is_what_its_entry_says(entry: CatalogueEntry) -> None:
     assert entry.package is not None
     try:
         version(entry.package.name)

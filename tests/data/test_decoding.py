@@ -21,7 +21,7 @@ from timm.data.transforms_factory import create_transform
 from lion_ray.data import item
 from lion_ray.data.dataset import ArraySplit
 from lion_ray.data.decoding import Resize, decode
-from lion_ray.data.item import BadData, Encoded, Item
+from lion_ray.data.item import BadData, Encoded, EncodedImage
 
 Array = np.ndarray[Any, Any]
 
@@ -37,9 +37,9 @@ def save(image: Image.Image, kind: str = "png", **options: Any) -> bytes:
     return file.getvalue()
 
 
-def items(*encoded: Encoded) -> Iterator[Item]:
+def items(*encoded: Encoded) -> Iterator[EncodedImage]:
     for index, one in enumerate(encoded):
-        yield Item(index=index, where=f"row {index}", load=partial(lambda value: value, one))
+        yield EncodedImage(index=index, where=f"row {index}", load=partial(lambda value: value, one))
 
 
 def pixels(encoded: Encoded, size: int = 4, **options: Any) -> Array:
@@ -112,12 +112,12 @@ def test_memory_in_flight_is_bounded() -> None:
         alive.discard(index)
         return encoded
 
-    def stream() -> Iterator[Item]:
+    def stream() -> Iterator[EncodedImage]:
         nonlocal most
         for index in range(2000):
             alive.add(index)
             most = max(most, len(alive))
-            yield Item(index=index, where="", load=partial(load, index))
+            yield EncodedImage(index=index, where="", load=partial(load, index))
 
     decode(stream(), range(2000), Resize(size=2), num_threads=2)
     assert most <= 6 * 32

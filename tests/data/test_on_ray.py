@@ -16,7 +16,7 @@ from lion_ray import backbones, config, pipeline
 from lion_ray.experiments import expand
 from lion_ray.store import Store
 from lion_ray.sweep.shared_dataset import decode
-from lion_ray.sweep.trial_inputs import Work, work_on
+from lion_ray.sweep.trial_inputs import TrialInputs, work_on
 from tests.data.test_decoding import noise, save
 from tests.support.small_runs import artifacts
 
@@ -31,7 +31,7 @@ def arguments(study_file: Path, *overrides: str) -> list[str]:
 
 
 @ray.remote(num_cpus=0)
-def where(work: Work) -> list[str]:
+def where(work: TrialInputs) -> list[str]:
     """What each split's pixels are mapped from in this process."""
     mapped: Any = work.open()
     mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]

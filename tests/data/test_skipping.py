@@ -92,6 +92,6 @@ def test_an_experiment_holds_what_was_skipped(tmp_path: Path, study_file: Path) 
         find(DatasetConfig(name="mine", url=f"{tmp_path}/set"), DataConfig()).decode(size=4)
     with pytest.warns(DataWarning, match="skipped"):
         experiments = expand(load(study_file, [where, "data.on_bad_image=skip"]))
-    assert '"skipped": {"test": 1, "train": 2}' in json.dumps(experiments[0].meaning)
+    assert '"skipped": {"test": 1, "train": 2}' in json.dumps(experiments[0].identity)
     with pytest.raises(StudyError, match=r"data\.on_bad_image: 'drop' is not allowed; .*Allowed: error, skip"):
         load(study_file, ["data.on_bad_image=drop"])

@@ -24,7 +24,7 @@ from lion_ray.data.dataset import ArraySplit
 from lion_ray.data.streaming import StreamedSplit
 from lion_ray.experiments import Experiment
 from lion_ray.store import Store
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import run_experiment
 from tests.data.test_decoding import noise, save
 from tests.support.mapped_files import SHAPE, filled, make, started
@@ -70,7 +70,7 @@ def test_without_memory_tickets_and_metrics_are_the_same_bits(
         dataset,
         poor,
         backbone=backbones.load(chosen.backbone),
-        team=Solo(),
+        workers=SingleWorker(),
         device=torch.device("cpu"),
         on_epoch=lambda *_: None,
     )

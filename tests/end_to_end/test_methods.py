@@ -68,7 +68,9 @@ class Interrupted(Exception):
 def test_interruptions_at_every_second_epoch_cost_no_bit(
     study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(checkpoints.StoreNotes.__init__, "__defaults__", (0.0,))  # after every epoch, however short
+    monkeypatch.setattr(
+        checkpoints.StoreCheckpointer.__init__, "__defaults__", (0.0,)
+    )  # after every epoch, however short
     whole, store = Store(str(tmp_path / "whole")), Store(str(tmp_path / "store"))
     settings = [LOTTERY, "train.epochs=3", f"backbone={SMALL_CONVNET}", f"methods=[{method}]"]
     chosen = experiment(study_file, *settings)

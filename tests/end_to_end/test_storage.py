@@ -48,7 +48,7 @@ def through(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     from lion_ray.sweep import run as sweep_run
     from lion_ray.sweep import trainable
 
-    url, run = proxy.url, trainable.run_turn
+    url, run = proxy.url, trainable.train_interval
 
     def run_turn(config: object, **given: object) -> None:
         os.environ["AWS_ENDPOINT_URL"] = url

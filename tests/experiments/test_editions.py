@@ -14,7 +14,7 @@ import lion_ray
 from lion_ray import config, pipeline
 from lion_ray.config import Frozen, LotteryConfig, RobustConfig, TrainConfig
 from lion_ray.experiments import expand, first_defaults, identity, identity_of, revisions
-from lion_ray.experiments.experiment import NOT_MEANING
+from lion_ray.experiments.experiment import NOT_IN_IDENTITY
 from lion_ray.methods import METHODS, equilibrium, lion
 from lion_ray.report import comparison
 from lion_ray.store import Store
@@ -84,7 +84,7 @@ def old(tmp_path: Path) -> Path:
 @pytest.fixture
 def revised(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if `linear` gave other bits from today on."""
-    rule = revisions.Rule(
+    rule = revisions.RevisionRule(
         name="linear", number=2, applies=lambda told: told["method"]["name"] == "linear", because="a test"
     )
     for module in (revisions, identity):
@@ -103,7 +103,7 @@ def sections() -> list[type[Frozen]]:
 def test_every_key_with_a_default_has_its_first_one_on_record(section: type[Frozen]) -> None:
     """A new key without a row would rename every experiment; a row without a key would be a lost promise."""
     keys = {name for name, field in section.model_fields.items() if not field.exclude and not field.is_required()}
-    keys -= NOT_MEANING if section is LotteryConfig else set()
+    keys -= NOT_IN_IDENTITY if section is LotteryConfig else set()
     assert keys == set(first_defaults.FIRST_DEFAULTS.get(section.__name__, {}))
 
 
@@ -138,9 +138,9 @@ def test_an_experiment_is_named_as_ever_but_for_its_revisions(
 @pytest.mark.usefixtures("revised")
 def test_a_raised_revision_renames_the_experiments_to_which_its_rule_applies(study_file: Path) -> None:
     one, other = expand(config.load(study_file, ["methods=[linear, lion]"]))
-    assert one.meaning["revision"] == {"linear": 2}
+    assert one.identity["revision"] == {"linear": 2}
     assert one.config()["revision"] == {"linear": 2}
-    assert "linear" not in other.meaning["revision"]
+    assert "linear" not in other.identity["revision"]
 
 
 @pytest.mark.usefixtures("embedded_ray")

@@ -10,7 +10,7 @@ import pytest
 
 from lion_ray import config
 from lion_ray.config import StudyError
-from lion_ray.experiments import Experiment, entry_label, expand, meaning_digest
+from lion_ray.experiments import Experiment, entry_label, expand, identity_digest
 
 
 def names(file: Path, *overrides: str) -> list[str]:
@@ -104,9 +104,9 @@ def test_lottery_settings_do_not_rename_a_method_that_prunes_nothing(study_file:
 def test_the_name_is_readable_and_ends_with_eight_digits_of_the_hash(study_file: Path) -> None:
     experiment = one(study_file)
     assert experiment.name == f"mnist-tf_efficientnet_lite0-lion-s0-{experiment.digest[:8]}"
-    assert experiment.digest == meaning_digest(experiment.meaning)
+    assert experiment.digest == identity_digest(experiment.identity)
     assert {"dataset", "transform", "backbone", "method", "train", "lottery", "seed", "revision"} == set(
-        experiment.meaning
+        experiment.identity
     )
 
 

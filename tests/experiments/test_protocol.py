@@ -16,9 +16,9 @@ from lion_ray.experiments import Experiment, expand, final_run, protocol
 from lion_ray.experiments.protocol import SEARCH, FinalData, SearchData, final_stage
 from lion_ray.lottery import Round
 from lion_ray.store import Store
-from lion_ray.sweep.trial_inputs import Shared, work_on
+from lion_ray.sweep.trial_inputs import SharedDataset, work_on
 from lion_ray.training.feature_cache import FEATURES
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import run_experiment
 from tests.support.small_runs import artifacts, decoded
 
@@ -41,20 +41,20 @@ def searched(file: Path, *overrides: str) -> Experiment:
 
 def run(experiment: Experiment, dataset: Dataset, store: Store) -> list[Round]:
     """As a trial's process does it: from the splits that the experiment's stage opens."""
-    shared = Shared(
+    shared = SharedDataset(
         name=dataset.name,
         classes=dataset.classes,
         splits={name: getattr(dataset, name) for name in ("train", "val", "test")},
     )
     given = work_on(experiment, shared).data
-    handed = protocol.handed(experiment.stage, given.name, given.classes, given.splits)
+    handed = protocol.phase_data(experiment.stage, given.name, given.classes, given.splits)
     return list(
         run_experiment(
             experiment,
             handed,
             store,
             backbone=backbones.load(experiment.backbone),
-            team=Solo(),
+            workers=SingleWorker(),
             device=torch.device("cpu"),
             on_epoch=lambda *_: None,
         )
@@ -161,7 +161,7 @@ def test_joined_splits_give_the_images_of_both_in_order(study_file: Path) -> Non
 
 
 def test_the_process_of_a_search_trial_is_told_of_no_test_split(study_file: Path) -> None:
-    shared = Shared(name="mnist", classes=("a", "b"), splits={"train": 1, "val": 2, "test": 3})
+    shared = SharedDataset(name="mnist", classes=("a", "b"), splits={"train": 1, "val": 2, "test": 3})
     experiment = searched(study_file)
     assert set(work_on(experiment, shared).data.splits) == {"train", "val"}
     final = final_run(experiment, final_stage("longtail"), seed=1, rounds=1)

@@ -14,10 +14,10 @@ from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round, run_rounds
 from lion_ray.store import DamagedArtifactWarning, Store
 from lion_ray.study.plan import make_plan
-from lion_ray.training.workers import Solo
-from lion_ray.trial.stored_rounds import StoreLedger
+from lion_ray.training.workers import SingleWorker
+from lion_ray.trial.stored_rounds import StoredRounds
 from tests.end_to_end.test_study import table
-from tests.lottery.test_rounds import MemoryLedger, NoisyTrainer
+from tests.lottery.test_rounds import MemoryRounds, NoisyTrainer
 from tests.support.small_runs import artifacts, experiment, run
 
 CONTROLS = "lottery.controls=[random_ticket, reinit]"
@@ -25,7 +25,7 @@ CONTROLS = "lottery.controls=[random_ticket, reinit]"
 
 def kept(chosen: Experiment, store: Store, number: int, ticket: str = "winning") -> Round:
     backbone = backbones.load(chosen.backbone)
-    found = StoreLedger(chosen, store, backbone=backbone, team=Solo(), classes=()).load(number, ticket)
+    found = StoredRounds(chosen, store, backbone=backbone, workers=SingleWorker(), classes=()).load(number, ticket)
     assert found is not None
     return found
 
@@ -60,7 +60,7 @@ def test_controls_stand_beside_the_rounds_and_change_neither_their_bits_nor_thei
 
 def test_a_random_ticket_shares_the_start_and_reinit_does_not() -> None:
     trainer = NoisyTrainer()
-    list(run_rounds(LotteryConfig(rounds=3, prune=0.5, controls=("random_ticket", "reinit")), trainer, MemoryLedger()))
+    list(run_rounds(LotteryConfig(rounds=3, prune=0.5, controls=("random_ticket", "reinit")), trainer, MemoryRounds()))
     assert sorted(trainer.branches) == sorted(product((1, 2), ("random_ticket", "reinit")))
     for (_, control), (point, mask) in trainer.branches.items():
         start = mask.applied(trainer.start())
@@ -73,7 +73,7 @@ def test_controls_never_stop_the_lottery() -> None:
     config = LotteryConfig(
         rounds=4, tolerance=0.05, controls=("random_ticket", "reinit")
     )  # the controls' accuracy is 0
-    assert len(list(run_rounds(config, NoisyTrainer(), MemoryLedger()))) == 4
+    assert len(list(run_rounds(config, NoisyTrainer(), MemoryRounds()))) == 4
 
 
 def test_controls_that_are_asked_for_later_or_damaged_are_all_that_is_trained(study_file: Path, store: Store) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lion_ray.config import LotteryConfig, OneShot
 from lion_ray.lottery import Mask, Round, prune, run_rounds, scores
-from tests.lottery.test_rounds import MemoryLedger, NoisyTrainer, magnitudes, weights
+from tests.lottery.test_rounds import MemoryRounds, NoisyTrainer, magnitudes, weights
 from tests.training.test_one_round import dense, trainer
 
 
@@ -37,7 +37,7 @@ def test_densities_are_met_exactly_round_by_round(sizes: list[int], densities: l
 
 def test_one_shot_goes_to_its_density_in_one_pruning() -> None:
     config = LotteryConfig(prune=OneShot(one_shot=0.1))
-    found = list(run_rounds(config, NoisyTrainer(), MemoryLedger()))
+    found = list(run_rounds(config, NoisyTrainer(), MemoryRounds()))
     assert [each.mask.num_alive for each in found] == [30, 3]
 
 
@@ -53,8 +53,8 @@ def test_gradient_weight_sums_the_last_epochs_products(study_file: Path) -> None
     one_step = ["train.batch_size=48", "lottery.criterion=gradient_weight", "lottery.rewind={epoch: 1}"]
     subject = trainer(study_file, *one_step)
     finished = dense(subject)
-    assert finished.point is not None
-    subject.model.load_trained(finished.point.weights)
+    assert finished.state is not None
+    subject.model.load_trained(finished.state.weights)
     subject.model.zero_grad()
     (inputs,) = subject._train.batches([torch.arange(48)], seed=0)
     logits = subject.model.trained_part(inputs)
@@ -70,11 +70,11 @@ def test_gradient_weight_sums_the_last_epochs_products(study_file: Path) -> None
 
 def test_random_pruning_reads_no_weight_and_draws_the_same_again() -> None:
     config = LotteryConfig(rounds=4, prune=0.5, criterion="random")
-    first, again = (list(run_rounds(config, NoisyTrainer(), MemoryLedger())) for _ in range(2))
+    first, again = (list(run_rounds(config, NoisyTrainer(), MemoryRounds())) for _ in range(2))
     other = NoisyTrainer()
     other.start = lambda _="start": {name: weight.flip(0) for name, weight in NoisyTrainer().start().items()}  # type: ignore[method-assign, assignment]
-    flipped = list(run_rounds(config, other, MemoryLedger()))
-    magnitude = list(run_rounds(config.model_copy(update={"criterion": "magnitude"}), NoisyTrainer(), MemoryLedger()))
+    flipped = list(run_rounds(config, other, MemoryRounds()))
+    magnitude = list(run_rounds(config.model_copy(update={"criterion": "magnitude"}), NoisyTrainer(), MemoryRounds()))
     for number, each in enumerate(first):
         assert each.mask.equals(again[number].mask)
         assert each.mask.equals(flipped[number].mask)
@@ -85,4 +85,4 @@ def test_random_pruning_reads_no_weight_and_draws_the_same_again() -> None:
 
 def test_a_round_that_measures_nothing_keeps_no_scores(study_file: Path) -> None:
     finished: Round = dense(trainer(study_file, "train.epochs=1"))
-    assert (dict(finished.scores), finished.point) == ({}, None)
+    assert (dict(finished.scores), finished.state) == ({}, None)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lion_ray.config import TrainConfig
-from lion_ray.lottery import Mask, NoNotes, Partial, Point
+from lion_ray.lottery import Mask, NoCheckpoints, RoundCheckpoint, TrainState
 from tests.support.constants import (
     CONVNET,
     VIT,
@@ -62,7 +62,7 @@ def assert_pruned_entries_are_constants(
     config, model = config_of(optimizer, schedule, tau), model_of(entry, backbone)
     mask, weights = sparse_mask(model), model.copy_trained()
     state = moments(weights, optimizer) if late else {}
-    point = Point(weights=weights, optimizer=state, epoch=int(late))
+    point = TrainState(weights=weights, optimizer=state, epoch=int(late))
     other = model_of(entry, backbone)
     names = with_constants(other, mask)
     of_survivors = survivors_of(point, mask, names)
@@ -95,13 +95,13 @@ def test_so_it_does_for_every_method_with_every_optimizer_and_schedule() -> None
         assert_pruned_entries_are_constants(*case)
 
 
-class NotesOf(NoNotes):
+class NotesOf(NoCheckpoints):
     """An unfinished round."""
 
-    def __init__(self, partial: Partial) -> None:
+    def __init__(self, partial: RoundCheckpoint) -> None:
         self.partial = partial
 
-    def load(self) -> Partial:
+    def load(self) -> RoundCheckpoint:
         """As it was left."""
         return self.partial
 
@@ -109,10 +109,11 @@ class NotesOf(NoNotes):
 def test_a_round_that_goes_on_from_its_notes_reads_no_dead_entry_of_them() -> None:
     model, config = model_of(LIONS[0], CONVNET), config_of("adamw", "cosine", 0.5)
     mask, weights = sparse_mask(model), model.copy_trained()
-    begun = Point(weights=weights, optimizer=moments(weights, "adamw"), epoch=1)
-    start = Point(weights=weights)
+    begun = TrainState(weights=weights, optimizer=moments(weights, "adamw"), epoch=1)
+    start = TrainState(weights=weights)
     clean, junk = (
-        fit(model, config, start, mask, NotesOf(Partial(point=point))) for point in (begun, poisoned(begun, mask))
+        fit(model, config, start, mask, NotesOf(RoundCheckpoint(state=point)))
+        for point in (begun, poisoned(begun, mask))
     )
     for name, weight in clean.weights.items():
         assert torch.equal(weight, junk.weights[name]), name

@@ -94,7 +94,7 @@ def test_biases_and_the_classifier_always_learn_and_warm_up_is_ordinary(study_fi
     subject = trainer(study_file, *two_epochs, tiny)
     finished = dense(subject)
     once = trainer(study_file, *two_epochs, "lottery.rewind={epoch: 1}", seeds_of=[*two_epochs, tiny])
-    point = dense(once).point  # after one epoch of ordinary training
+    point = dense(once).state  # after one epoch of ordinary training
     assert point is not None
     for name, weight in finished.weights.items():
         learns = name not in subject.prunable()

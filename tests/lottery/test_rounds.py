@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lion_ray.config import LotteryConfig
-from lion_ray.lottery import WINNING, Mask, NoNotes, Notes, Point, Round, prune, run_rounds, should_stop
+from lion_ray.lottery import (
+    WINNING,
+    Checkpointer,
+    Mask,
+    NoCheckpoints,
+    Round,
+    TrainState,
+    prune,
+    run_rounds,
+    should_stop,
+)
 
 Value = TypeVar("Value")
 
@@ -113,7 +123,7 @@ def test_masks_validate_themselves() -> None:
         Mask(alive={"w": torch.ones(2)})
 
 
-class MemoryLedger:
+class MemoryRounds:
     """A ledger for these tests."""
 
     def __init__(self) -> None:
@@ -134,8 +144,8 @@ class MemoryLedger:
         else:
             self.controls[finished.number, finished.ticket] = finished
 
-    def notes(self, number: int, ticket: str, mask: Mask) -> NoNotes:
-        return NoNotes()
+    def checkpointer(self, number: int, ticket: str, mask: Mask) -> NoCheckpoints:
+        return NoCheckpoints()
 
     def flush(self) -> None:
         """All is kept already."""
@@ -149,7 +159,7 @@ class NoisyTrainer:
 
     def __init__(self, accuracies: Sequence[float] = (0.9,) * 9) -> None:
         self.given: dict[int, tuple[Mapping[str, Tensor], Mask]] = {}
-        self.branches: dict[tuple[int, str], tuple[Point, Mask]] = {}
+        self.branches: dict[tuple[int, str], tuple[TrainState, Mask]] = {}
         self.accuracies = accuracies
 
     def seed_for(self, purpose: str) -> int:
@@ -162,20 +172,20 @@ class NoisyTrainer:
     def prunable(self) -> tuple[str, ...]:
         return "w0", "w1"
 
-    def train(self, number: int, point: Point, mask: Mask, ticket: str, notes: Notes) -> Round:
-        trained = mask.applied({name: weight * (2 + number) + 0.1 for name, weight in point.weights.items()})
+    def train(self, number: int, state: TrainState, mask: Mask, ticket: str, checkpointer: Checkpointer) -> Round:
+        trained = mask.applied({name: weight * (2 + number) + 0.1 for name, weight in state.weights.items()})
         if ticket != WINNING:
-            self.branches[number, ticket] = point, mask
+            self.branches[number, ticket] = state, mask
             metrics = {"val_accuracy": 0.0, "density": mask.density}  # worse than any tolerance
             return Round(number=number, weights=trained, mask=mask, metrics=metrics, ticket=ticket)
-        self.given[number] = point.weights, mask
+        self.given[number] = state.weights, mask
         metrics = {"val_accuracy": self.accuracies[number], "density": mask.density}
         return Round(number=number, weights=trained, mask=mask, metrics=metrics)
 
 
 def test_every_round_starts_from_the_first_weights_under_a_nested_mask() -> None:
     trainer = NoisyTrainer()
-    rounds = list(run_rounds(LotteryConfig(rounds=4, prune=0.5, scope="global"), trainer, MemoryLedger()))
+    rounds = list(run_rounds(LotteryConfig(rounds=4, prune=0.5, scope="global"), trainer, MemoryRounds()))
     assert [each.mask.num_alive for each in rounds] == [30, 15, 7, 3]  # round() halves to even: 15 loses 8, 7 loses 4
     for earlier, later in pairwise(rounds):
         assert later.mask.is_within(earlier.mask)
@@ -186,8 +196,8 @@ def test_every_round_starts_from_the_first_weights_under_a_nested_mask() -> None
 
 def test_finished_rounds_are_not_trained_again_and_the_result_is_the_same() -> None:
     config = LotteryConfig(rounds=4, prune=0.5)
-    whole = list(run_rounds(config, NoisyTrainer(), MemoryLedger()))
-    ledger = MemoryLedger()
+    whole = list(run_rounds(config, NoisyTrainer(), MemoryRounds()))
+    ledger = MemoryRounds()
     list(run_rounds(config.model_copy(update={"rounds": 2}), NoisyTrainer(), ledger))
     trainer = NoisyTrainer()
     resumed = list(run_rounds(config, trainer, ledger))
@@ -197,7 +207,7 @@ def test_finished_rounds_are_not_trained_again_and_the_result_is_the_same() -> N
 
 
 def test_a_kept_round_counts_only_if_it_follows_from_the_one_before() -> None:
-    config, ledger = LotteryConfig(rounds=3, prune=0.5), MemoryLedger()
+    config, ledger = LotteryConfig(rounds=3, prune=0.5), MemoryRounds()
     list(run_rounds(config, NoisyTrainer(), ledger))
     other = ledger.rounds[0].weights["w1"].flip(0)
     ledger.rounds[0] = dataclasses.replace(ledger.rounds[0], weights={**ledger.rounds[0].weights, "w1": other})
@@ -210,7 +220,7 @@ def test_a_kept_round_counts_only_if_it_follows_from_the_one_before() -> None:
 def test_the_schedule_stops_when_validation_falls_for_patience_rounds() -> None:
     config = LotteryConfig(rounds=6, tolerance=0.05, patience=2)
     trainer = NoisyTrainer((0.9, 0.8, 0.88, 0.84, 0.80, 0.9))
-    assert len(list(run_rounds(config, trainer, MemoryLedger()))) == 5
+    assert len(list(run_rounds(config, trainer, MemoryRounds()))) == 5
     assert not should_stop([0.9], config)
     assert not should_stop([0.9, 0.1, 0.1], config.model_copy(update={"tolerance": None}))
 
@@ -218,4 +228,4 @@ def test_the_schedule_stops_when_validation_falls_for_patience_rounds() -> None:
 def test_a_method_with_nothing_to_prune_trains_once() -> None:
     trainer = NoisyTrainer()
     trainer.prunable = lambda: ()  # type: ignore[method-assign]
-    assert [each.number for each in run_rounds(LotteryConfig(rounds=5), trainer, MemoryLedger())] == [0]
+    assert [each.number for each in run_rounds(LotteryConfig(rounds=5), trainer, MemoryRounds())] == [0]

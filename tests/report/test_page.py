@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from lion_ray.cli import commands
-from lion_ray.experiments import Peers
+from lion_ray.experiments import ComparisonGroup
 from lion_ray.report import formatting, page, ranking, scores, trainings
 from lion_ray.report.published import published
 from lion_ray.store import Store
@@ -130,7 +130,7 @@ def test_what_is_missing_has_its_reason(tiny: Store) -> None:
     dataset = TINY.datasets[2]
     name = next(each.name for each in experiments(TINY) if each.dataset == dataset and each.method.name == "lion")
     decision = Decision(experiment=name, round=0, val_accuracy=0.5, stopped=((name, 0),), by="budget")
-    Decisions(tiny, TINY.scheduler).write(Peers(dataset=dataset), [decision])
+    Decisions(tiny, TINY.scheduler).write(ComparisonGroup(dataset=dataset), [decision])
     assert told() == {failed, "stopped by budget after round 0"}
 
 

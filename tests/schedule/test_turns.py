@@ -151,10 +151,10 @@ def test_a_budget_of_time_counts_all_runs_of_the_study(tmp_path: Path) -> None:
 
 
 def test_a_failure_ends_its_experiment_only(tmp_path: Path) -> None:
-    from lion_ray.schedule import Turns
+    from lion_ray.schedule import TrainingOrder
 
     done = sweep(tmp_path, SchedulerConfig(name="hyperband"), each=1)
-    turns = Turns(done.plan(), done.scheduler, done.decisions())
+    turns = TrainingOrder(done.plan(), done.scheduler, done.decisions())
     first = turns.next()
     assert first is not None
     turns.on_end(first.name)

@@ -10,7 +10,7 @@ import pytest
 from lion_ray.config import LotteryConfig
 from lion_ray.lottery import Round, run_rounds
 from lion_ray.store import Behind, StorageError, Store
-from tests.lottery.test_rounds import MemoryLedger, NoisyTrainer
+from tests.lottery.test_rounds import MemoryRounds, NoisyTrainer
 from tests.support.small_runs import experiment, run
 
 
@@ -42,7 +42,7 @@ def test_an_error_is_raised_at_the_next_call_and_once(how: str) -> None:
 def test_a_ticket_goes_up_while_its_controls_train_and_is_there_before_the_round_is_told() -> None:
     events: list[str] = []
 
-    class Noted(MemoryLedger):
+    class Noted(MemoryRounds):
         def commit(self, finished: Round) -> None:
             events.append(f"commit {finished.number} {finished.ticket}")
             super().commit(finished)

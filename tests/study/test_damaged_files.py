@@ -19,8 +19,8 @@ from lion_ray.config import load as load_study
 from lion_ray.report import comparison, evidence, listing, page, tables, trainings
 from lion_ray.store import Lease, Store, digest
 from lion_ray.study.index import survey
-from lion_ray.training.workers import Solo
-from lion_ray.trial.stored_rounds import StoreLedger
+from lion_ray.training.workers import SingleWorker
+from lion_ray.trial.stored_rounds import StoredRounds
 from tests.conftest import STUDY
 from tests.support.made_studies import finish, study
 from tests.support.small_runs import experiment, run
@@ -157,11 +157,11 @@ def resumed(trained: Path) -> Callable[[Store], None]:
     backbone = backbones.load(chosen.backbone)
 
     def act(store: Store) -> None:
-        ledger = StoreLedger(chosen, store, backbone=backbone, team=Solo(), classes=("0",))
+        ledger = StoredRounds(chosen, store, backbone=backbone, workers=SingleWorker(), classes=("0",))
         for number in (0, 1):
             found = ledger.load(number)
             if found is not None:
-                ledger.notes(number, "winning", found.mask).load()
+                ledger.checkpointer(number, "winning", found.mask).load()
         survey(store, [chosen.name], is_finished=lambda name, rounds: False, keep=False)
 
     return act

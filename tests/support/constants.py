@@ -14,11 +14,11 @@ from lion_ray import backbones, methods
 from lion_ray.config import BackboneConfig, MethodConfig, TrainConfig
 from lion_ray.implicit import Cell
 from lion_ray.implicit.projection import project_
-from lion_ray.lottery import Mask, NoNotes, Notes, Point
+from lion_ray.lottery import Checkpointer, Mask, NoCheckpoints, TrainState
 from lion_ray.methods import AdaptedModel
 from lion_ray.training import loop
 from lion_ray.training.batches import Examples
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 
 Entry = Mapping[str, object]
 """A method entry of a study."""
@@ -28,7 +28,7 @@ SIZE, NUM_IMAGES = 32, 12
 CPU = torch.device("cpu")
 
 
-class Fitted(loop.Fitted):
+class Fitted(loop.FitResult):
     """What a round left, and the weights it left in the model."""
 
     weights: Mapping[str, Tensor]
@@ -67,14 +67,14 @@ def moments(weights: Mapping[str, Tensor], optimizer: str) -> dict[str, Tensor]:
     return state | {f"{name}/step": torch.tensor(7.0) for name in weights}
 
 
-def poisoned(point: Point, mask: Mask) -> Point:
+def poisoned(point: TrainState, mask: Mask) -> TrainState:
     """The point with values that must not matter in every dead entry."""
 
     def with_junk(name: str, tensor: Tensor) -> Tensor:
         entry = mask.alive.get(name)
         return tensor if entry is None or tensor.shape != entry.shape else torch.where(entry, tensor, 1e9)
 
-    return Point(
+    return TrainState(
         weights={name: with_junk(name, weight) for name, weight in point.weights.items()},
         optimizer={key: with_junk(key.rpartition("/")[0], state) for key, state in point.optimizer.items()},
         epoch=point.epoch,
@@ -125,7 +125,7 @@ def with_constants(model: AdaptedModel, mask: Mask) -> dict[str, str]:
     return names
 
 
-def survivors_of(point: Point, mask: Mask, names: Mapping[str, str]) -> Point:
+def survivors_of(point: TrainState, mask: Mask, names: Mapping[str, str]) -> TrainState:
     """The point of the model `with_constants`."""
 
     def living(name: str, tensor: Tensor) -> Tensor:
@@ -137,10 +137,12 @@ def survivors_of(point: Point, mask: Mask, names: Mapping[str, str]) -> Point:
         name, _, kind = key.rpartition("/")
         optimizer[f"{names[name]}/{kind}"] = living(name, state)
     weights = {names[name]: living(name, weight) for name, weight in point.weights.items()}
-    return Point(weights=weights, optimizer=optimizer, epoch=point.epoch)
+    return TrainState(weights=weights, optimizer=optimizer, epoch=point.epoch)
 
 
-def fit(model: AdaptedModel, config: TrainConfig, point: Point, mask: Mask, notes: Notes | None = None) -> Fitted:
+def fit(
+    model: AdaptedModel, config: TrainConfig, point: TrainState, mask: Mask, checkpointer: Checkpointer | None = None
+) -> Fitted:
     """A round on a few random images; |g ⊙ w| is measured in its last epoch."""
     generator = torch.Generator().manual_seed(4)
     images = torch.randn(NUM_IMAGES, 3, SIZE, SIZE, generator=generator)
@@ -154,12 +156,12 @@ def fit(model: AdaptedModel, config: TrainConfig, point: Point, mask: Mask, note
         methods.step_module(model),
         (examples, None),
         config,
-        point=point,
+        state=point,
         mask=mask,
-        keep=loop.Keep(scores=True),
-        notes=notes or NoNotes(),
+        keep=loop.KeptStates(scores=True),
+        checkpointer=checkpointer or NoCheckpoints(),
         seed_for=len,
-        team=Solo(),
+        workers=SingleWorker(),
         on_epoch=lambda _: None,
     )
     made = Fitted(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})

@@ -11,7 +11,7 @@ from lion_ray import config
 from lion_ray.config import Study
 from lion_ray.experiments import Experiment, expand
 from lion_ray.lottery import WINNING
-from lion_ray.schedule import Turns
+from lion_ray.schedule import TrainingOrder
 from lion_ray.schedule.following import Following
 from lion_ray.store import Store
 from lion_ray.study.choices import record_divergence
@@ -47,7 +47,7 @@ class Driver:
     def run(self, *, draw: random.Random | None = None, kill_after: int | None = None) -> None:
         """To the end, or until so many rounds are trained: the driver dies and knows nothing of the last one."""
         plan = self.stages.plan(self.store)
-        turns = Turns(
+        turns = TrainingOrder(
             plan,
             self.study.scheduler,
             Decisions(self.store, self.study.scheduler),

@@ -9,7 +9,7 @@ from typing import Any
 
 from lion_ray import config
 from lion_ray.config import Study
-from lion_ray.experiments import Experiment, meaning_digest
+from lion_ray.experiments import Experiment, identity_digest
 from lion_ray.lottery import WINNING
 from lion_ray.store import Store
 from lion_ray.study import request
@@ -36,12 +36,12 @@ def experiments(of: Study) -> list[Experiment]:
     for seed, index, dataset in itertools.product(of.seeds, range(len(of.methods)), of.datasets):
         method = of.methods[index]
         train, lottery = config.sections_of(of, index)
-        meaning = {"dataset": dataset.model_dump(mode="json"), "method": method.model_dump(mode="json"), "seed": seed}
-        digest = meaning_digest(meaning)
+        identity = {"dataset": dataset.model_dump(mode="json"), "method": method.model_dump(mode="json"), "seed": seed}
+        digest = identity_digest(identity)
         each = Experiment(
             name=f"{dataset.name}-{of.backbone.name}-{method.name}-s{seed}-{digest[:8]}",
             digest=digest,
-            meaning=meaning,
+            identity=identity,
             dataset=dataset,
             backbone=of.backbone,
             method=method,

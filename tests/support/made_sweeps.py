@@ -1,4 +1,4 @@
-"""A sweep without Ray or training: `Turns` over made-up accuracies, on a store that survives the driver."""
+"""A sweep without Ray or training: `TrainingOrder` over made-up accuracies, on a store that survives the driver."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from lion_ray.config import BackboneConfig, DatasetConfig, LotteryConfig, MethodConfig, SchedulerConfig, TrainConfig
 from lion_ray.experiments import Experiment
-from lion_ray.schedule import Turns
+from lion_ray.schedule import TrainingOrder
 from lion_ray.store import Store
 from lion_ray.study.decisions import Decisions, Stop
-from lion_ray.study.plan import Item, Plan, ended
+from lion_ray.study.plan import Plan, PlannedExperiment, ended
 
 Accuracy = Callable[[str, int], float]
 
@@ -23,7 +23,7 @@ def experiment(name: str, dataset: str = "mnist", **lottery: Any) -> Experiment:
     return Experiment(
         name=name,
         digest="",
-        meaning={},
+        identity={},
         dataset=DatasetConfig(name=dataset),
         backbone=BackboneConfig(name="resnet18"),
         method=MethodConfig(name="lion"),
@@ -56,7 +56,7 @@ class Sweep:
             values = self.rounds.get(each.name, [])[: each.num_rounds]
             rows = [{"round": k, "metrics": {"val_accuracy": value}} for k, value in enumerate(values)]
             rounds, stop = ended(each, rows, stops.get(each.name))
-            items.append(Item(experiment=each, rounds=rounds, stop=stop))
+            items.append(PlannedExperiment(experiment=each, rounds=rounds, stop=stop))
         return Plan(items=items)
 
     def decisions(self) -> Decisions:
@@ -68,7 +68,7 @@ class Sweep:
         Args:
             draw: which of the running experiments finishes a round first; the oldest if None.
         """
-        turns = Turns(
+        turns = TrainingOrder(
             self.plan(), self.scheduler, self.decisions(), workers=self.workers, on_stop=self._stopped, now=self._now
         )
         running: dict[str, int] = {}

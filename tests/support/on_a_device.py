@@ -21,7 +21,7 @@ from lion_ray.experiments import Experiment
 from lion_ray.lottery import Round
 from lion_ray.methods import METHODS
 from lion_ray.store import Store
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 from lion_ray.trial import checkpoints
 from lion_ray.trial.trainer import OnEpoch, run_experiment
 from tests.conftest import SMALL_CONVNET, SMALL_VIT, STUDY
@@ -113,7 +113,7 @@ def waits_per_step(make: Callable[..., Experiment], url: str, device: torch.devi
 
 def interrupted(experiment: Experiment, folder: str, device: torch.device) -> bool:
     """Whether rounds come out with the same bits when one ends in its middle and is gone on with."""
-    checkpoints.StoreNotes.__init__.__defaults__ = (0.0,)  # a note after each epoch
+    checkpoints.StoreCheckpointer.__init__.__defaults__ = (0.0,)  # a note after each epoch
     stores = [Store(f"{folder}/{name}") for name in ("undisturbed", "interrupted")]
     run(experiment, stores[0], device)
 
@@ -134,7 +134,7 @@ def run(experiment: Experiment, store: Store, device: torch.device, on_epoch: On
     backbone = backbones.load(experiment.backbone).on_host()
     with pretend_device.Pretending():
         rounds = run_experiment(
-            experiment, helpers.decoded(experiment), store, backbone=backbone, team=Solo(), device=device,
+            experiment, helpers.decoded(experiment), store, backbone=backbone, workers=SingleWorker(), device=device,
             on_epoch=on_epoch,
         )  # fmt: skip
         return list(rounds)

@@ -12,7 +12,7 @@ from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment, expand
 from lion_ray.lottery import Round
 from lion_ray.store import Store
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import OnEpoch, run_experiment
 
 
@@ -38,7 +38,7 @@ def run(experiment: Experiment, store: Store, on_epoch: OnEpoch = lambda *_: Non
         decoded(experiment),
         store,
         backbone=backbones.load(experiment.backbone),
-        team=Solo(),
+        workers=SingleWorker(),
         device=torch.device("cpu"),
         on_epoch=on_epoch,
     )

@@ -16,7 +16,7 @@ import pytest
 from tests.support.on_a_device import CASES
 
 ROOT = Path(__file__).parent.parent.parent
-ATTENTION = 5e-5  # on the device it is computed by another kernel than on the CPU, and Adam makes more of it
+ATTENTION = 1e-4  # on the device it is computed by another kernel than on the CPU, and Adam makes more of it
 PRECISION = {"augment: randaugment, bf16": 1e-2}  # and nothing is rounded to bf16
 
 

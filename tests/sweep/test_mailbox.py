@@ -1,4 +1,4 @@
-"""The board's process: small whatever passes through it, and gone with its sweep."""
+"""The mailbox's process: small whatever passes through it, and gone with its sweep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ray
 from ray.util.state import list_actors
 
 from lion_ray import pipeline
-from lion_ray.sweep.mailbox import end, start_board, unwrap, wrap
+from lion_ray.sweep.mailbox import end, start_mailbox, unwrap, wrap
 from lion_ray.sweep.progress import admission_event
 from tests.support.small_runs import experiment
 
@@ -19,15 +19,15 @@ from tests.support.small_runs import experiment
 @pytest.mark.usefixtures("embedded_ray")
 def test_experiments_pass_through_the_board_without_what_they_import(study_file: Path) -> None:
     given = experiment(study_file)
-    board = start_board()
-    ray.get(board.hand.remote("a", wrap(given)))
-    ray.get(board.put.remote(admission_event(wrap([given]), [given])))
-    assert unwrap(ray.get(board.work.remote("a"))) == given
-    assert [unwrap(event["admitted"]) for event in ray.get(board.take.remote())] == [[given]]
-    imported = ray.get(board.__ray_call__.remote(lambda _: set(sys.modules)))
+    mailbox = start_mailbox()
+    ray.get(mailbox.hand.remote("a", wrap(given)))
+    ray.get(mailbox.put.remote(admission_event(wrap([given]), [given])))
+    assert unwrap(ray.get(mailbox.work.remote("a"))) == given
+    assert [unwrap(event["admitted"]) for event in ray.get(mailbox.take.remote())] == [[given]]
+    imported = ray.get(mailbox.__ray_call__.remote(lambda _: set(sys.modules)))
     assert "lion_ray.sweep.mailbox" in imported
     assert not imported & {"torch", "lion_ray.experiments"}  # 0.3 GB
-    end(board)
+    end(mailbox)
 
 
 @pytest.mark.usefixtures("embedded_ray")
@@ -44,4 +44,9 @@ def test_a_sweep_leaves_no_actor(storage: str, study_file: Path, tmp_path: Path)
 
 def actors() -> set[tuple[str, str]]:
     """(class, id) of all that are alive."""
-    return {(each.class_name, each.actor_id) for each in list_actors(filters=[("state", "=", "ALIVE")], limit=1000)}
+    return {
+        (each.class_name, each.actor_id)
+        for each in list_actors(
+            address=ray.get_runtime_context().gcs_address, filters=[("state", "=", "ALIVE")], limit=1000
+        )
+    }

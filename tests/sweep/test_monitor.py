@@ -1,4 +1,4 @@
-"""A driver whose board is gone has lost its node: it says so and ends instead of waiting for ever."""
+"""A driver whose mailbox is gone has lost its node: it says so and ends instead of waiting for ever."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import ray
 
 from lion_ray.store import Store
 from lion_ray.study import request
-from lion_ray.sweep.mailbox import start_board
+from lion_ray.sweep.mailbox import start_mailbox
 from lion_ray.sweep.monitor import watch
 from lion_ray.sweep.progress import Progress
 
 WATCH = """
 import io, threading, ray
-from lion_ray.board import start_board
+from lion_ray.mailbox import start_mailbox
 from lion_ray.progress import Progress
 from lion_ray.watching import watch
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-board = start_board()
+mailbox = start_mailbox()
 progress = Progress(experiments=[], done={}, stream=io.StringIO())
-threading.Thread(target=watch, args=(board, progress, {}, [], threading.Event(), print), daemon=True).start()
-ray.get(board.take.remote())
-ray.kill(board)
+threading.Thread(target=watch, args=(mailbox, progress, {}, [], threading.Event(), print), daemon=True).start()
+ray.get(mailbox.take.remote())
+ray.kill(mailbox)
 threading.Event().wait()
 """
 
@@ -41,11 +41,11 @@ def test_a_driver_whose_board_is_gone_ends_with_one_line() -> None:
 
 @pytest.mark.usefixtures("embedded_ray")
 def test_a_failure_is_in_the_store_while_the_sweep_goes_on(tmp_path: Path) -> None:
-    board, store, over = start_board(), Store(str(tmp_path)), threading.Event()
-    ray.get(board.put.remote({"failed": "a", "reason": "out of memory"}))
+    mailbox, store, over = start_mailbox(), Store(str(tmp_path)), threading.Event()
+    ray.get(mailbox.put.remote({"failed": "a", "reason": "out of memory"}))
     over.set()
     watch(
-        board,
+        mailbox,
         Progress(experiments=[], done={}, stream=io.StringIO()),
         {},
         [],

@@ -17,8 +17,8 @@ from lion_ray.lottery import Mask
 from lion_ray.methods import METHODS
 from lion_ray.store import Store
 from lion_ray.sweep import train_workers
-from lion_ray.sweep.trial_inputs import Shared, Work
-from lion_ray.training.workers import Solo, Team
+from lion_ray.sweep.trial_inputs import SharedDataset, TrialInputs
+from lion_ray.training.workers import SingleWorker, Workers
 from lion_ray.trial.trainer import RoundTrainer
 from tests.conftest import SMALL_CONVNET, SMALL_VIT
 from tests.end_to_end.test_study import table
@@ -31,18 +31,18 @@ CPU = torch.device("cpu")
 Found = tuple[dict[str, torch.Tensor], float, float]
 
 
-def first_step_and_evaluation(study_file: Path, team: Team, *overrides: str) -> Found:
+def first_step_and_evaluation(study_file: Path, workers: Workers, *overrides: str) -> Found:
     """Gradients of a ticket's step on the first global batch, V already away from zero; those of dead weights are 0.
 
     Then test accuracy and how many samples it counted.
     """
-    from lion_ray.lottery import Point
+    from lion_ray.lottery import TrainState
     from lion_ray.training import loop, optimizer
 
     torch.set_num_threads(1)
     chosen = experiment(study_file, *overrides)
     backbone = backbones.load(chosen.backbone)
-    subject = RoundTrainer(chosen, decoded(chosen), backbone, team=team, device=CPU, on_epoch=lambda *_: None)
+    subject = RoundTrainer(chosen, decoded(chosen), backbone, workers=workers, device=CPU, on_epoch=lambda *_: None)
     weights = {name: weight.clone() for name, weight in subject.start().items()}
     for weight in weights.values():
         if not weight.any():
@@ -51,15 +51,15 @@ def first_step_and_evaluation(study_file: Path, team: Team, *overrides: str) -> 
     weights = mask.applied(weights)
     subject.model.load_trained(weights)
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
-    steps = optimizer.Steps(subject.model, still, Point(weights=weights), mask)
-    share = loop._share(torch.arange(17), team)  # odd: the shares differ in size
+    steps = optimizer.OptimizerStepper(subject.model, still, TrainState(weights=weights), mask)
+    share = loop._share(torch.arange(17), workers)  # odd: the shares differ in size
     (inputs,) = subject._train.batches([share.rows], seed=0)
     loop._step(subject._step_module, steps, inputs, subject._train.labels, share, still)
     trained = subject.model.trained()
     gradients = {name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None}
     assert not any(bool(gradients[name][~alive].any()) for name, alive in mask.alive.items())
     assert subject._test is not None
-    accuracy, health = loop.evaluate(subject.model, subject._test, still, team)  # 25 images: odd as well
+    accuracy, health = loop.evaluate(subject.model, subject._test, still, workers)  # 25 images: odd as well
     return gradients, accuracy, health.get("body.prompt.num_samples", 0)
 
 
@@ -69,8 +69,8 @@ def worker(
 ) -> list[Found]:
     torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size)
     try:
-        team = train_workers.ProcessGroup(CPU)
-        return [first_step_and_evaluation(study_file, team, *overrides) for overrides in subjects]
+        workers = train_workers.ProcessGroup(CPU)
+        return [first_step_and_evaluation(study_file, workers, *overrides) for overrides in subjects]
     finally:
         torch.distributed.destroy_process_group()
 
@@ -80,14 +80,16 @@ def test_workers_gradients_equal_one_workers_on_the_same_global_batch_and_each_i
     study_file: Path, tmp_path: Path
 ) -> None:
     study_file.write_text(study_file.read_text().replace("num_test: 24", "num_test: 25"))
-    alone, accuracy, samples = first_step_and_evaluation(study_file, Solo())
+    alone, accuracy, samples = first_step_and_evaluation(study_file, SingleWorker())
     assert samples == 25
     for size in (2, 4):
         rendezvous = f"file://{tmp_path / str(size)}"
-        team: list[list[Found]] = ray.get([worker.remote(study_file, rendezvous, rank, size) for rank in range(size)])
-        for ((gradients, team_accuracy, team_samples),) in team:
+        workers: list[list[Found]] = ray.get(
+            [worker.remote(study_file, rendezvous, rank, size) for rank in range(size)]
+        )
+        for ((gradients, team_accuracy, team_samples),) in workers:
             assert (team_accuracy, team_samples) == (accuracy, samples)
-            assert_same_gradients(gradients, alone, team[0][0][0])
+            assert_same_gradients(gradients, alone, workers[0][0][0])
 
 
 def assert_same_gradients(
@@ -106,12 +108,12 @@ def test_every_methods_gradients_on_two_workers_equal_those_on_one(study_file: P
     on_vit = {name: (f"methods=[{name}]", f"backbone={SMALL_VIT}") for name in METHODS if name != "vpt_pad"}
     subjects = {**on_vit, "vpt_pad": ("methods=[vpt_pad]", f"backbone={SMALL_CONVNET}")}
     rendezvous, several = f"file://{tmp_path / 'r'}", list(subjects.values())
-    team: list[list[Found]] = ray.get([worker.remote(study_file, rendezvous, rank, 2, several) for rank in (0, 1)])
+    workers: list[list[Found]] = ray.get([worker.remote(study_file, rendezvous, rank, 2, several) for rank in (0, 1)])
     for index, overrides in enumerate(several):
-        alone, accuracy, _ = first_step_and_evaluation(study_file, Solo(), *overrides)
-        for found in team:
+        alone, accuracy, _ = first_step_and_evaluation(study_file, SingleWorker(), *overrides)
+        for found in workers:
             assert found[index][1] == accuracy
-            assert_same_gradients(found[index][0], alone, team[0][index][0])
+            assert_same_gradients(found[index][0], alone, workers[0][index][0])
 
 
 def samples(row: dict[str, object]) -> list[float]:
@@ -147,7 +149,7 @@ def test_an_error_of_the_leader_is_raised_on_every_worker(embedded_ray: None, tm
         rendezvous = f"file://{tmp_path / 'r'}"
         torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
         try:
-            train_workers.ProcessGroup(CPU).lead(lambda: 1 // 0)
+            train_workers.ProcessGroup(CPU).on_rank_zero(lambda: 1 // 0)
         except ZeroDivisionError as error:
             return str(error)
         finally:
@@ -184,7 +186,7 @@ def test_waiting_for_nodes_is_no_failure_and_a_controller_that_fails_is_replaced
     monkeypatch.setattr(train_workers, "PAUSE_SECONDS", 0.0)
     run = partial(
         train_workers.run_distributed,
-        Work(experiment=experiment(study_file), data=Shared(name="", classes=(), splits={})),
+        TrialInputs(experiment=experiment(study_file), data=SharedDataset(name="", classes=(), splits={})),
         Store(str(tmp_path)),
         backbone=None,  # type: ignore[arg-type]
         resources=ResourcesConfig(workers=2),

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from lion_ray import ticket
 from lion_ray.config import TrainConfig
-from lion_ray.lottery import Mask, Point
+from lion_ray.lottery import Mask, TrainState
 from lion_ray.methods import AdaptedModel
 from lion_ray.store import Store
 from lion_ray.ticket.compact import compact
-from lion_ray.training.optimizer import Steps
+from lion_ray.training.optimizer import OptimizerStepper
 from tests.support.small_runs import experiment, run
 
 BODY, HEAD = "body.prompt.equilibrium.cell", "head.prompt.equilibrium.cell"
@@ -143,15 +143,15 @@ def test_a_ticket_trains_as_its_compact_network_within_1e_5_per_step(study_file:
         assert (logits - first).abs().max() > 1e-2 * first.abs().max()  # it did train
 
 
-def trainee(of: ticket.Ticket, config: TrainConfig) -> tuple[AdaptedModel, Steps]:
+def trainee(of: ticket.Ticket, config: TrainConfig) -> tuple[AdaptedModel, OptimizerStepper]:
     """The ticket's model and the steps that train it, in float64: Adam turns one rounding into another step."""
     model = ticket.model_of(of).double()
-    steps = Steps(model, config, Point(weights=of.weights), of.mask)
+    steps = OptimizerStepper(model, config, TrainState(weights=of.weights), of.mask)
     steps.begin_epoch(1, measure=False)
     return model, steps
 
 
-def a_step(model: AdaptedModel, steps: Steps, images: Tensor) -> Tensor:
+def a_step(model: AdaptedModel, steps: OptimizerStepper, images: Tensor) -> Tensor:
     """Logits after one more step."""
     labels = torch.arange(len(images)) % model.head.classifier.out_features
     steps.take(torch.nn.functional.cross_entropy(model(images), labels))

@@ -48,14 +48,14 @@ def test_any_program_can_read_the_header(study_file: Path, store: Store, tmp_pat
 def test_a_loaded_ticket_has_the_test_accuracy_that_was_measured(study_file: Path, store: Store) -> None:
     from lion_ray.training import loop
     from lion_ray.training.batches import prepare
-    from lion_ray.training.workers import Solo
+    from lion_ray.training.workers import SingleWorker
     from tests.support.small_runs import decoded
 
     chosen = experiment(study_file)
     finished = run(chosen, store)[-1]
     model = ticket.load_ticket(f"{store.url}/{chosen.key(f'round-{finished.number}')}/ticket.safetensors")
     examples = prepare(model, decoded(chosen).test, model.body.backbone.transform, torch.device("cpu"))
-    assert loop.evaluate(model, examples, chosen.train, Solo())[0] == finished.metrics["test_accuracy"]
+    assert loop.evaluate(model, examples, chosen.train, SingleWorker())[0] == finished.metrics["test_accuracy"]
 
 
 def test_other_backbone_weights_are_refused(study_file: Path, store: Store) -> None:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from lion_ray.lottery import Mask, Point
+from lion_ray.lottery import Mask, TrainState
 from lion_ray.store import Store
 from lion_ray.training import augmentation, loop
 from lion_ray.training.augmentation import OPERATIONS, augmented, uniform
 from lion_ray.training.batches import prepare
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 from tests.support.small_runs import artifacts, decoded, experiment, run
 from tests.training.test_one_round import CPU, dense, trainer
 
@@ -124,20 +124,20 @@ def test_epochs_see_other_views_and_rounds_the_same(study_file: Path) -> None:
     assert not torch.equal(first, other)
     one = dense(subject)
     start = subject.start()
-    two = subject.train(0, Point(weights=start), Mask.dense({name: start[name] for name in subject.prunable()}))
+    two = subject.train(0, TrainState(weights=start), Mask.dense({name: start[name] for name in subject.prunable()}))
     assert one.metrics == two.metrics
 
 
 def test_workers_see_the_views_that_one_worker_sees(study_file: Path) -> None:
-    class Half(Solo):
+    class Half(SingleWorker):
         size = 2
 
     subject, batch = trainer(study_file, "train.augment=randaugment"), torch.arange(17)
     seen: dict[int, Tensor] = {}
     for rank in (0, 1):
-        team = Half()
-        team.rank = rank
-        rows = loop._share(batch, team).rows
+        workers = Half()
+        workers.rank = rank
+        rows = loop._share(batch, workers).rows
         (inputs,) = subject._train.batches([rows], seed=4)
         seen |= dict(zip(rows.tolist(), inputs, strict=True))
     (whole,) = subject._train.batches([batch], seed=4)

@@ -13,9 +13,9 @@ import torch
 from lion_ray import backbones
 from lion_ray.backbones import Transform
 from lion_ray.config import TrainConfig
-from lion_ray.lottery import Mask, Point, Round
+from lion_ray.lottery import Mask, Round, TrainState
 from lion_ray.training import batches, loop, optimizer
-from lion_ray.training.workers import Solo
+from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import RoundTrainer
 from tests.support.small_runs import decoded, experiment
 
@@ -28,7 +28,7 @@ def trainer(study_file: Path, *overrides: str, seeds_of: Sequence[str] | None = 
     if seeds_of is not None:
         chosen = dataclasses.replace(chosen, digest=experiment(study_file, *seeds_of).digest)
     backbone = backbones.load(chosen.backbone)
-    return RoundTrainer(chosen, decoded(chosen), backbone, team=Solo(), device=CPU, on_epoch=lambda *_: None)
+    return RoundTrainer(chosen, decoded(chosen), backbone, workers=SingleWorker(), device=CPU, on_epoch=lambda *_: None)
 
 
 def half_mask(subject: RoundTrainer) -> Mask:
@@ -40,12 +40,12 @@ def half_mask(subject: RoundTrainer) -> Mask:
 def dense(subject: RoundTrainer) -> Round:
     """Round 0."""
     start = subject.start()
-    return subject.train(0, Point(weights=start), Mask.dense({name: start[name] for name in subject.prunable()}))
+    return subject.train(0, TrainState(weights=start), Mask.dense({name: start[name] for name in subject.prunable()}))
 
 
 def under(subject: RoundTrainer, mask: Mask) -> Round:
     """A later round, rewound to the start."""
-    return subject.train(1, Point(weights=subject.start()).under(mask), mask)
+    return subject.train(1, TrainState(weights=subject.start()).under(mask), mask)
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_pruned_weights_are_exactly_zero_after_every_step(
     study_file: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     subject = trainer(study_file, f"train.{setting}", "train.weight_decay=0.1")
-    mask, seen, take = half_mask(subject), [], optimizer.Steps.take
+    mask, seen, take = half_mask(subject), [], optimizer.OptimizerStepper.take
 
-    def noted(self: optimizer.Steps, loss: torch.Tensor) -> None:
+    def noted(self: optimizer.OptimizerStepper, loss: torch.Tensor) -> None:
         take(self, loss)
         weights = subject.model.trained()
         seen.append(all(not bool(weights[name][~entry].any()) for name, entry in mask.alive.items()))
 
-    monkeypatch.setattr(optimizer.Steps, "take", noted)
+    monkeypatch.setattr(optimizer.OptimizerStepper, "take", noted)
     finished = under(subject, mask)
     assert len(seen) == 6  # 2 epochs of 3 steps
     assert all(seen)
@@ -77,7 +77,7 @@ def test_a_round_is_the_same_bits_every_time(study_file: Path) -> None:
     first = under(subject, mask)
     dense(subject)
     again = subject.train(
-        1, Point(weights=mask.applied(subject.start())), mask
+        1, TrainState(weights=mask.applied(subject.start())), mask
     )  # optimizer, schedule and data order are rewound
     other = under(trainer(study_file), mask)
     for name, weight in first.weights.items():

@@ -24,7 +24,7 @@ class Killed(Exception):
 @pytest.fixture(autouse=True)
 def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs of milliseconds are written down too."""
-    monkeypatch.setattr(checkpoints.StoreNotes.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(checkpoints.StoreCheckpointer.__init__, "__defaults__", (0.0,))
 
 
 def run_until(chosen: Experiment, store: Store, kill: int) -> list[tuple[int, int]]:
@@ -94,7 +94,7 @@ def test_notes_that_a_kill_left_beside_a_finished_round_are_taken_away(study_fil
 def test_epochs_of_seconds_are_not_written_down(
     study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints.StoreNotes.__init__, "__defaults__", (checkpoints.PAUSE_SECONDS,))
+    monkeypatch.setattr(checkpoints.StoreCheckpointer.__init__, "__defaults__", (checkpoints.PAUSE_SECONDS,))
     store = Store(str(tmp_path))
     run_until(experiment(study_file, "lottery.rounds=1"), store, 2)
     assert not list(partials(store))

@@ -5,7 +5,7 @@ a TFDS record into label and pixels, `slices` say which images of a TFDS split a
 """
 
 from lion_ray.data.catalogue.benchmarks import BENCHMARKS
-from lion_ray.data.catalogue.entry import Entry, Origin, Package
+from lion_ray.data.catalogue.entry import CatalogueEntry, ImagePackage, Origin
 from lion_ray.data.catalogue.packaged import PACKAGED
 from lion_ray.data.catalogue.rules import image_of, label_of
 from lion_ray.data.catalogue.slices import Slice, pieces
@@ -20,4 +20,4 @@ def names() -> tuple[str, ...]:
     return tuple(CATALOGUE)
 
 
-__all__ = ["CATALOGUE", "Entry", "Origin", "Package", "Slice", "image_of", "label_of", "names", "pieces"]
+__all__ = ["CATALOGUE", "CatalogueEntry", "ImagePackage", "Origin", "Slice", "image_of", "label_of", "names", "pieces"]

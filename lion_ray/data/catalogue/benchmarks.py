@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lion_ray.data.catalogue.entry import Entry, Origin
+from lion_ray.data.catalogue.entry import CatalogueEntry, Origin
 
 CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLOTHING = (
@@ -16,8 +16,8 @@ CLOTHING = (
 )
 
 
-def _clothing(name: str, title: str, train: int) -> Entry:
-    return Entry(
+def _clothing(name: str, title: str, train: int) -> CatalogueEntry:
+    return CatalogueEntry(
         name=name,
         title=title,
         suite="noisy",
@@ -30,13 +30,13 @@ def _clothing(name: str, title: str, train: int) -> Entry:
     )
 
 
-def _from_tfds(**fields: object) -> Entry:
+def _from_tfds(**fields: object) -> CatalogueEntry:
     """A set whose splits are TFDS's own."""
     sizes = fields["sizes"]
     assert isinstance(sizes, Mapping)
     words = {split: "validation" if split == "val" else split for split in sizes}
     tfds = {words[split]: number for split, number in sizes.items()}
-    return Entry(cut=words, tfds_sizes=tfds, **fields)  # type: ignore[arg-type]
+    return CatalogueEntry(cut=words, tfds_sizes=tfds, **fields)  # type: ignore[arg-type]
 
 
 BENCHMARKS = (
@@ -50,7 +50,7 @@ BENCHMARKS = (
         licence="non-commercial research",
         origin=Origin(homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/", tfds="caltech_birds2011"),
     ),
-    Entry(
+    CatalogueEntry(
         name="nabirds",
         title="NABirds",
         suite="fgvc",
@@ -111,7 +111,7 @@ BENCHMARKS = (
         licence="none stated",
         origin=Origin(homepage="https://www.cs.toronto.edu/~kriz/cifar.html", tfds="cifar100:3.0.2"),
     ),
-    Entry(  # the 100 classes of CMC's list; sets by other lists have other counts and are given by their URL
+    CatalogueEntry(  # the 100 classes of CMC's list; sets by other lists have other counts and are given by their URL
         name="imagenet100",
         title="ImageNet-100, CMC's classes",
         suite="imagenet",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
 from lion_ray.data.packages import Reader
-from lion_ray.data.pool import Found
+from lion_ray.data.pool import FoundSet
 from lion_ray.data.splits import Counts
 
 LOSSLESS = {"raw", "png"}
@@ -31,7 +31,7 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Package:
+class ImagePackage:
     """A distribution that holds the set: `folder` inside it, and the command that installs it."""
 
     name: str
@@ -40,7 +40,7 @@ class Package:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CatalogueEntry:
     """A set. `sizes` is what has to be found: `pool` alone, or the splits that the source names.
 
     `classes` is empty where the names are left to the source. `encoding` is how the pixels were published: a set that
@@ -64,10 +64,10 @@ class Entry:
     image_rule: str = "image"
     cut: Mapping[str, str] = field(default_factory=dict)
     tfds_sizes: Mapping[str, int] = field(default_factory=dict)
-    package: Package | None = None
+    package: ImagePackage | None = None
     read: Reader | None = None
     published: str = ""
-    read_published: Callable[[Files, tuple[str, ...]], Found] | None = None
+    read_published: Callable[[Files, tuple[str, ...]], FoundSet] | None = None
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class Entry:
         """Whether the pixels were published as they were taken."""
         return self.encoding in LOSSLESS
 
-    def checked(self, found: Found) -> Found:
+    def checked(self, found: FoundSet) -> FoundSet:
         """`found` under this entry's class names.
 
         Raises:

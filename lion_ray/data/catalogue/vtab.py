@@ -11,7 +11,7 @@ import csv
 from collections.abc import Mapping
 from importlib.resources import files
 
-from lion_ray.data.catalogue.entry import Entry, Origin
+from lion_ray.data.catalogue.entry import CatalogueEntry, Origin
 
 TRAIN, VAL = 800, 200
 SPLITS = ("train", "validation", "test")
@@ -22,10 +22,10 @@ CLASSES = {
 """Names where the label's number is not the name; the others are left to the source."""
 
 
-def _entry(task: Mapping[str, str], source: Mapping[str, str]) -> Entry:
+def _entry(task: Mapping[str, str], source: Mapping[str, str]) -> CatalogueEntry:
     sizes = {split: int(source[split]) for split in SPLITS if source[split] != "0"}
     version = task["tfds_version"].rpartition(":")[2]
-    return Entry(
+    return CatalogueEntry(
         name=task["name"],
         title=source["title"],
         suite="vtab1k",

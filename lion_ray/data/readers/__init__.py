@@ -1,4 +1,4 @@
-"""The formats of datasets at a URL: each knows its own files and turns a listing into a `Found`.
+"""The formats of datasets at a URL: each knows its own files and turns a listing into a `FoundSet`.
 
 `source` calls `read`. A format is one entry here: its name in the study file, which names of files are its own, and
 which of `image_column` and `label_column` it heeds.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
-from lion_ray.data.pool import Found
+from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers import arrays, csv_list, folder, parquet, tfds, vtab, webdataset
 from lion_ray.data.readers.labels import Columns, DataWarning
 
@@ -24,7 +24,7 @@ class Reader:
 
     holds: str
     is_own: Callable[[str], bool]
-    read: Callable[[Files, Columns], Found]
+    read: Callable[[Files, Columns], FoundSet]
     columns: tuple[str, ...] = ()
     names_images: bool = False
 
@@ -57,7 +57,7 @@ def formats() -> tuple[str, ...]:
     return tuple(READERS)
 
 
-def read(files: Files, kind: str | None, columns: Columns) -> Found:
+def read(files: Files, kind: str | None, columns: Columns) -> FoundSet:
     """The set in `files` (a listing), of the given format or of the one that its files' names tell.
 
     Raises:

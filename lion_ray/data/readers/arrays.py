@@ -18,7 +18,7 @@ from lion_ray.data.account import some, splits_told
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, read_as
 from lion_ray.data.listing import Files, check_train
-from lion_ray.data.pool import POOL, ArrayPool, Found, as_labels, frozen
+from lion_ray.data.pool import POOL, ArrayPool, FoundSet, as_labels, frozen
 from lion_ray.data.readers.labels import Columns, declared, number
 from lion_ray.data.split_names import UNCLEAR, split_in, split_of, split_word, words_of
 
@@ -40,7 +40,7 @@ def is_archive(path: str) -> bool:
     return path.lower().endswith(".npz")
 
 
-def read(files: Files, _: Columns) -> Found:
+def read(files: Files, _: Columns) -> FoundSet:
     """The set in the one `.npz` of `files` (a listing).
 
     Raises:
@@ -70,7 +70,7 @@ def read(files: Files, _: Columns) -> Found:
     notes.append(labelled.note)
     if others := [name for name in names if name not in used]:
         notes.append(f"not used: {some(others, 'array')}: neither images nor labels of a split")
-    return Found(classes=labelled.classes, pools=pools, notes=tuple(notes))
+    return FoundSet(classes=labelled.classes, pools=pools, notes=tuple(notes))
 
 
 def _pairs(names: list[str], path: str) -> dict[str, tuple[str, str]]:

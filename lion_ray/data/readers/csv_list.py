@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from lion_ray.data.account import some, splits_told
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files, by_split, check_train
-from lion_ray.data.pool import POOL, Found
+from lion_ray.data.pool import POOL, FoundSet
 from lion_ray.data.readers.labels import Columns, text
-from lion_ray.data.readers.lists import Row, read_rows
+from lion_ray.data.readers.lists import ListedImage, read_rows
 from lion_ray.data.split_names import SPLIT_NAMES, check_words, split_word
 
 SPLIT = "split"
@@ -27,7 +27,7 @@ def is_list(path: str) -> bool:
     return path.lower().endswith(".csv") and "/" not in path
 
 
-def read(files: Files, columns: Columns) -> Found:
+def read(files: Files, columns: Columns) -> FoundSet:
     """The set that the lists in `files` (a listing) name.
 
     Raises:
@@ -36,7 +36,7 @@ def read(files: Files, columns: Columns) -> Found:
     lists = by_split(filter(is_list, files), "CSV lists")
     if len(lists.get(POOL, ())) > 1:
         raise BadData(f"there are several lists ({', '.join(lists[POOL])}); give the URL of one of them")
-    splits: dict[str, list[Row]] = {}
+    splits: dict[str, list[ListedImage]] = {}
     others: dict[str, None] = {}
     for split, paths in lists.items():
         for path in paths:
@@ -61,7 +61,7 @@ def read(files: Files, columns: Columns) -> Found:
 class _List:
     """The rows of one list, the split that each names or "", and the columns that are not read."""
 
-    rows: list[Row]
+    rows: list[ListedImage]
     splits: list[str]
     others: list[str]
 
@@ -83,7 +83,7 @@ def _read(files: Files, path: str, columns: Columns) -> _List:
     return _List(rows=[each for each, _ in cells], splits=[split for split, _ in words], others=others)
 
 
-def _check_folders(rows: Sequence[Row]) -> None:
+def _check_folders(rows: Sequence[ListedImage]) -> None:
     """Raise `BadData` when a list of no split names images in folders of several: they would be cut as one pool."""
     told: dict[str, str] = {}
     for row in rows:
@@ -95,7 +95,7 @@ def _check_folders(rows: Sequence[Row]) -> None:
         raise BadData(f"{where}: rows name images in folders of {names}, but no split: add a column '{SPLIT}'")
 
 
-def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[Row, dict[str, str]]]:
+def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[ListedImage, dict[str, str]]]:
     """Each row, and its cells by column."""
     image, label = columns.image or "path", columns.label or "label"
     table = csv.DictReader(io.StringIO(text(files, path), newline=""), strict=True)
@@ -109,7 +109,7 @@ def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[Row, dict
             where = f"{path}: line {table.line_num}"
             if None in cells or None in cells.values() or not cells[image].strip() or not cells[label].strip():
                 raise BadData(f"{where}: needs {len(header)} cells, with '{image}' and '{label}' not empty")
-            yield Row(cells[image].strip(), cells[label].strip(), where), cells
+            yield ListedImage(cells[image].strip(), cells[label].strip(), where), cells
     except csv.Error as error:
         raise BadData(f"{path}: line {table.reader.line_num}: is not CSV ({error})") from error
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from lion_ray.data.account import classes_told, splits_told
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import IMAGES, Files, check_train, listing, split_error
-from lion_ray.data.pool import POOL, FilePool, Found, as_labels
+from lion_ray.data.pool import POOL, FilePool, FoundSet, as_labels
 from lion_ray.data.split_names import check_words, split_in, split_word, words_of
 
 
@@ -19,7 +19,7 @@ def is_image(path: str) -> bool:
     return path.lower().endswith(IMAGES)
 
 
-def read(files: Files) -> Found:
+def read(files: Files) -> FoundSet:
     """The set in `files` (a listing).
 
     Raises:
@@ -30,14 +30,14 @@ def read(files: Files) -> Found:
     for split, paths in splits.items():
         _check_classes(split, paths, splits.get("train", paths))
     notes = (splits_told(splits, "by the first folder", "image"), classes_told(classes, "by the names of the folders"))
-    return Found(
+    return FoundSet(
         classes=classes,
         pools={split: _pool(files, paths, classes) for split, paths in splits.items()},
         notes=notes,
     )
 
 
-def read_url(url: str) -> Found:
+def read_url(url: str) -> FoundSet:
     """`read` of everything below `url`."""
     return read(listing(url))
 

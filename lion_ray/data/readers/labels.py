@@ -40,7 +40,7 @@ class Columns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class LabelledRows:
     """Class names, for each split the labels as indices into them, and a line on what told the classes."""
 
     classes: tuple[str, ...]
@@ -50,7 +50,7 @@ class Labelled:
 
 def label(
     splits: Mapping[str, Sequence[str]], wheres: Mapping[str, Where], classes: tuple[str, ...] | None
-) -> Labelled:
+) -> LabelledRows:
     """The words of every split as labels. `wheres` names each for messages, `classes` are the declared ones, if any.
 
     Raises:
@@ -74,7 +74,7 @@ def number(
     wheres: Mapping[str, Where],
     classes: tuple[str, ...] | None,
     rule: str = f"by {CLASS_FILE}",
-) -> Labelled:
+) -> LabelledRows:
     """Integer labels, checked; `rule` is what has declared the classes, if anything.
 
     Raises:
@@ -85,7 +85,7 @@ def number(
             raise BadData(f"{split} has no rows")
         check_labels(labels, len(classes) if classes else 2**31, wheres[split])
     known = classes or check_gaps(np.concatenate(list(splits.values())))
-    return Labelled(classes=known, labels=splits, note=classes_told(known, rule if classes else BY_NUMBER))
+    return LabelledRows(classes=known, labels=splits, note=classes_told(known, rule if classes else BY_NUMBER))
 
 
 def check_gaps(labels: Labels) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def _all_named(splits: Mapping[str, Iterable[str]], classes: tuple[str, ...] | N
 
 def _by_name(
     splits: Mapping[str, Sequence[str]], wheres: Mapping[str, Where], classes: tuple[str, ...] | None
-) -> Labelled:
+) -> LabelledRows:
     base = splits.get("train") or splits[POOL]
     names = classes or tuple(sorted(set(base)))
     numbers = {name: index for index, name in enumerate(names)}
@@ -157,4 +157,4 @@ def _by_name(
             raise BadData(f"{wheres[split](odd)}: class {words[odd]!r} {lacks}")
     labels = {split: as_labels([numbers[word] for word in words]) for split, words in splits.items()}
     note = classes_told(names, f"by {CLASS_FILE}" if classes else "by the names in the labels")
-    return Labelled(classes=names, labels=labels, note=note)
+    return LabelledRows(classes=names, labels=labels, note=note)

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files, beside
-from lion_ray.data.pool import FilePool, Found
+from lion_ray.data.pool import FilePool, FoundSet
 from lion_ray.data.readers.labels import declared, label, warn
 
 
-class Row(NamedTuple):
+class ListedImage(NamedTuple):
     """One image: where its file is, its label as written, and the list and line that say so."""
 
     path: str
@@ -25,13 +25,13 @@ class Row(NamedTuple):
     where: str
 
 
-def read_rows(splits: Mapping[str, Sequence[Row]], files: Files, source: File) -> Found:
+def read_rows(splits: Mapping[str, Sequence[ListedImage]], files: Files, source: File) -> FoundSet:
     """The set that the rows name; `source` is the list, beside which they lie if it is all that was listed.
 
     Raises:
         BadData: a path leaves the root or is not there, a row contradicts another, or a wrong label (see `labels`).
     """
-    seen: dict[str, tuple[str, Row]] = {}
+    seen: dict[str, tuple[str, ListedImage]] = {}
     found = {split: [_file(row, files, source) for row in rows] for split, rows in splits.items()}
     for split, rows in splits.items():
         _check_repeats(split, rows, seen)
@@ -46,10 +46,10 @@ def read_rows(splits: Mapping[str, Sequence[Row]], files: Files, source: File) -
         )
         for split, rows in splits.items()
     }
-    return Found(classes=labelled.classes, pools=pools, notes=(labelled.note,))
+    return FoundSet(classes=labelled.classes, pools=pools, notes=(labelled.note,))
 
 
-def _file(row: Row, files: Files, source: File) -> File:
+def _file(row: ListedImage, files: Files, source: File) -> File:
     if is_web(row.path):
         return UrlFile(url=row.path)
     path = _shortest(row.path)
@@ -71,7 +71,7 @@ def _shortest(path: str) -> str:
     return "" if shortest == "." else shortest
 
 
-def _check_repeats(split: str, rows: Sequence[Row], seen: dict[str, tuple[str, Row]]) -> None:
+def _check_repeats(split: str, rows: Sequence[ListedImage], seen: dict[str, tuple[str, ListedImage]]) -> None:
     """Raise for contradictions with what was `seen`, to which the rows are added; warn of repetitions."""
     repeats = []
     for row in rows:

@@ -21,15 +21,15 @@ import pyarrow.parquet as pq
 from lion_ray.data.account import classes_told, incomplete, some, splits_told
 from lion_ray.data.files import File
 from lion_ray.data.fingerprint import Labels
-from lion_ray.data.item import BadData, Item, read_as
+from lion_ray.data.item import BadData, EncodedImage, read_as
 from lion_ray.data.listing import Files, by_split
-from lion_ray.data.pool import Found, as_labels, check_labels
+from lion_ray.data.pool import FoundSet, as_labels, check_labels
 from lion_ray.data.readers.labels import BY_NUMBER, Columns, check_gaps
 from lion_ray.data.split_names import SPLIT_COLUMNS, check_told, split_word
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shard:
+class ParquetShard:
     """One file, its path for messages, the image column and whether its bytes are a field of it, its labels, the
     columns that are not read, and the splits that one of these names, with it.
     """
@@ -48,10 +48,10 @@ class Shard:
 class ParquetPool:
     """The shards of one split, behind one another."""
 
-    shards: tuple[Shard, ...]
+    shards: tuple[ParquetShard, ...]
     labels: Labels
 
-    def items(self, indices: Sequence[int]) -> Iterator[Item]:
+    def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
         """See `Pool.items`; one row group is in memory at a time."""
         wanted, first = np.asarray(indices, dtype=np.int64), 0
         for shard in self.shards:
@@ -59,7 +59,7 @@ class ParquetPool:
             rows = wanted[(wanted >= first) & (wanted < first + size)] - first
             for row, encoded in _images(shard, rows):
                 where = f"{shard.path}: row {row}"
-                yield Item(index=first + row, where=where, load=partial(_present, encoded, where))
+                yield EncodedImage(index=first + row, where=where, load=partial(_present, encoded, where))
             first += size
 
 
@@ -68,7 +68,7 @@ def is_shard(path: str) -> bool:
     return path.lower().endswith(".parquet")
 
 
-def read(files: Files, columns: Columns) -> Found:
+def read(files: Files, columns: Columns) -> FoundSet:
     """The set in `files` (a listing); files that are not Parquet are left alone.
 
     Raises:
@@ -88,14 +88,14 @@ def read(files: Files, columns: Columns) -> Found:
     notes = [splits_told(splits, "by the names of the files"), classes_told(classes, rule), *incomplete(splits)]
     if others := sorted({name for shard in shards for name in shard.others}):
         notes.append(f"not used: {some(others, 'column')}")
-    return Found(classes=classes, pools={split: _pool(pool) for split, pool in pools.items()}, notes=tuple(notes))
+    return FoundSet(classes=classes, pools={split: _pool(pool) for split, pool in pools.items()}, notes=tuple(notes))
 
 
-def _pool(shards: list[Shard]) -> ParquetPool:
+def _pool(shards: list[ParquetShard]) -> ParquetPool:
     return ParquetPool(shards=tuple(shards), labels=as_labels(np.concatenate([shard.labels for shard in shards])))
 
 
-def _shard(file: File, path: str, columns: Columns) -> Shard:
+def _shard(file: File, path: str, columns: Columns) -> ParquetShard:
     image, label = columns.image or "image", columns.label or "label"
     with _opened(file, path) as table:
         is_struct = _is_struct(table.schema_arrow, path, image, label)
@@ -105,7 +105,7 @@ def _shard(file: File, path: str, columns: Columns) -> Shard:
         told = {split: f"{path}: column '{name}'" for name in others for split in _told(table, name)}
     if labels.null_count:
         raise BadData(f"{path}: row {pc.index(pc.is_null(labels), True).as_py()}: {label} is null")
-    return Shard(
+    return ParquetShard(
         file=file,
         path=path,
         column=image,
@@ -155,7 +155,7 @@ def _names(metadata: dict[bytes, bytes], path: str, label: str) -> tuple[str, ..
     return tuple(str(name) for name in names) if names else None
 
 
-def _classes(shards: list[Shard]) -> tuple[str, ...]:
+def _classes(shards: list[ParquetShard]) -> tuple[str, ...]:
     """The names all shards agree on, or "0".."max"."""
     odd = next((shard for shard in shards if shard.names != shards[0].names), None)
     if odd is not None:
@@ -165,7 +165,7 @@ def _classes(shards: list[Shard]) -> tuple[str, ...]:
     return check_gaps(np.concatenate([shard.labels for shard in shards]))
 
 
-def _images(shard: Shard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
+def _images(shard: ParquetShard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
     """The encoded images at `rows` (ascending), from the row groups that hold any of them."""
     if not len(rows):
         return

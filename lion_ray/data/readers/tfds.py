@@ -19,7 +19,7 @@ from lion_ray.data.account import some, splits_told
 from lion_ray.data.files import File
 from lion_ray.data.item import BadData, read_as
 from lion_ray.data.listing import Files, check_train, split_error
-from lion_ray.data.pool import POOL, FilePool, Found, as_labels
+from lion_ray.data.pool import POOL, FilePool, FoundSet, as_labels
 from lion_ray.data.readers.examples import nested, parse
 from lion_ray.data.readers.labels import Columns, declared, number, text
 from lion_ray.data.readers.records import Record, find
@@ -47,7 +47,7 @@ class RecordImage:
         return _image(parse(self.record.read()), self.feature, self.where)
 
 
-class Labelled(NamedTuple):
+class LabelledRecord(NamedTuple):
     """The images of one split with their labels as the rule gives them."""
 
     images: tuple[RecordImage, ...]
@@ -59,7 +59,7 @@ def is_shard(path: str) -> bool:
     return SHARD.fullmatch(path) is not None
 
 
-def read(files: Files, columns: Columns) -> Found:
+def read(files: Files, columns: Columns) -> FoundSet:
     """The set in `files` (a listing), its splits as TFDS calls them, one integer feature as the label.
 
     Raises:
@@ -80,10 +80,10 @@ def read(files: Files, columns: Columns) -> Found:
         shards.setdefault(split_word(SHARD.sub(r"\g<split>", path)) or POOL, []).append(path)
     note = splits_told(shards, "by the names of the shards", "shard")
     known = number(labels, wheres, _classes(files, feature), "as features.json and *.labels.txt declare them")
-    return Found(classes=known.classes, pools=pools, notes=(note, known.note, *_absent(files, splits)))
+    return FoundSet(classes=known.classes, pools=pools, notes=(note, known.note, *_absent(files, splits)))
 
 
-def labelled(files: Files, rule: Rule, *, image: str = "image") -> dict[str, Labelled]:
+def labelled(files: Files, rule: Rule, *, image: str = "image") -> dict[str, LabelledRecord]:
     """The images of each split, by TFDS's own name for it, and their labels by `rule`.
 
     Raises:
@@ -99,7 +99,7 @@ def labelled(files: Files, rule: Rule, *, image: str = "image") -> dict[str, Lab
         splits.setdefault(match["split"], []).extend(_records(files[path], path, shape, rule, image))
     _check_counts(files, folder, {split: len(found) for split, found in splits.items()})
     return {
-        split: Labelled(tuple(each for each, _ in found), tuple(label for _, label in found))
+        split: LabelledRecord(tuple(each for each, _ in found), tuple(label for _, label in found))
         for split, found in splits.items()
     }
 
@@ -135,7 +135,7 @@ def _integer(record: Mapping[str, Any], feature: str) -> int:
     return int(value)
 
 
-def _pool(found: Labelled) -> FilePool:
+def _pool(found: LabelledRecord) -> FilePool:
     return FilePool(
         files=found.images, names=tuple(image.where for image in found.images), labels=as_labels(found.labels)
     )

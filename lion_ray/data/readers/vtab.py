@@ -12,9 +12,9 @@ from dataclasses import replace
 from lion_ray.data.account import splits_told
 from lion_ray.data.item import BadData
 from lion_ray.data.listing import Files
-from lion_ray.data.pool import Found
+from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers.labels import Columns, text
-from lion_ray.data.readers.lists import Row, read_rows
+from lion_ray.data.readers.lists import ListedImage, read_rows
 
 LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
 BOTH = "train800val200.txt"
@@ -25,7 +25,7 @@ def is_list(path: str) -> bool:
     return path.rpartition("/")[2] == LISTS["train"]
 
 
-def read(files: Files, _: Columns) -> Found:
+def read(files: Files, _: Columns) -> FoundSet:
     """The set in `files` (a listing).
 
     Raises:
@@ -45,7 +45,7 @@ def read(files: Files, _: Columns) -> Found:
     return replace(found, notes=(splits_told(told, f"by {', '.join(LISTS.values())}", "image"), *found.notes))
 
 
-def _rows(files: Files, path: str) -> list[Row]:
+def _rows(files: Files, path: str) -> list[ListedImage]:
     rows = []
     for number, line in enumerate(text(files, path).split("\n"), start=1):
         if not line.strip():
@@ -53,13 +53,13 @@ def _rows(files: Files, path: str) -> list[Row]:
         image, _, label = line.strip().rpartition(" ")
         if not image:
             raise BadData(f"{path}: line {number}: {line.strip()!r} is not 'path label'")
-        rows.append(Row(image.strip(), label, f"{path}: line {number}"))
+        rows.append(ListedImage(image.strip(), label, f"{path}: line {number}"))
     if not rows:
         raise BadData(f"{path}: has no rows")
     return rows
 
 
-def _check_both(parts: list[Row], both: list[Row]) -> None:
+def _check_both(parts: list[ListedImage], both: list[ListedImage]) -> None:
     """Raise `BadData` at the first row that only one side has."""
     here, there = (Counter((row.path, row.label) for row in rows) for rows in (parts, both))
     for rows, others, name in ((both, here, "train800.txt or val200.txt"), (parts, there, BOTH)):

@@ -19,7 +19,7 @@ from lion_ray.data.files import File, RangeFile, UrlFile
 from lion_ray.data.item import BadData, read_as
 from lion_ray.data.junk import left_out
 from lion_ray.data.listing import Files, by_split
-from lion_ray.data.pool import FilePool, Found
+from lion_ray.data.pool import FilePool, FoundSet
 from lion_ray.data.readers.folder import is_image
 from lion_ray.data.readers.labels import Columns, declared, label
 from lion_ray.data.split_names import SPLIT_COLUMNS, check_told, split_word
@@ -39,7 +39,7 @@ class Sample(NamedTuple):
     label: str
 
 
-class Shard(NamedTuple):
+class TarShard(NamedTuple):
     """What one tar holds: its samples, the names of members that belong to none, and the splits that keys' folders or
     JSON name, with a member that does.
     """
@@ -54,7 +54,7 @@ def is_shard(path: str) -> bool:
     return path.lower().endswith(".tar")
 
 
-def read(files: Files, columns: Columns) -> Found:
+def read(files: Files, columns: Columns) -> FoundSet:
     """The set in the tars of `files` (a listing).
 
     Raises:
@@ -83,10 +83,10 @@ def read(files: Files, columns: Columns) -> Found:
         )
         for split, samples in splits.items()
     }
-    return Found(classes=labelled.classes, pools=pools, notes=tuple(notes))
+    return FoundSet(classes=labelled.classes, pools=pools, notes=tuple(notes))
 
 
-def _read(shard: File, path: str, key: str) -> Shard:
+def _read(shard: File, path: str, key: str) -> TarShard:
     """The samples of one tar, in the order in which they begin."""
     if not isinstance(shard, UrlFile):
         raise BadData(f"{path}: a tar inside another archive is not read; put it at a URL of its own")
@@ -114,7 +114,7 @@ def _read(shard: File, path: str, key: str) -> Shard:
     if lonely is not None:
         raise BadData(f"{path}: {lonely} has no {'label (.cls or .json)' if lonely in images else 'image'}")
     unused = [member.name for member in members if member.name not in keys]
-    return Shard([Sample(name, image, labels[stem]) for stem, (name, image) in images.items()], unused, told)
+    return TarShard([Sample(name, image, labels[stem]) for stem, (name, image) in images.items()], unused, told)
 
 
 def _keys(names: Sequence[str], path: str) -> dict[str, tuple[str, str]]:

@@ -52,7 +52,7 @@ def _row(entry: Any) -> tuple[str, ...]:
 
 def _splits(entry: Any) -> dict[str, int]:
     """The images of each split, as a study has them that says nothing else."""
-    from lion_ray.data.splits import Counts, plan
+    from lion_ray.data.select.splits import Counts, plan
 
     if "pool" not in entry.sizes:
         return dict(entry.sizes)

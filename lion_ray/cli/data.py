@@ -44,7 +44,7 @@ def build(
 ) -> None:
     """Write the set NAME to a URL as sharded, lossless Parquet with a manifest. Interrupted, give it again."""
     with _errors():
-        from lion_ray.data import building
+        from lion_ray.data.build import building
 
         built = building.build_named(
             name,
@@ -73,7 +73,7 @@ def verify(target: str, root: str | None, as_json: bool, format_: Any) -> None:
     Exit status 1 if something is wrong, 2 if there is no such set, 3 if the storage does not answer.
     """
     with _errors():
-        from lion_ray.data import verifying
+        from lion_ray.data.verify import verifying
 
         checks = verifying.verify(target, root=root, format=format_)
         width = max(len(check.name) for check in checks)

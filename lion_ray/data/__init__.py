@@ -7,13 +7,13 @@ needs only `Source` from outside, prediction `find_images` and `decode`.
 
 from lion_ray.data.catalogue import names
 from lion_ray.data.dataset import Dataset, Split
-from lion_ray.data.decoding import Resize, decode
-from lion_ray.data.images import Image, find_images
+from lion_ray.data.decode.decoding import Resize, decode
+from lion_ray.data.decode.joined import JoinedSplit
+from lion_ray.data.decode.storage import Storage, fitting
+from lion_ray.data.decode.streaming import ahead
 from lion_ray.data.item import BadData, EncodedImage
-from lion_ray.data.joined import JoinedSplit
+from lion_ray.data.readers.unlabelled import Image, find_images
 from lion_ray.data.source import Source, find
-from lion_ray.data.storage import Storage, fitting
-from lion_ray.data.streaming import ahead
 
 __all__ = [
     "BadData",

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from lion_ray.config import MODIFIERS, DataConfig, DatasetConfig, StudyError
-from lion_ray.data.account import some
 from lion_ray.data.catalogue import CATALOGUE
+from lion_ray.data.catalogue.lookup import entry_of, place_of, read, read_entry
 from lion_ray.data.dataset import Dataset, Split
-from lion_ray.data.decoding import Resize
+from lion_ray.data.decode.decoding import Resize
+from lion_ray.data.decode.encoded import EncodedImages, blamed
+from lion_ray.data.decode.storage import IN_MEMORY, Storage
 from lion_ray.data.digests import remembered
-from lion_ray.data.encoded import EncodedImages, blamed
 from lion_ray.data.fingerprint import Fingerprint, Labels
-from lion_ray.data.lookup import entry_of, place_of, read, read_entry
 from lion_ray.data.pool import FoundSet, frozen
+from lion_ray.data.readers.account import some
 from lion_ray.data.readers.labels import warn
-from lion_ray.data.sampling import Indices, sampled
-from lion_ray.data.skipping import without_bad
-from lion_ray.data.splits import Counts, Part, TooFew, plan, with_val_share
-from lion_ray.data.storage import IN_MEMORY, Storage
+from lion_ray.data.select.sampling import Indices, sampled
+from lion_ray.data.select.skipping import without_bad
+from lion_ray.data.select.splits import Counts, Part, TooFew, plan, with_val_share
 
 NO_ROOT = DataConfig()
 NOT_READING = {"url", "num_train", "num_val", "num_test", "val", "seed", *MODIFIERS}  # they choose from what is read

@@ -27,12 +27,12 @@ from PIL import Image
 
 from lion_ray.config import DatasetConfig
 from lion_ray.data import find
-from lion_ray.data.building import build
+from lion_ray.data.build.building import build
+from lion_ray.data.build.shards import SHARD_BYTES
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import EncodedImage
 from lion_ray.data.pool import FoundSet, as_labels
-from lion_ray.data.shards import SHARD_BYTES
-from lion_ray.data.verifying import verify
+from lion_ray.data.verify.verifying import verify
 
 SIDE = 256
 NUM_IMAGES = {"png": 1500, "jpeg": 3000}

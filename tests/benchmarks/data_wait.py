@@ -24,8 +24,8 @@ from lion_ray import backbones, methods
 from lion_ray.backbones import Transform
 from lion_ray.config import BackboneConfig, MethodConfig, TrainConfig
 from lion_ray.data import ahead
-from lion_ray.data.cache import mapped
 from lion_ray.data.dataset import ArraySplit, Pixels
+from lion_ray.data.decode.mapping import mapped
 from lion_ray.data.pool import as_labels, frozen
 from lion_ray.lottery import Mask, NoCheckpoints, TrainState
 from lion_ray.training import batches, loop

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lion_ray.data.decoding import Resize, decode
+from lion_ray.data.decode.decoding import Resize, decode
 from lion_ray.data.item import EncodedImage
 
 ROUNDS = 7

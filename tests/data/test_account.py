@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lion_ray.data import images
-from lion_ray.data.readers import DataWarning
-from lion_ray.data.split_names import split_of
-from lion_ray.data.verifying import verify
+from lion_ray.data.readers import DataWarning, unlabelled
+from lion_ray.data.readers.split_names import split_of
+from lion_ray.data.verify.verifying import verify
 from tests.support.small_sets import fault, look, parquet, png, put, tar
 
 
@@ -156,7 +155,7 @@ def test_classes_that_differ_by_capitals_are_noted(tmp_path: Path) -> None:
 def test_files_that_predict_passes_over_are_named(tmp_path: Path) -> None:
     put(str(tmp_path), {".22LR/a.png": png(1), "b.heic": b"x", ".c.png": png(2), "Thumbs.db": "x"})
     with pytest.warns(DataWarning) as said:
-        assert len(images.find_images(str(tmp_path))) == 1
+        assert len(unlabelled.find_images(str(tmp_path))) == 1
     told = [str(each.message).partition(" not classified: ")[2] for each in said]
     assert told[:2] == [
         "1 file (.c.png): hidden, its name begins with a dot",

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lion_ray.data import building
-from lion_ray.data.manifest import MANIFEST, parse
+from lion_ray.data.build import building
+from lion_ray.data.build.manifest import MANIFEST, parse
 from lion_ray.data.readers import DataWarning
-from lion_ray.data.verifying import verify
+from lion_ray.data.verify.verifying import verify
 from tests.support.small_sets import fault, look, parquet, png, put, tar
 
 ENDS = ("png", "cls")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray.data import archive
+from lion_ray.data.readers import archive
 from tests.data.test_lists import CSV, VTAB
 from tests.support.small_sets import BROKEN, fault, look, png, put, reds
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from lion_ray.config import DatasetConfig
 from lion_ray.data import find
-from lion_ray.data.building import build, build_named
+from lion_ray.data.build.building import build, build_named
+from lion_ray.data.build.manifest import MANIFEST
 from lion_ray.data.item import BadData
-from lion_ray.data.manifest import MANIFEST
 from lion_ray.data.readers import parquet
 from lion_ray.store import Store, find_files, read_url
 from tests.benchmarks import building

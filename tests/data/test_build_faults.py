@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lion_ray.config import StudyError
-from lion_ray.data.building import build_named
+from lion_ray.data.build.building import build_named
+from lion_ray.data.build.manifest import MANIFEST
 from lion_ray.data.item import BadData
-from lion_ray.data.manifest import MANIFEST
 from lion_ray.store import StorageError, Store
 from tests.support.builds import SMALL, first, make, tree
 from tests.support.image_sets import encoded, look, write_folder

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lion_ray.data import cutting
-from lion_ray.data.catalogue import CATALOGUE
-from lion_ray.data.cutting import read_cut
+from lion_ray.data.catalogue import CATALOGUE, cutting
+from lion_ray.data.catalogue.cutting import read_cut
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import listing
 from lion_ray.data.pool import Pool
 from lion_ray.data.readers import tfds
+from lion_ray.data.readers.listing import listing
 from tests.data.test_tfds import PREPARED
 
 TASK = dataclasses.replace(

@@ -20,7 +20,7 @@ from timm.data.transforms_factory import create_transform
 
 from lion_ray.data import item
 from lion_ray.data.dataset import ArraySplit
-from lion_ray.data.decoding import Resize, decode
+from lion_ray.data.decode.decoding import Resize, decode
 from lion_ray.data.item import BadData, Encoded, EncodedImage
 
 Array = np.ndarray[Any, Any]

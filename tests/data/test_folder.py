@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from lion_ray.config import DatasetConfig, StudyError
-from lion_ray.data import Source, find, listing
+from lion_ray.data import Source, find
 from lion_ray.data.files import UrlFile
+from lion_ray.data.readers import listing
 from lion_ray.store import write_url
 
 SPLITS = {"train": 6, "validation": 2, "test": 3}

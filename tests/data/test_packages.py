@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from lion_ray.config import DatasetConfig, StudyError
-from lion_ray.data import find, names, packages
+from lion_ray.data import find, names
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.item import BadData
-from lion_ray.data.unpickling import load_array
+from lion_ray.data.readers import packages
+from lion_ray.data.readers.unpickling import load_array
 
 SETS = ("animal_mnist", "digits", "mnist", "textile")
 VTAB_LIKE = {"digits": 797}

@@ -11,8 +11,8 @@ import pytest
 from lion_ray import config
 from lion_ray.config import DatasetConfig, ImbalanceConfig, LabelNoiseConfig, StudyError
 from lion_ray.data import Source, find
-from lion_ray.data.sampling import few_shot, long_tailed, noisy, sampled, subset
-from lion_ray.data.splits import Counts, TooFew, plan, with_val_share
+from lion_ray.data.select.sampling import few_shot, long_tailed, noisy, sampled, subset
+from lion_ray.data.select.splits import Counts, TooFew, plan, with_val_share
 from lion_ray.experiments import dataset_label, expand
 
 CLASSES = tuple("abcdefghij")

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from lion_ray.data.splits import Counts, Part, TooFew, plan, stable_order
+from lion_ray.data.select.splits import Counts, Part, TooFew, plan, stable_order
 
 NONE = Counts()
 PINNED_MNIST = [324, 609, 1011, 3169, 4118, 2599]

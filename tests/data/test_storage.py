@@ -18,10 +18,11 @@ import torch
 
 from lion_ray import backbones, data
 from lion_ray.config import DatasetConfig, StudyError
-from lion_ray.data import Dataset, Storage, ahead, cache, fitting
-from lion_ray.data.cache import MappedSplit, mapped
+from lion_ray.data import Dataset, Storage, ahead, fitting
 from lion_ray.data.dataset import ArraySplit
-from lion_ray.data.streaming import StreamedSplit
+from lion_ray.data.decode import mapping
+from lion_ray.data.decode.mapping import MappedSplit, mapped
+from lion_ray.data.decode.streaming import StreamedSplit
 from lion_ray.experiments import Experiment
 from lion_ray.store import Store
 from lion_ray.training.workers import SingleWorker
@@ -40,9 +41,9 @@ def _own_files() -> Iterator[None]:
 
 def unmap() -> None:
     """As at the end of a process."""
-    for _, lock in cache._OPEN.values():
+    for _, lock in mapping._OPEN.values():
         lock.close()
-    cache._OPEN.clear()
+    mapping._OPEN.clear()
 
 
 def beyond(chosen: Experiment, folder: Path) -> Dataset:
@@ -228,7 +229,7 @@ def test_a_small_disk_loses_what_nobody_maps_and_then_says_so(tmp_path: Path, mo
     mapped(tmp_path, "a", SHAPE, filled)
     unmap()
     mapped(tmp_path, "b", SHAPE, filled)
-    with pytest.raises(cache.NoRoom, match=r"GB free, .* need 0\.0 GB; name a folder on a larger disk, or raise data"):
+    with pytest.raises(mapping.NoRoom, match=r"GB free, .* need 0\.0 GB; name a folder on a larger disk"):
         mapped(tmp_path, "c", (30, 4, 4, 3), filled)  # larger than what a leaves; b is mapped
     assert {name for name in files(tmp_path) if not name.endswith(".lock")} == {"b.pixels", "b.done"}
     mapped(tmp_path, "d", SHAPE, filled)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import listing
 from lion_ray.data.readers import tfds
 from lion_ray.data.readers.examples import parse
+from lion_ray.data.readers.listing import listing
 from lion_ray.data.readers.records import masked_crc
 from tests.support.small_sets import fault, look, put, reds
 

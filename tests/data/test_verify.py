@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from lion_ray.cli.commands import main
-from lion_ray.data.building import build, build_named
-from lion_ray.data.manifest import MANIFEST
-from lion_ray.data.verifying import Check, verify
+from lion_ray.data.build.building import build, build_named
+from lion_ray.data.build.manifest import MANIFEST
+from lion_ray.data.verify.verifying import Check, verify
 from lion_ray.store import StorageError, Store, write_url
 from tests.support.image_sets import encoded, look, write_folder
 
@@ -219,7 +219,7 @@ def test_the_commands_say_by_their_status_what_is_wrong(tmp_path: Path, monkeypa
     def fails(url: str) -> list[str]:
         raise StorageError(5, "does not answer", url)
 
-    monkeypatch.setattr("lion_ray.data.listing.find_files", fails)
+    monkeypatch.setattr("lion_ray.data.readers.listing.find_files", fails)
     assert run("verify", "s3://bucket/pets")[0] == 3
 
 

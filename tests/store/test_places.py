@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from lion_ray import config, pipeline
 from lion_ray.cli.commands import main
-from lion_ray.data.listing import listing
+from lion_ray.data.readers.listing import listing
 from lion_ray.store import Store, canonical, find_files, identity
 from lion_ray.store.places import with_account
 from tests.support.small_sets import png

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 
 from lion_ray.backbones import node, state_digest
-from lion_ray.data import cache
+from lion_ray.data.decode import mapping
 from lion_ray.store.local import is_private, private, remove_abandoned, scratch
 
 HOLD = "from lion_ray.store.local import scratch\nwith scratch('tune') as folder: print(folder, flush=True), input()"
@@ -79,14 +79,14 @@ def test_a_folder_that_somebody_else_made_or_put_a_link_to_is_not_trusted(
 
 def test_decoded_pixels_lie_where_nobody_else_writes(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = shared / "named"
-    assert cache.own_folder(named) == named
+    assert mapping.own_folder(named) == named
     named.chmod(0o777)
-    assert cache.own_folder(named) == named / cache.default_folder().parent.name
-    assert cache.own_folder(cache.default_folder()) == cache.default_folder()
+    assert mapping.own_folder(named) == named / mapping.default_folder().parent.name
+    assert mapping.own_folder(mapping.default_folder()) == mapping.default_folder()
     of_somebody_else(named, monkeypatch)
-    for folder in (named, cache.default_folder()):
+    for folder in (named, mapping.default_folder()):
         with pytest.raises(PermissionError):
-            cache.own_folder(folder)
+            mapping.own_folder(folder)
 
 
 def test_weights_of_a_node_are_fetched_where_their_folder_is_somebody_elses(shared: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_is_kept_for_later_outlives_every_sweep(shared: Path) -> None:
         fetched.append(1)
         return save(state)
 
-    pixels = cache.own_folder(cache.default_folder()) / "set.pixels"
+    pixels = mapping.own_folder(mapping.default_folder()) / "set.pixels"
     pixels.write_bytes(b"decoded")
     for purpose in ("tune", "train"):
         node.on_this_node(state_digest(state), fetch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lion_ray.data.building import Built, build
+from lion_ray.data.build.building import Built, build
 from lion_ray.store import Store
 from tests.support.image_sets import look
 

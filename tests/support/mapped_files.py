@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lion_ray.data.cache import mapped
 from lion_ray.data.dataset import Pixels
+from lion_ray.data.decode.mapping import mapped
 
 SHAPE = (20, 4, 4, 3)
 CONTEXT = multiprocessing.get_context("forkserver")

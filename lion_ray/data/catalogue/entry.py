@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files
-from lion_ray.data.packages import Reader
 from lion_ray.data.pool import FoundSet
-from lion_ray.data.splits import Counts
+from lion_ray.data.readers.listing import Files
+from lion_ray.data.readers.packages import Reader
+from lion_ray.data.select.splits import Counts
 
 LOSSLESS = {"raw", "png"}
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from lion_ray.data import packages
 from lion_ray.data.catalogue.entry import CatalogueEntry, ImagePackage, Origin
 from lion_ray.data.pool import POOL
-from lion_ray.data.splits import Counts
+from lion_ray.data.readers import packages
+from lion_ray.data.select.splits import Counts
 
 VTAB_1K = Counts(train=800, val=200, test=1000)
 PHOTOS = Counts(train=12, val=4, test=4)

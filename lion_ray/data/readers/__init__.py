@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files
 from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers import arrays, csv_list, folder, parquet, tfds, vtab, webdataset
 from lion_ray.data.readers.labels import Columns, DataWarning
+from lion_ray.data.readers.listing import Files
 
 __all__ = ["READERS", "Columns", "DataWarning", "Reader", "formats", "read"]
 

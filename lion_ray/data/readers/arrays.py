@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lion_ray.data.account import some, splits_told
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, read_as
-from lion_ray.data.listing import Files, check_train
 from lion_ray.data.pool import POOL, ArrayPool, FoundSet, as_labels, frozen
+from lion_ray.data.readers.account import some, splits_told
 from lion_ray.data.readers.labels import Columns, declared, number
-from lion_ray.data.split_names import UNCLEAR, split_in, split_of, split_word, words_of
+from lion_ray.data.readers.listing import Files, check_train
+from lion_ray.data.readers.split_names import UNCLEAR, split_in, split_of, split_word, words_of
 
 MAX_BYTES = 8 * 2**30
 """What all arrays of a file may unpack to; they are held in memory."""

@@ -10,13 +10,13 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from lion_ray.data.account import some, splits_told
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files, by_split, check_train
 from lion_ray.data.pool import POOL, FoundSet
+from lion_ray.data.readers.account import some, splits_told
 from lion_ray.data.readers.labels import Columns, text
+from lion_ray.data.readers.listing import Files, by_split, check_train
 from lion_ray.data.readers.lists import ListedImage, read_rows
-from lion_ray.data.split_names import SPLIT_NAMES, check_words, split_word
+from lion_ray.data.readers.split_names import SPLIT_NAMES, check_words, split_word
 
 SPLIT = "split"
 """The column that tells a row's split, in any case."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lion_ray.data.account import classes_told, splits_told
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import IMAGES, Files, check_train, listing, split_error
 from lion_ray.data.pool import POOL, FilePool, FoundSet, as_labels
-from lion_ray.data.split_names import check_words, split_in, split_word, words_of
+from lion_ray.data.readers.account import classes_told, splits_told
+from lion_ray.data.readers.listing import IMAGES, Files, check_train, listing, split_error
+from lion_ray.data.readers.split_names import check_words, split_in, split_word, words_of
 
 
 def is_image(path: str) -> bool:

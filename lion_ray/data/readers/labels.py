@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lion_ray.data.account import classes_told
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files
 from lion_ray.data.pool import POOL, as_labels, check_labels
+from lion_ray.data.readers.account import classes_told
+from lion_ray.data.readers.listing import Files
 
 CLASS_FILE = "classes.txt"
 """Declares the classes: one name per line, in the order of the labels."""

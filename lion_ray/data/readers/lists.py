@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files, beside
 from lion_ray.data.pool import FilePool, FoundSet
 from lion_ray.data.readers.labels import declared, label, warn
+from lion_ray.data.readers.listing import Files, beside
 
 
 class ListedImage(NamedTuple):

@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lion_ray.data.account import classes_told, incomplete, some, splits_told
 from lion_ray.data.files import File
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, EncodedImage, read_as
-from lion_ray.data.listing import Files, by_split
 from lion_ray.data.pool import FoundSet, as_labels, check_labels
+from lion_ray.data.readers.account import classes_told, incomplete, some, splits_told
 from lion_ray.data.readers.labels import BY_NUMBER, Columns, check_gaps
-from lion_ray.data.split_names import SPLIT_COLUMNS, check_told, split_word
+from lion_ray.data.readers.listing import Files, by_split
+from lion_ray.data.readers.split_names import SPLIT_COLUMNS, check_told, split_word
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lion_ray.data.account import some, splits_told
 from lion_ray.data.files import File
 from lion_ray.data.item import BadData, read_as
-from lion_ray.data.listing import Files, check_train, split_error
 from lion_ray.data.pool import POOL, FilePool, FoundSet, as_labels
+from lion_ray.data.readers.account import some, splits_told
 from lion_ray.data.readers.examples import nested, parse
 from lion_ray.data.readers.labels import Columns, declared, number, text
+from lion_ray.data.readers.listing import Files, check_train, split_error
 from lion_ray.data.readers.records import Record, find
-from lion_ray.data.split_names import check_words, split_word
+from lion_ray.data.readers.split_names import check_words, split_word
 
 SHARD = re.compile(r"(?:.*/)?[^/]*-(?P<split>[^/-]+)\.(?:tfrecord|array_record)-[0-9]+-of-[0-9]+")
 Rule = Callable[[Mapping[str, Any]], int]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from lion_ray.data.account import splits_told
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files
 from lion_ray.data.pool import FoundSet
+from lion_ray.data.readers.account import splits_told
 from lion_ray.data.readers.labels import Columns, text
+from lion_ray.data.readers.listing import Files
 from lion_ray.data.readers.lists import ListedImage, read_rows
 
 LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}

@@ -14,15 +14,15 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from typing import IO, Literal, NamedTuple, TypeVar
 
-from lion_ray.data.account import incomplete, some, splits_told
 from lion_ray.data.files import File, RangeFile, UrlFile
 from lion_ray.data.item import BadData, read_as
-from lion_ray.data.junk import left_out
-from lion_ray.data.listing import Files, by_split
 from lion_ray.data.pool import FilePool, FoundSet
+from lion_ray.data.readers.account import incomplete, some, splits_told
 from lion_ray.data.readers.folder import is_image
+from lion_ray.data.readers.junk import left_out
 from lion_ray.data.readers.labels import Columns, declared, label
-from lion_ray.data.split_names import SPLIT_COLUMNS, check_told, split_word
+from lion_ray.data.readers.listing import Files, by_split
+from lion_ray.data.readers.split_names import SPLIT_COLUMNS, check_told, split_word
 
 PICKLES = ("pyd", "pkl", "pickle", "pth", "pt")
 MAX_LABEL_BYTES = 2**20

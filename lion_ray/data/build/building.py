@@ -15,16 +15,16 @@ from functools import partial
 from typing import Literal
 
 from lion_ray.config import DataConfig, DatasetConfig, validate
-from lion_ray.data import shards
+from lion_ray.data.build import shards
+from lion_ray.data.build.manifest import MANIFEST, UNFINISHED, Manifest, Pixels, labels_of
+from lion_ray.data.build.shards import SHARD_BYTES, Planned
+from lion_ray.data.build.unfinished import BuildNote, BuildPlan, clear, commit, finished, note_at, note_of
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import Fingerprint, common, fold, repeated
 from lion_ray.data.item import BadData
-from lion_ray.data.manifest import MANIFEST, UNFINISHED, Manifest, Pixels, labels_of
 from lion_ray.data.pool import POOL, FoundSet
-from lion_ray.data.shards import SHARD_BYTES, Planned
 from lion_ray.data.source import find
-from lion_ray.data.unfinished import BuildNote, BuildPlan, clear, commit, finished, note_at, note_of
 from lion_ray.store import Behind, Listed, Store, digest, find_listed, identity, redacted
 
 OnShard = Callable[[str], None]

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from lion_ray.data.dataset import Pixels, Rows, Split
-from lion_ray.data.encoded import EncodedImages
+from lion_ray.data.decode.encoded import EncodedImages
 from lion_ray.data.pool import frozen
 
 Value = TypeVar("Value")

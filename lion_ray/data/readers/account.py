@@ -12,7 +12,7 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
 
 from lion_ray.data.files import File
 from lion_ray.data.pool import POOL
-from lion_ray.data.splits import SPLITS
+from lion_ray.data.select.splits import SPLITS
 
 SHOWN = 3
 NAMED_CLASSES = 10

@@ -14,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 from lion_ray.config import DatasetConfig, StudyError, nearest
+from lion_ray.data.build.manifest import MANIFEST, Manifest, damage, find_manifest
 from lion_ray.data.catalogue import CATALOGUE, CatalogueEntry, names
-from lion_ray.data.census import Census, NamedImage, take
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import listing
-from lion_ray.data.manifest import MANIFEST, Manifest, damage, find_manifest
+from lion_ray.data.readers.listing import listing
+from lion_ray.data.select.splits import Counts, TooFew, plan
 from lion_ray.data.source import Source, find
-from lion_ray.data.splits import Counts, TooFew, plan
+from lion_ray.data.verify.census import Census, NamedImage, take
 from lion_ray.store import StorageError
 
 Status = Literal["ok", "warning", "wrong"]

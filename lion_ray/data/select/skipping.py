@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from lion_ray.data.decoding import rgb
+from lion_ray.data.decode.decoding import rgb
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, EncodedImage, Unreadable, ordered
 from lion_ray.data.pool import FoundSet, Pool, frozen

@@ -19,8 +19,8 @@ from lion_ray.config import Frozen
 from lion_ray.data.files import UrlFile
 from lion_ray.data.fingerprint import Fingerprint, Labels
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files, relative
 from lion_ray.data.pool import FoundSet
+from lion_ray.data.readers.listing import Files, relative
 from lion_ray.store import digest_url, find_listed, side_by_side
 
 MANIFEST = "manifest.json"

@@ -10,8 +10,8 @@ import base64
 from collections.abc import Iterator
 
 from lion_ray.config import Frozen
-from lion_ray.data.manifest import MANIFEST, UNFINISHED, BuiltShard, Manifest, Pixels, damage, parse
-from lion_ray.data.shards import Planned, Written
+from lion_ray.data.build.manifest import MANIFEST, UNFINISHED, BuiltShard, Manifest, Pixels, damage, parse
+from lion_ray.data.build.shards import Planned, Written
 from lion_ray.store import Store, digest, digest_url
 
 PLAN = f"{UNFINISHED}/plan.json"

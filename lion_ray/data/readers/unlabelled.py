@@ -12,13 +12,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lion_ray.data.account import some
 from lion_ray.data.files import is_web
 from lion_ray.data.item import BadData, EncodedImage
-from lion_ray.data.junk import left_out
-from lion_ray.data.listing import IMAGES, bare, relative
+from lion_ray.data.readers.account import some
 from lion_ray.data.readers.folder import is_image
+from lion_ray.data.readers.junk import left_out
 from lion_ray.data.readers.labels import warn
+from lion_ray.data.readers.listing import IMAGES, bare, relative
 from lion_ray.store import find_files, read_url
 
 Image: TypeAlias = "str | os.PathLike[str] | np.ndarray"

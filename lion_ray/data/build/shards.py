@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from lion_ray.data.decoding import rgb
+from lion_ray.data.decode.decoding import rgb
 from lion_ray.data.fingerprint import Labels, Mark, mark
 from lion_ray.data.item import BadData, EncodedImage, ordered
 from lion_ray.data.pool import FoundSet

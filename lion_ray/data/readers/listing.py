@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from lion_ray.data.account import Listing
-from lion_ray.data.archive import members
 from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
-from lion_ray.data.junk import PACKED, is_document, left_out
 from lion_ray.data.pool import POOL
-from lion_ray.data.split_names import SPLIT_NAMES, check_words, split_of, split_word
+from lion_ray.data.readers.account import Listing
+from lion_ray.data.readers.archive import members
+from lion_ray.data.readers.junk import PACKED, is_document, left_out
+from lion_ray.data.readers.split_names import SPLIT_NAMES, check_words, split_of, split_word
 from lion_ray.store import canonical, find_files, is_local
 
 IMAGES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif")

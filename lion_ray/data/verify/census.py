@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lion_ray.data.decoding import rgb
+from lion_ray.data.decode.decoding import rgb
 from lion_ray.data.fingerprint import Mark, common, fold, mark
 from lion_ray.data.item import BadData, EncodedImage, ordered
+from lion_ray.data.select.splits import SPLITS
 from lion_ray.data.source import Source
-from lion_ray.data.splits import SPLITS
 from lion_ray.store import StorageError
 
 NUM_NAMED = 3

@@ -14,15 +14,15 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from lion_ray.data.account import classes_told
 from lion_ray.data.catalogue.entry import CatalogueEntry
 from lion_ray.data.catalogue.rules import image_of, label_of
 from lion_ray.data.catalogue.slices import Slice, pieces
 from lion_ray.data.files import Readable
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files
 from lion_ray.data.pool import FilePool, FoundSet, as_labels
 from lion_ray.data.readers import tfds
+from lion_ray.data.readers.account import classes_told
+from lion_ray.data.readers.listing import Files
 
 AS_STORED = "image"
 """The image rule that changes nothing: such files stay byte for byte."""

@@ -9,15 +9,15 @@ from dataclasses import replace
 
 from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
 from lion_ray.data import readers
-from lion_ray.data.account import alike
+from lion_ray.data.build.manifest import trusted
 from lion_ray.data.catalogue import CATALOGUE, CatalogueEntry, names
-from lion_ray.data.cutting import read_cut
+from lion_ray.data.catalogue.cutting import read_cut
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import check_unused, listing
-from lion_ray.data.manifest import trusted
-from lion_ray.data.packages import package_folder, read_package
 from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers import tfds
+from lion_ray.data.readers.account import alike
+from lion_ray.data.readers.listing import check_unused, listing
+from lion_ray.data.readers.packages import package_folder, read_package
 from lion_ray.store import find_files
 
 

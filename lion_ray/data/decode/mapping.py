@@ -22,7 +22,7 @@ import numpy as np
 
 from lion_ray.config import StudyError
 from lion_ray.data.dataset import IndexedSplit, Pixels
-from lion_ray.data.encoded import EncodedImages
+from lion_ray.data.decode.encoded import EncodedImages
 from lion_ray.data.pool import frozen
 from lion_ray.store.local import is_private, private
 

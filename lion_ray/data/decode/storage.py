@@ -13,13 +13,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from lion_ray.data.cache import MappedSplit
 from lion_ray.data.dataset import ArraySplit, Split
-from lion_ray.data.encoded import EncodedImages
+from lion_ray.data.decode.encoded import EncodedImages
+from lion_ray.data.decode.mapping import MappedSplit
+from lion_ray.data.decode.streaming import StreamedSplit
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.pool import frozen
-from lion_ray.data.splits import SPLITS
-from lion_ray.data.streaming import StreamedSplit
+from lion_ray.data.select.splits import SPLITS
 
 Key = TypeVar("Key")
 

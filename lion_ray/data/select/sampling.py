@@ -18,7 +18,7 @@ import numpy.typing as npt
 from lion_ray.config import DatasetConfig
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.pool import as_labels, frozen
-from lion_ray.data.splits import TooFew
+from lion_ray.data.select.splits import TooFew
 
 Indices = npt.NDArray[np.int64]
 

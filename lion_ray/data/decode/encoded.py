@@ -14,7 +14,7 @@ import numpy as np
 
 from lion_ray.config import StudyError
 from lion_ray.data.dataset import Pixels, Rows
-from lion_ray.data.decoding import Resize, decode_into, pixels_of
+from lion_ray.data.decode.decoding import Resize, decode_into, pixels_of
 from lion_ray.data.item import BadData, ordered
 from lion_ray.data.pool import Pool
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from lion_ray.data.files import UrlFile
 from lion_ray.data.item import BadData
-from lion_ray.data.listing import Files
 from lion_ray.data.pool import POOL, ArrayPool, FilePool, FoundSet, as_labels, check_labels, frozen
 from lion_ray.data.readers import folder as image_folder
-from lion_ray.data.unpickling import load_array
+from lion_ray.data.readers.listing import Files
+from lion_ray.data.readers.unpickling import load_array
 
 Reader = Callable[[Path, tuple[str, ...]], FoundSet]
 """The folder inside the package and the class names → the set."""

@@ -40,7 +40,7 @@ from lion_ray.methods.model import AdaptedModel, Body, Head
 from lion_ray.methods.prompt import Prompt
 from lion_ray.methods.prompts import InputPrompt, Layer, MapsPrompt, OutputPrompt
 from lion_ray.methods.registry import Method
-from lion_ray.methods.solve_settings import settled, too_few_steps, too_many_steps
+from lion_ray.methods.solve_settings import resolved, too_few_steps, too_many_steps
 
 
 class InputOptions(Frozen):
@@ -138,7 +138,7 @@ class LionOptions(Frozen):
 
     @model_validator(mode="after")
     def _solves_are_settled(self) -> LionOptions:
-        update = settled(self, is_given="max_steps" in self.model_fields_set) if self.cell == "implicit" else {}
+        update = resolved(self, is_given="max_steps" in self.model_fields_set) if self.cell == "implicit" else {}
         found = self.model_copy(update=update) if update else self
         if self.cell == "implicit" and (endless := too_many_steps(found)):
             raise ValueError(endless)

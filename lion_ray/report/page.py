@@ -113,7 +113,7 @@ def _state(view: StudyView) -> dict[str, object]:
     stopped = sum(item.stop is not None and item.is_finished for item in plan.items)
     words = f"{view.driver} works on it" if view.driver else "nobody works on it"
     return {
-        "experiments": len(plan.items) + len(plan.awaited),
+        "experiments": len(plan.items) + len(plan.awaiting_choice),
         "finished": len(plan.items) - len(plan.pending),
         "stopped": stopped,
         "failed": failed,

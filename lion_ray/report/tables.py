@@ -17,7 +17,7 @@ from lion_ray.lottery import WINNING, cut_off
 from lion_ray.report import page, settings, trainings
 from lion_ray.report.formatting import aligned
 from lion_ray.store import Store
-from lion_ray.study.plan import Plan, PlannedExperiment, awaited, stopped
+from lion_ray.study.plan import Plan, PlannedExperiment, final_runs_awaiting_choice, stopped
 from lion_ray.study.rounds import metrics_of
 
 PARQUET, FOLDER = "results.parquet", "report"
@@ -99,7 +99,10 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
-    missing += [f"AWAITED {num} final runs of {entry}: no setting is chosen" for entry, num in awaited(plan).items()]
+    missing += [
+        f"AWAITED {num} final runs of {entry}: no setting is chosen"
+        for entry, num in final_runs_awaiting_choice(plan).items()
+    ]
     tables = [text_tables(plan, study, table), *([settings.text(plan)] if plan.chosen else [])]
     lines = [*tables, *ended, *failed, *missing, *without_path(plan), *unconverged(plan)]
     pages = page.write([trainings.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")

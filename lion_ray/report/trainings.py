@@ -124,7 +124,7 @@ def reasons(missing: Iterable[Training]) -> Counter[str]:
 def _of_study(view: StudyView, name: str) -> Iterator[Training]:
     methods = dict[int, str]()  # one label per section, not per experiment
     datasets = dataset_labels(view.study.datasets)
-    items = [*view.plan.items, *(PlannedExperiment(experiment=each, rounds=()) for each in view.plan.awaited)]
+    items = [*view.plan.items, *(PlannedExperiment(experiment=each, rounds=()) for each in view.plan.awaiting_choice)]
     for item in items:
         method, dataset = item.experiment.method, item.experiment.dataset
         if id(method) not in methods:
@@ -149,7 +149,7 @@ def _reason(view: StudyView, item: PlannedExperiment, number: int) -> str:
         return stopped(item.stop)
     if item.experiment.name in view.failures:
         return f"failed: {view.failures[item.experiment.name]}"
-    if item.experiment in view.plan.awaited:
+    if item.experiment in view.plan.awaiting_choice:
         return "its setting is not chosen yet"
     return "running or waiting" if view.driver else "not run yet"
 

@@ -55,10 +55,10 @@ class ChosenSetting:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All experiments of a study in their order; `awaited` stand for those whose setting is not chosen yet."""
+    """All experiments of a study in their order; `awaiting_choice` stand for those whose setting is not chosen yet."""
 
     items: Sequence[PlannedExperiment]
-    awaited: Sequence[Experiment] = ()
+    awaiting_choice: Sequence[Experiment] = ()
     chosen: Sequence[ChosenSetting] = ()
 
     @property
@@ -146,17 +146,17 @@ def stopped(stop: Stop) -> str:
     return f"stopped by {stop.by} " + (f"after round {stop.round}" if stop.round >= 0 else "before round 0")
 
 
-def awaited(plan: Plan) -> Counter[str]:
+def final_runs_awaiting_choice(plan: Plan) -> Counter[str]:
     """How many final runs are still to come, by dataset and method entry."""
-    return Counter(f"{each.dataset_label}/{entry_label(each.method)}" for each in plan.awaited)
+    return Counter(f"{each.dataset_label}/{entry_label(each.method)}" for each in plan.awaiting_choice)
 
 
 def describe(plan: Plan, study: Study) -> str:
     """The plan for people: what is there, what is to be done, what each experiment needs."""
     width = max(len(item.experiment.name) for item in plan.items)
     each = worker_text(study.resources)
-    rounds_at_most = plan.num_rounds + sum(each.num_rounds for each in plan.awaited)
-    num_experiments = len(plan.items) + len(plan.awaited)
+    rounds_at_most = plan.num_rounds + sum(each.num_rounds for each in plan.awaiting_choice)
+    num_experiments = len(plan.items) + len(plan.awaiting_choice)
     lines = [
         f"study {study.study}: {counted(num_experiments, 'experiment')}, {counted(rounds_at_most, 'round')} at most"
     ]
@@ -166,7 +166,7 @@ def describe(plan: Plan, study: Study) -> str:
         controls = (item.experiment.num_rounds - 1) * len(item.experiment.controls)
         rounds += f"  controls {len(item.controls)}/{controls}" * bool(controls)
         lines.append(f"  {item.experiment.name:<{width}}  {rounds:<12} {state}")
-    for label, num in awaited(plan).items():
+    for label, num in final_runs_awaiting_choice(plan).items():
         lines.append(f"  {label}: {counted(num, 'final run')} once its setting is chosen")
     done, left = plan.num_done_rounds, len(plan.pending)
     lines.append(f"{counted(done, 'round')} {'is' if done == 1 else 'are'} done, {counted(left, 'experiment')} to run")

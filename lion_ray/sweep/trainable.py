@@ -1,4 +1,7 @@
-"""One turn of one experiment, in the process of a Tune trial: rounds until `schedule` ends it. Started by `sweep`."""
+"""One training interval of one experiment, in the process of a Tune trial: rounds until `schedule` ends it.
+
+Started by `sweep`.
+"""
 
 from __future__ import annotations
 

@@ -68,12 +68,12 @@ class Sweep:
         Args:
             draw: which of the running experiments finishes a round first; the oldest if None.
         """
-        turns = TrainingOrder(
+        order = TrainingOrder(
             self.plan(), self.scheduler, self.decisions(), workers=self.workers, on_stop=self._stopped, now=self._now
         )
         running: dict[str, int] = {}
-        while not turns.is_over:
-            while len(running) < self.concurrency and (chosen := turns.next()) is not None:
+        while not order.is_over:
+            while len(running) < self.concurrency and (chosen := order.next()) is not None:
                 running[chosen.name] = 0
             assert running, "the sweep is not over, and nobody trains"
             name = draw.choice(sorted(running)) if draw else next(iter(running))
@@ -87,11 +87,11 @@ class Sweep:
                     return self
             running[name] += 1
             limit = next(each.num_rounds for each in self.experiments if each.name == name)
-            if not turns.on_round(name, number, stored[number]):
+            if not order.on_round(name, number, stored[number]):
                 del running[name]
             elif running[name] == limit:
                 del running[name]
-                turns.on_end(name)
+                order.on_end(name)
         return self
 
     def _stopped(self, experiment: Experiment, stop: Stop) -> None:

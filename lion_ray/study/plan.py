@@ -13,7 +13,7 @@ from lion_ray.lottery import should_stop
 from lion_ray.store import Store
 from lion_ray.study.decisions import LOTTERY, Decisions, Stop
 from lion_ray.study.index import survey
-from lion_ray.study.record import Row
+from lion_ray.study.record import RoundRecord
 from lion_ray.study.rounds import FoundRounds, val_accuracies
 
 _LOTTERY = SchedulerConfig()
@@ -24,8 +24,8 @@ class PlannedExperiment:
     """One experiment, its finished rounds, the controls trained beside them, and the stop that ended it early."""
 
     experiment: Experiment
-    rounds: Sequence[Row]
-    controls: Sequence[Row] = ()
+    rounds: Sequence[RoundRecord]
+    controls: Sequence[RoundRecord] = ()
     stop: Stop | None = None
     lacks_start: bool = False  # what its rounds rewind to is lost: it is made again
 
@@ -122,7 +122,9 @@ def worker_text(need: ResourcesConfig) -> str:
     return f"{count} with {need.cpus} CPU" + f", {need.gpus:g} GPU" * bool(need.gpus)
 
 
-def ended(experiment: Experiment, rounds: Sequence[Row], decided: Stop | None) -> tuple[Sequence[Row], Stop | None]:
+def ended(
+    experiment: Experiment, rounds: Sequence[RoundRecord], decided: Stop | None
+) -> tuple[Sequence[RoundRecord], Stop | None]:
     """The rounds that count and what ended them: `decided`, or earlier the lottery's rule.
 
     That rule follows from the rounds and from today's `tolerance`, so what it once said is not asked for: a study whose

@@ -29,14 +29,15 @@ from lion_ray.store.local import scratch
 from lion_ray.study import request
 from lion_ray.study.decisions import Decisions
 from lion_ray.study.index import renew
-from lion_ray.study.plan import Plan
+from lion_ray.study.plan import Plan, stopped
 from lion_ray.study.search_groups import Stages
 from lion_ray.sweep import cluster
+from lion_ray.sweep.events import ExperimentStopped, FinalRunsAdmitted
 from lion_ray.sweep.mailbox import end, start_mailbox, wrap
 from lion_ray.sweep.memory_store import visible_to_workers
 from lion_ray.sweep.monitor import watch
 from lion_ray.sweep.placement_groups import released_when_abandoned
-from lion_ray.sweep.progress import Progress, admission_event, stop_event
+from lion_ray.sweep.progress import Progress
 from lion_ray.sweep.shared_dataset import decode
 from lion_ray.sweep.trainable import train_interval
 from lion_ray.sweep.trial_inputs import SharedDataset, work_on
@@ -74,7 +75,8 @@ def run_sweep(
     progress = Progress(
         experiments=[*plan.pending, *plan.awaiting_choice],
         done={
-            i.experiment.name: [(row["round"], row["ticket"]) for row in (*i.rounds, *i.controls)] for i in plan.items
+            i.experiment.name: [(record.round, record.ticket) for record in (*i.rounds, *i.controls)]
+            for i in plan.items
         },
         concurrency=fit.concurrency,
         budget=study.scheduler.budget,
@@ -97,9 +99,16 @@ def run_sweep(
                     study.scheduler,
                     Decisions(seen, study.scheduler),
                     workers=study.resources.max_workers,
-                    on_stop=lambda experiment, stop: mailbox.put.remote(stop_event(experiment, stop)),
+                    on_stop=lambda experiment, stop: mailbox.put.remote(
+                        ExperimentStopped(experiment=experiment.name, how=stopped(stop))
+                    ),
                     follow=Following(
-                        stages, plan, seen, lambda new, old: mailbox.put.remote(admission_event(wrap(new), old))
+                        stages,
+                        plan,
+                        seen,
+                        lambda runs, stand_ins: mailbox.put.remote(
+                            FinalRunsAdmitted(wrapped_runs=wrap(runs), stand_ins=tuple(each.name for each in stand_ins))
+                        ),
                     ),
                     is_halted=lambda: bool(fatal) or lease.is_lost,
                 )

@@ -21,9 +21,9 @@ from lion_ray.sweep.progress import Progress
 
 WATCH = """
 import io, threading, ray
-from lion_ray.mailbox import start_mailbox
-from lion_ray.progress import Progress
-from lion_ray.watching import watch
+from lion_ray.sweep.mailbox import start_mailbox
+from lion_ray.sweep.progress import Progress
+from lion_ray.sweep.monitor import watch
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 mailbox = start_mailbox()
 progress = Progress(experiments=[], done={}, stream=io.StringIO())

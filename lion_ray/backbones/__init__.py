@@ -7,12 +7,11 @@ from lion_ray.backbones.maps import Maps, middle, num_maps
 from lion_ray.backbones.outline import num_bytes, outline
 from lion_ray.backbones.pooling import averaged
 from lion_ray.backbones.sizes import sizes_that_do
-from lion_ray.backbones.staging import FILE, SHARED, Resolved, load_staged, marker, resolve, stage
+from lion_ray.backbones.staging import SHARED, Resolved, load_staged, marker, resolve, stage
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import read_state, state_digest
 
 __all__ = [
-    "FILE",
     "SHARED",
     "Backbone",
     "Maps",

@@ -23,9 +23,9 @@ from lion_ray.backbones.node import on_this_node
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import state_digest
 from lion_ray.config import BackboneConfig, StudyError
-from lion_ray.store import DONE, StorageError, Store, digest, redacted
+from lion_ray.store import StorageError, Store, digest, layout, redacted
+from lion_ray.store.layout import DONE, RESOLVED, WEIGHTS
 
-FILE, RECORD = "weights.safetensors", "resolved.json"
 SHARED = "several nodes need a URL as storage, or a folder that each mounts at the same path"
 _loaded: dict[Resolved, Backbone] = {}  # at most one: trials that reuse a process share it
 
@@ -59,7 +59,7 @@ def resolve(config: BackboneConfig, store: Store, *, source: str = "study") -> R
     kept = store.load(_record_key(config))
     if kept is None:
         return _from_origin(config, source)
-    record = json.loads(kept[RECORD])
+    record = json.loads(kept[RESOLVED])
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record["transform"].items()}
     transform = Transform(**fields)  # type: ignore[arg-type]
     return Resolved(config=config, weights_digest=record["weights"], transform=transform)
@@ -74,7 +74,7 @@ def stage(resolved: Resolved, store: Store, *, source: str = "study") -> Resolve
     if store.load(resolved.key) is None:  # it warns of damage
         state = resolved.state or _same_from_origin(resolved, store, source)
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-        store.commit(resolved.key, {FILE: save_safetensors(tensors)})
+        store.commit(resolved.key, {WEIGHTS: save_safetensors(tensors)})
     if resolved.state is not None:
         section = {"weights": redacted(resolved.config.weights)}
         record = {
@@ -82,7 +82,7 @@ def stage(resolved: Resolved, store: Store, *, source: str = "study") -> Resolve
             "weights": resolved.weights_digest,
             "transform": dataclasses.asdict(resolved.transform),
         }
-        store.commit(_record_key(resolved.config), {RECORD: json.dumps(record, sort_keys=True, indent=1).encode()})
+        store.commit(_record_key(resolved.config), {RESOLVED: json.dumps(record, sort_keys=True, indent=1).encode()})
     return dataclasses.replace(resolved, state=None)
 
 
@@ -120,7 +120,7 @@ def _fetched(resolved: Resolved, store: Store) -> bytes:
     if files is None:
         where = f"{store.url}/{resolved.key}"
         raise StorageError(errno.EIO, "the staged weights are gone or damaged, run the same command again", where)
-    return files[FILE]
+    return files[WEIGHTS]
 
 
 def _from_origin(config: BackboneConfig, source: str) -> Resolved:
@@ -143,4 +143,4 @@ def _same_from_origin(resolved: Resolved, store: Store, source: str) -> State:
 
 def _record_key(config: BackboneConfig) -> str:
     section = {**config.model_dump(mode="json"), "weights": redacted(config.weights)}
-    return f"backbone/{digest(json.dumps(section, sort_keys=True).encode())[:16]}"
+    return layout.backbone(digest(json.dumps(section, sort_keys=True).encode())[:16])

@@ -19,7 +19,7 @@ from lion_ray.experiments.labels import dataset_label, entry_label, text_of
 from lion_ray.experiments.protocol import Stage
 from lion_ray.experiments.revisions import revisions_of
 from lion_ray.methods import METHODS, options_of
-from lion_ray.store import redacted
+from lion_ray.store import layout, redacted
 
 NOT_IN_IDENTITY = {"rounds", "tolerance", "patience", "controls"}  # how long it goes on and what is trained beside it
 Setting = Mapping[str, Any]
@@ -105,7 +105,7 @@ class Experiment:
 
     def key(self, stage: str) -> str:
         """Where a stage of this experiment lies in the study's store."""
-        return f"experiments/{self.name}/{stage}"
+        return f"{layout.experiment(self.name)}/{stage}"
 
     def config(self) -> dict[str, Any]:
         """The configuration, defaults included, as JSON holds it: all but how long the lottery goes on, and secrets."""

@@ -6,7 +6,16 @@ from lion_ray.lottery.mask import DeadEntries, Mask, Weights
 from lion_ray.lottery.pruning import prune
 from lion_ray.lottery.records import EpochRecord, RoundMetrics, SolverHealth
 from lion_ray.lottery.robust import RobustSteps
-from lion_ray.lottery.round import WINNING, Checkpointer, NoCheckpoints, Round, RoundCheckpoint, TrainState, cut_off
+from lion_ray.lottery.round import (
+    WINNING,
+    Checkpointer,
+    NoCheckpoints,
+    Round,
+    RoundCheckpoint,
+    TrainState,
+    control_of,
+    cut_off,
+)
 from lion_ray.lottery.rounds import RoundStore, Trainer, num_rounds, run_rounds, should_stop
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
     "TrainState",
     "Trainer",
     "Weights",
+    "control_of",
     "cut_off",
     "num_rounds",
     "prune",

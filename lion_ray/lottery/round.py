@@ -15,6 +15,11 @@ from lion_ray.lottery.records import EpochRecord, RoundMetrics
 WINNING = "winning"  # the ticket that the lottery itself found; the others are named by their control
 
 
+def control_of(ticket: str) -> str:
+    """The control that a ticket is of; empty for the winning ticket."""
+    return "" if ticket == WINNING else ticket
+
+
 def cut_off(prompts: Sequence[str]) -> str:
     """What it means that `prompts` have no path from their input to their output; empty for none."""
     if not prompts:

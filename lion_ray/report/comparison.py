@@ -29,8 +29,9 @@ from lion_ray.report.pairing import (
     over_these,
     pair,
 )
-from lion_ray.report.tables import AGAIN, PARQUET, read_table
+from lion_ray.report.tables import AGAIN, read_table
 from lion_ray.store import Store
+from lion_ray.store.layout import RESULTS
 from lion_ray.study.rounds import of_today
 
 Row = Mapping[str, Any]
@@ -43,9 +44,9 @@ def read_rows(study_url: str) -> list[dict[str, Any]]:
         FileNotFoundError: no run has ended there yet.
     """
     store = Store(study_url)
-    payload, source = store.read(PARQUET), f"{store.url}/{PARQUET}"
+    payload, source = store.read(RESULTS), f"{store.url}/{RESULTS}"
     if payload is None:
-        raise FileNotFoundError(f"{study_url} has no {PARQUET}: run the study to its end first")
+        raise FileNotFoundError(f"{study_url} has no {RESULTS}: run the study to its end first")
     rows = [row for row in read_table(payload, source) if row["test_accuracy"] is not None]
     for row in rows:
         _check_config(row, source)

@@ -16,13 +16,13 @@ from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
 from lion_ray.report.formatting import aligned
-from lion_ray.report.tables import ACCURACIES, PARQUET, SCHEMA, SIZES, accuracy_text, measured, read_table
+from lion_ray.report.tables import ACCURACIES, SCHEMA, SIZES, accuracy_text, measured, read_table
 from lion_ray.store import Store, side_by_side
+from lion_ray.store.layout import DONE, RESULT, RESULTS, TICKET
 from lion_ray.study.index import indexed
 from lion_ray.study.record import RoundRecord
 from lion_ray.study.rounds import of_today, record_of
 
-FILE = "ticket.safetensors"
 METRICS = (*SIZES, "without_path", *ACCURACIES)
 SOLVES = ("share_unconverged", "residual_max")
 COLUMNS = ("experiment", "dataset", "backbone", "method", "stage", "seed", "round", "ticket", *METRICS, *SOLVES)
@@ -46,17 +46,17 @@ def tickets(study_url: str) -> pa.Table:
         files = store.listing()
     except FileNotFoundError:  # an object store without the bucket
         files = {}
-    keys = [path.removesuffix(f"/{FILE}") for path in files if path.endswith(f"/{FILE}")]
-    finished = [key for key in keys if f"{key}/DONE" in files]
+    keys = [path.removesuffix(f"/{TICKET}") for path in files if path.endswith(f"/{TICKET}")]
+    finished = [key for key in keys if f"{key}/{DONE}" in files]
     if not finished:
         raise FileNotFoundError(f"{study_url} holds no finished rounds: give a study's URL, <storage>/<study>")
-    labels = _labels(store) if PARQUET in files else {}
+    labels = _labels(store) if RESULTS in files else {}
     known = indexed(store, files)
     unknown = [key for key in finished if key not in known]
     read = zip(unknown, side_by_side(partial(_record, store), unknown), strict=True)
     known |= {key: record for key, record in read if record is not None}  # the store has warned of the others
     rows = [
-        _row(known[key], labels, files[f"{key}/{FILE}"].size, f"{store.url}/{key}/{FILE}")
+        _row(known[key], labels, files[f"{key}/{TICKET}"].size, f"{store.url}/{key}/{TICKET}")
         for key in of_today(filter(known.__contains__, finished), study_url, config_of=lambda key: known[key].config)
     ]
     return pa.Table.from_pylist(sorted(rows, key=_order), schema=TICKETS_SCHEMA)
@@ -76,14 +76,14 @@ def text(table: pa.Table) -> str:
 
 def _record(store: Store, key: str) -> RoundRecord | None:
     """None if it is damaged."""
-    found = store.load(key, ["result.json"])
-    return record_of(store, key, found["result.json"]) if found else None
+    found = store.load(key, [RESULT])
+    return record_of(store, key, found[RESULT]) if found else None
 
 
 def _labels(store: Store) -> dict[str, str]:
     """What the study file calls each experiment's method entry, where its last run has said so."""
-    payload = store.read(PARQUET) or b""
-    rows: Iterable[dict[str, str]] = read_table(payload, f"{store.url}/{PARQUET}", columns=["experiment", "method"])
+    payload = store.read(RESULTS) or b""
+    rows: Iterable[dict[str, str]] = read_table(payload, f"{store.url}/{RESULTS}", columns=["experiment", "method"])
     return {row["experiment"]: row["method"] for row in rows}
 
 

@@ -17,10 +17,10 @@ from lion_ray.lottery import WINNING, RoundMetrics, cut_off
 from lion_ray.report import page, settings, trainings
 from lion_ray.report.formatting import aligned
 from lion_ray.store import Store
+from lion_ray.store.layout import REPORT, RESULTS
 from lion_ray.study.plan import Plan, PlannedExperiment, final_runs_awaiting_choice, stopped
 from lion_ray.study.record import RoundRecord
 
-PARQUET, FOLDER = "results.parquet", "report"
 AGAIN = "run the study again, it trains nothing twice"
 MOST_ROWS = 5_000_000
 NEEDED = ("experiment", "dataset", "method", "seed", "round", "ticket", "density", "config", "test_accuracy")
@@ -95,7 +95,7 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     """Write `results.parquet` and the report's page and tables; returns the text that ends a run."""
     buffer, table = io.BytesIO(), rows(plan, study)
     pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer, write_page_checksum=True)
-    store.write(PARQUET, buffer.getvalue())
+    store.write(RESULTS, buffer.getvalue())
     ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
@@ -105,8 +105,8 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     ]
     tables = [text_tables(plan, study, table), *([settings.text(plan)] if plan.chosen else [])]
     lines = [*tables, *ended, *failed, *missing, *without_path(plan), *unconverged(plan)]
-    pages = page.write([trainings.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
-    return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{PARQUET}"])
+    pages = page.write([trainings.view(plan, study, store, failures)], f"{store.url}/{REPORT}")
+    return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{RESULTS}"])
 
 
 def without_path(plan: Plan) -> list[str]:

@@ -5,9 +5,10 @@ carries a readable `DONE` whose digests hold exists; everything else is to be do
 out (`patience`), the others end the run as one `StorageError`. `data` and `backbones` read users' URLs with `open_url`.
 """
 
-from lion_ray.store.artifacts import DONE, DamagedArtifactWarning, Store, digest, side_by_side
+from lion_ray.store.artifacts import DamagedArtifactWarning, Store, digest, side_by_side
 from lion_ray.store.behind import Behind
 from lion_ray.store.faults import StorageError
+from lion_ray.store.layout import DONE
 from lion_ray.store.lease import Lease, forget_dead, holder
 from lion_ray.store.patience import OnOutage, Outage, Patience
 from lion_ray.store.places import canonical, identity, is_local

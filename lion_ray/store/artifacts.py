@@ -11,12 +11,12 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from lion_ray.store.filesystems import as_url, filesystem_of, is_marker
+from lion_ray.store.layout import DONE
 from lion_ray.store.patience import OnOutage, Patience, has_answered, persist, say
 from lion_ray.store.redaction import has_credentials
 from lion_ray.store.remote_file import protocols
 from lion_ray.store.urls import Listed, as_listed, read_file, write_file
 
-DONE = "DONE"
 NUM_READERS = 32  # small reads that an object store answers side by side
 Value = TypeVar("Value")
 Result = TypeVar("Result")

@@ -19,8 +19,8 @@ from typing import Any
 
 from lion_ray.store.artifacts import Store
 from lion_ray.store.faults import StorageError
+from lion_ray.store.layout import DRIVER
 
-PATH = "driver.json"
 BEAT = 3.0  # seconds between two changes
 PATIENCE = 12.0  # seconds without a change after which its driver counts as dead
 
@@ -47,7 +47,7 @@ class Lease:
         """Raises StudyInUseError if another driver lives."""
         if self._store.is_private:
             return self
-        found = self._store.read(PATH)
+        found = self._store.read(DRIVER)
         if found is not None and not _is_dead(found) and self._changes(found):
             raise self._in_use(found)
         self._write()
@@ -64,13 +64,13 @@ class Lease:
         self._thread.join(timeout=2 * self._beat)
         if self._lost or isinstance(error, StorageError):
             return
-        found = self._store.read(PATH)
+        found = self._store.read(DRIVER)
         if found is not None and _fields(found).get("id") == self._id:  # no beat may have come since another took it
-            self._store.remove(PATH)
+            self._store.remove(DRIVER)
 
     def check(self) -> None:
         """Raises StudyInUseError if another driver has taken it."""
-        found = self._store.read(PATH)
+        found = self._store.read(DRIVER)
         if found is not None and _fields(found).get("id") != self._id:
             self._lost = True
             raise self._in_use(found)
@@ -85,7 +85,7 @@ class Lease:
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             time.sleep(min(1.0, self._patience / 10))
-            now = self._store.read(PATH)
+            now = self._store.read(DRIVER)
             if now != found:
                 return now is not None
         return False
@@ -102,7 +102,7 @@ class Lease:
 
     def _write(self) -> None:
         self._count += 1
-        self._store.write(PATH, json.dumps({"id": self._id, **self._who, "count": self._count}).encode())
+        self._store.write(DRIVER, json.dumps({"id": self._id, **self._who, "count": self._count}).encode())
 
     def _in_use(self, found: bytes) -> StudyInUseError:
         return StudyInUseError(
@@ -112,15 +112,15 @@ class Lease:
 
 def holder(store: Store) -> str | None:
     """The driver that works on a study, `process 12 on host`; one that was killed elsewhere is not known to be gone."""
-    found = None if store.is_private else store.read(PATH)
+    found = None if store.is_private else store.read(DRIVER)
     return None if found is None or _is_dead(found) else _where(found)
 
 
 def forget_dead(store: Store) -> None:
     """Remove what a driver of this machine left that was killed behind its study's last round."""
-    found = None if store.is_private else store.read(PATH)
+    found = None if store.is_private else store.read(DRIVER)
     if found is not None and _is_dead(found):
-        store.remove(PATH)
+        store.remove(DRIVER)
 
 
 def _is_dead(found: bytes) -> bool:

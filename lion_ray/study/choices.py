@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lion_ray.experiments import Experiment
-from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.store import Store, layout, signed
 from lion_ray.study.decisions import BUDGET, LOTTERY
-
-CHOICES, DIVERGED = "choices", "choices/diverged"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,41 +58,29 @@ def choose(trials: Sequence[Trial]) -> Choice | None:
 
 def record_divergence(store: Store, experiment: Experiment, reason: str) -> None:
     """Write down that a search trial's setting does not train: no repetition would change it."""
-    store.write(f"{DIVERGED}/{experiment.name}.json", json.dumps({"reason": reason}).encode())
+    store.write(layout.diverged(experiment.name), json.dumps({"reason": reason}).encode())
 
 
 def has_diverged(store: Store, experiment: Experiment) -> bool:
     """Whether that is written down of one trial."""
-    return store.read(f"{DIVERGED}/{experiment.name}.json") is not None
+    return store.read(layout.diverged(experiment.name)) is not None
 
 
 def diverged(store: Store) -> set[str]:
     """The names of all that have."""
-    return {path.rpartition("/")[2].removesuffix(".json") for path in store.listing(DIVERGED)}
+    return {path.rpartition("/")[2].removesuffix(".json") for path in store.listing(layout.DIVERGED)}
 
 
 def read(store: Store, path: str) -> Choice | None:
     """The choice on record; none, with a warning, if it is damaged."""
-    payload = store.read(path)
-    if payload is None:
-        return None
-    try:
-        record = json.loads(payload)
-        if record.pop("digest") != digest_of(record):
-            raise ValueError("it does not match its digest")
-        finals = tuple((int(seed), str(name), str(digest)) for seed, name, digest in record.pop("finals"))
-        return Choice(**record, finals=finals)
-    except (ValueError, KeyError, TypeError, AttributeError) as damage:
-        warnings.warn(f"{store.url}/{path} counts as absent: {damage}", DamagedArtifactWarning, stacklevel=2)
-        return None
+
+    def parsed(fields: dict[str, Any]) -> Choice:
+        finals = tuple((int(seed), str(name), str(digest)) for seed, name, digest in fields.pop("finals"))
+        return Choice(**fields, finals=finals)
+
+    return signed.read(store, path, parsed)
 
 
 def write(store: Store, path: str, choice: Choice) -> None:
     """Put a choice on record."""
-    record = json.loads(json.dumps(dataclasses.asdict(choice)))
-    store.write(path, json.dumps({**record, "digest": digest_of(record)}, sort_keys=True, indent=1).encode())
-
-
-def digest_of(value: Any) -> str:
-    """SHA-256 of JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    signed.write(store, path, dataclasses.asdict(choice))

@@ -11,15 +11,14 @@ stored rounds. `schedule` writes and replays the decisions, `planning` reads who
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lion_ray.config import SchedulerConfig
 from lion_ray.experiments import ComparisonGroup
-from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.store import Store, layout, signed
+from lion_ray.store.signed import digest_of
 
 DIVERGENCE = "divergence"  # the end of a search trial whose loss is no number: a result, not a failure
 BUDGET = "budget"
@@ -54,28 +53,17 @@ class Decisions:
 
     def __init__(self, store: Store, config: SchedulerConfig) -> None:
         self._store = store
-        self._folder = f"schedule/{config.name}-{_hash(config.model_dump(mode='json'))}"
+        self._folder = layout.decisions(config.name, _hash(config.model_dump(mode="json")))
 
     def read(self, peers: ComparisonGroup) -> tuple[Decision, ...]:
         """The decisions on `peers` in their order; none, with a warning, if the file is damaged."""
-        payload = self._store.read(self._path(peers))
-        if payload is None:
-            return ()
-        try:
-            record = json.loads(payload)
-            if record["digest"] != _digest(record["decisions"]):
-                raise ValueError("it does not match its digest")
-            return tuple(_decision(fields) for fields in record["decisions"])
-        except (ValueError, KeyError, TypeError) as damage:
-            _warn(f"{self._store.url}/{self._path(peers)}", damage)
-            return ()
+        found = signed.read(self._store, self._path(peers), _parsed, signed="decisions")
+        return () if found is None else found
 
     def write(self, peers: ComparisonGroup, decisions: Sequence[Decision]) -> None:
         """Replace the decisions on `peers`; it is in the store when this returns."""
-        fields = [dataclasses.asdict(decision) for decision in decisions]
-        fields = json.loads(json.dumps(fields))  # lists for tuples, as they will be read
-        record = {"decisions": fields, "digest": _digest(fields)}
-        self._store.write(self._path(peers), json.dumps(record, sort_keys=True, indent=1).encode())
+        fields = {"decisions": [dataclasses.asdict(decision) for decision in decisions]}
+        signed.write(self._store, self._path(peers), fields, signed="decisions")
 
     def stops(self, groups: Iterable[ComparisonGroup]) -> dict[str, Stop]:
         """Who was stopped, by experiment."""
@@ -93,7 +81,7 @@ class Decisions:
         try:
             return float(json.loads(payload)["seconds"]) if payload is not None else 0.0
         except (ValueError, KeyError, TypeError) as damage:
-            _warn(f"{self._store.url}/{path}", damage)
+            signed.warn(self._store, path, damage)
             return 0.0
 
     def write_seconds(self, seconds: float) -> None:
@@ -109,8 +97,8 @@ class Decisions:
         return f"{self._folder}/{peers.dataset.name}-{_hash(asked)}.json"
 
 
-def _warn(path: str, damage: Exception) -> None:
-    warnings.warn(f"{path} counts as absent: {damage}", DamagedArtifactWarning, stacklevel=3)
+def _parsed(fields: dict[str, Any]) -> tuple[Decision, ...]:
+    return tuple(_decision(each) for each in fields["decisions"])
 
 
 def _decision(fields: dict[str, Any]) -> Decision:
@@ -118,9 +106,5 @@ def _decision(fields: dict[str, Any]) -> Decision:
     return Decision(**{**fields, "stopped": stopped})
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def _hash(value: Any) -> str:
-    return _digest(value)[:8]
+    return digest_of(value)[:8]

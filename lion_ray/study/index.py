@@ -19,11 +19,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, side_by_side
+from lion_ray.lottery import control_of
+from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, layout, side_by_side
 from lion_ray.study.record import RoundRecord, checked
-from lion_ray.study.rounds import FOLDER, Files, FoundRounds, fingerprint, folder, read_found, round_key
+from lion_ray.study.rounds import Files, FoundRounds, fingerprint, read_found
 
-INDEX, SHARDS = "index", "shards"
 LISTED_FILES = 20_000
 LOOSE_ENTRIES = 200  # so many are read one by one; more are brought together in shards
 SHARD_ENTRIES = 500
@@ -51,7 +51,7 @@ def survey(
         _say_what_is_gone(store, name, known.get(name, FoundRounds()), derived[name])
     found = {**{name: FoundRounds() for name in names}, **known, **derived}
     if keep:
-        side_by_side(lambda name: store.write(_path(name), _packed(found[name])), stale)
+        side_by_side(lambda name: store.write(layout.index_entry(name), _packed(found[name])), stale)
         if len(loose) + len(stale) > LOOSE_ENTRIES:
             compact(store, {**shards, **found})
     return found
@@ -67,7 +67,7 @@ def indexed(store: Store, files: Files) -> dict[str, RoundRecord]:
     loose, shards = _loose(store, list(by_name)), _shards(store)
     known = _entries(list(by_name), shards, loose)
     return {
-        round_key(name, row.round, row.ticket): row
+        layout.round_of(name, row.round, control_of(row.ticket)): row
         for name, found in known.items()
         if found.listing == fingerprint(by_name[name])
         for row in (*found.rounds, *found.controls)
@@ -76,28 +76,30 @@ def indexed(store: Store, files: Files) -> dict[str, RoundRecord]:
 
 def renew(store: Store, name: str) -> None:
     """Read one experiment with all digests and write its entry, so that a later plan need not."""
-    store.write(_path(name), _packed(read_found(store, name, store.listing(folder(name)))))
+    store.write(layout.index_entry(name), _packed(read_found(store, name, store.listing(layout.experiment(name)))))
 
 
 def compact(store: Store, found: Mapping[str, FoundRounds]) -> None:
     """Bring all entries together in shards; they go when all else is done, for they overrule what a kill leaves."""
-    loose, before = store.listing(INDEX), set(store.listing(SHARDS))
+    loose, before = store.listing(layout.INDEX), set(store.listing(layout.SHARDS))
     names = [name for name in found if found[name].num_files]
     shards = {}
     for first in range(0, len(names), SHARD_ENTRIES):
         entries = {name: _fields(found[name]) for name in names[first : first + SHARD_ENTRIES]}
         payload = zlib.compress(json.dumps(entries, sort_keys=True).encode(), 1)
-        shards[f"{SHARDS}/{digest(payload)}.json.z"] = payload
+        shards[layout.index_shard(digest(payload))] = payload
     side_by_side(lambda path: store.write(path, shards[path]), shards)
     store.remove_files(before - shards.keys())
-    store.remove_files(path for path in map(_path, names) if path in loose)
+    store.remove_files(path for path in map(layout.index_entry, names) if path in loose)
 
 
 def _loose(store: Store, names: Sequence[str]) -> dict[str, FoundRounds | None]:
     """The entries in `index/`; None for a damaged one."""
-    listed = store.listing(INDEX)
-    loose = [name for name in names if _path(name) in listed]
-    return dict(zip(loose, side_by_side(lambda name: _parsed(store.read(_path(name))), loose), strict=True))
+    listed = store.listing(layout.INDEX)
+    loose = [name for name in names if layout.index_entry(name) in listed]
+    return dict(
+        zip(loose, side_by_side(lambda name: _parsed(store.read(layout.index_entry(name))), loose), strict=True)
+    )
 
 
 def _entries(
@@ -110,10 +112,10 @@ def _entries(
 
 def _shards(store: Store) -> dict[str, FoundRounds]:
     """What all shards hold; a damaged one holds nothing."""
-    paths = list(store.listing(SHARDS))
+    paths = list(store.listing(layout.SHARDS))
     found: dict[str, FoundRounds] = {}
     for path, payload in zip(paths, side_by_side(store.read, paths), strict=True):
-        if payload is not None and path == f"{SHARDS}/{digest(payload)}.json.z":
+        if payload is not None and path == layout.index_shard(digest(payload)):
             found |= _unpacked(payload)
     return found
 
@@ -134,16 +136,16 @@ def _listings(
     """The files of each experiment: of all if they are few, otherwise of those that are not finished."""
     if sum(found.num_files for found in known.values()) > LISTED_FILES:
         unfinished = [name for name in names if name not in known or not is_finished(name, known[name])]
-        listings = side_by_side(lambda name: store.listing(folder(name)), unfinished)
+        listings = side_by_side(lambda name: store.listing(layout.experiment(name)), unfinished)
         return dict(zip(unfinished, listings, strict=True))
-    by_name = _by_experiment(store.listing(FOLDER))
+    by_name = _by_experiment(store.listing(layout.EXPERIMENTS))
     return {name: by_name.get(name, {}) for name in names}
 
 
 def _by_experiment(files: Files) -> dict[str, Files]:
     by_name: dict[str, dict[str, Listed]] = defaultdict(dict)
     for path, listed in files.items():
-        if path.startswith(f"{FOLDER}/"):
+        if path.startswith(f"{layout.EXPERIMENTS}/"):
             by_name[path.split("/", 2)[1]][path] = listed
     return dict(by_name)
 
@@ -154,12 +156,8 @@ def _say_what_is_gone(store: Store, name: str, before: FoundRounds, now: FoundRo
     parts |= {"some of its controls": (len(before.controls), len(now.controls))}
     gone = [part for part, (then, left) in parts.items() if left < then]
     if gone:
-        text = f"{store.url}/{folder(name)}: {' and '.join(gone)} counts as absent"
+        text = f"{store.url}/{layout.experiment(name)}: {' and '.join(gone)} counts as absent"
         warnings.warn(text, DamagedArtifactWarning, stacklevel=2)
-
-
-def _path(name: str) -> str:
-    return f"{INDEX}/{name}.json"
 
 
 def _fields(found: FoundRounds) -> dict[str, Any]:

@@ -26,8 +26,7 @@ from lion_ray.config import (
 )
 from lion_ray.experiments import FIRST_EDITION, Experiment, applied, dataset_labels, edition, entry_label, stage_of
 from lion_ray.store import Store, redacted
-
-REQUEST, FAILURES = "request.json", "failures.json"
+from lion_ray.store.layout import FAILURES, REQUEST
 
 
 class OtherEditionError(ValueError):

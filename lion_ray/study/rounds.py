@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
-from lion_ray.store import DONE, DamagedArtifactWarning, Listed, Store, digest, side_by_side
+from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, layout, side_by_side
 from lion_ray.study.record import RoundRecord, read_record
 
-FOLDER, CLOCK = "experiments", "clock.json"
 Files = Mapping[str, Listed]
 Record = TypeVar("Record")
 
@@ -49,25 +48,15 @@ def fingerprint(files: Files) -> str:
     return digest(json.dumps(sorted(files.items())).encode()) if files else ""
 
 
-def folder(experiment_name: str) -> str:
-    """Where an experiment's artifacts lie in the study's store."""
-    return f"{FOLDER}/{experiment_name}"
-
-
-def round_key(experiment_name: str, number: int, ticket: str = WINNING) -> str:
-    """Where a round, or a control beside it, lies."""
-    return f"{folder(experiment_name)}/round-{number}" + (f"-{ticket}" if ticket != WINNING else "")
-
-
 def read_found(store: Store, experiment_name: str, files: Files) -> FoundRounds:
     """Read everything that is committed in an experiment's folder; what is damaged is absent, with a warning."""
-    tail = f"/{DONE}"
+    tail = f"/{layout.DONE}"
     keys = [path.removesuffix(tail) for path in files if path.endswith(tail)]
     loaded = dict(zip(keys, side_by_side(lambda key: _load(store, key), keys), strict=True))
-    has_start = loaded.pop(f"{folder(experiment_name)}/start", None) is not None
+    has_start = loaded.pop(layout.start(experiment_name), None) is not None
     records = {key: _record(store, key, *files) for key, files in loaded.items() if files is not None}
     rounds: list[RoundRecord] = []
-    while (record := records.pop(round_key(experiment_name, len(rounds)), None)) is not None:
+    while (record := records.pop(layout.round_of(experiment_name, len(rounds)), None)) is not None:
         rounds.append(record)
     controls = tuple(record for record in records.values() if record is not None and record.ticket != WINNING)
     return FoundRounds(
@@ -80,7 +69,7 @@ def _load(store: Store, key: str) -> tuple[bytes | None, bytes | None] | None:
     found = store.load(key)
     if found is None:
         return None
-    return found.get("result.json"), store.read(f"{key}/{CLOCK}") if "result.json" in found else None
+    return found.get(layout.RESULT), store.read(f"{key}/{layout.CLOCK}") if layout.RESULT in found else None
 
 
 def _record(store: Store, key: str, result: bytes | None, clock: bytes | None) -> RoundRecord | None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from lion_ray.config import DatasetConfig, SchedulerConfig, Study
 from lion_ray.experiments import Experiment, final_run
 from lion_ray.experiments.protocol import final_stage
-from lion_ray.store import Store, side_by_side
-from lion_ray.study.choices import CHOICES, Choice, Trial, choose, digest_of, diverged, read, write
+from lion_ray.store import Store, layout, side_by_side
+from lion_ray.store.signed import digest_of
+from lion_ray.study.choices import Choice, Trial, choose, diverged, read, write
 from lion_ray.study.decisions import DIVERGENCE, Stop
 from lion_ray.study.plan import ChosenSetting, Plan, PlannedExperiment, make_plan
 from lion_ray.study.rounds import val_accuracies
@@ -30,7 +31,7 @@ class SearchGroup:
         how_long = [[t.name, t.num_rounds, t.lottery.tolerance, t.lottery.patience] for t in self.trials]
         first = self.trials[0]
         about = digest_of([how_long, self.scheduler.model_dump(mode="json"), self.protocol])[:8]
-        return f"{CHOICES}/{first.dataset.name}-{first.method.name}-{about}.json"
+        return layout.choice(first.dataset.name, first.method.name, about)
 
     def chosen(self, choice: Choice) -> ChosenSetting:
         """The choice, for people."""

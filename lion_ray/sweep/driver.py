@@ -15,13 +15,13 @@ from pathlib import Path
 from lion_ray import backbones, config, job, methods, report
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
-from lion_ray.store import Lease, Store, canonical, forget_dead, redacted
+from lion_ray.store import Lease, Store, canonical, forget_dead, layout
 from lion_ray.study import request
 from lion_ray.study.plan import Plan, describe
 from lion_ray.study.search_groups import Stages
 from lion_ray.sweep.address import cluster_address
 
-FAILED, CHECKS = 1, "checks"
+FAILED = 1
 
 
 def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, verify: bool = False) -> int:
@@ -55,7 +55,6 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
     failures: dict[str, str] = {}
     if plan.pending:
         with Lease(store) as lease:  # a storage that refuses says so here, and so does another driver
-            store.write("study.json", redacted(study.model_dump_json(indent=1)).encode())
             request.record(store, study, experiments)
             request.record_failures(store, {})
             backbone = backbones.stage(backbone, store, source=str(file))
@@ -91,11 +90,11 @@ def _preview(plan: Plan, study: Study, *, source: str) -> None:
 
 def _check_methods(study: Study, backbone: backbones.Resolved, store: Store, *, source: str, keep: bool) -> None:
     """Try every method on the backbone, but what has passed before in this study."""
-    passed = set(store.listing(CHECKS))
+    passed = set(store.listing(layout.CHECKS))
 
     def write_down(digest: str) -> None:
         if keep:
-            store.write(f"{CHECKS}/{digest}.json", b"{}")
+            store.write(layout.check(digest), b"{}")
 
     methods.check(
         study.methods,
@@ -103,7 +102,7 @@ def _check_methods(study: Study, backbone: backbones.Resolved, store: Store, *, 
         source=source,
         backbone={"name": backbone.name, **dataclasses.asdict(backbone.transform), **study.backbone.model_dump()},
         advice=lambda: backbones.sizes_that_do(study.backbone),
-        has_passed=lambda digest: f"{CHECKS}/{digest}.json" in passed,
+        has_passed=lambda digest: layout.check(digest) in passed,
         on_passed=write_down,
     )
 

@@ -10,7 +10,7 @@ import re
 
 from lion_ray import backbones
 from lion_ray.config import BackboneConfig
-from lion_ray.store import Store, has_credentials, redacted, size_of
+from lion_ray.store import Store, has_credentials, layout, redacted, size_of
 from lion_ray.ticket.checking import TicketError
 from lion_ray.ticket.format import Ticket
 
@@ -54,7 +54,7 @@ def _kept_by_the_study(ticket: Ticket) -> str | None:
         return None
     store = Store(lies["study"])
     key = f"weights/{digest}"
-    return f"{store.url}/{key}/{backbones.FILE}" if store.read(f"{key}/DONE") is not None else None
+    return f"{store.url}/{key}/{layout.WEIGHTS}" if store.read(f"{key}/{layout.DONE}") is not None else None
 
 
 def _is_where_the_study_is(url: str | None, place: str) -> bool:

@@ -18,11 +18,11 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from lion_ray.lottery import EpochRecord, Mask, RoundCheckpoint, TrainState
-from lion_ray.store import DONE, DamagedArtifactWarning, Store
+from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.store.layout import CHECKPOINT, DONE
 from lion_ray.ticket import digest_of, metadata_of
 from lion_ray.training.workers import Workers
 
-FILE = "partial.safetensors"
 PAUSE_SECONDS = 5.0  # shorter epochs than this are cheaper to train again than to write
 
 
@@ -35,7 +35,7 @@ class StoreCheckpointer:
     """
 
     def __init__(self, store: Store, key: str, mask: Mask, workers: Workers, pause: float = PAUSE_SECONDS) -> None:
-        self._store, self._path, self._workers, self._pause = store, f"{key}/{FILE}", workers, pause
+        self._store, self._path, self._workers, self._pause = store, f"{key}/{CHECKPOINT}", workers, pause
         self._mask = digest_of({}, {name: entry.cpu() for name, entry in mask.alive.items()})
         self._since = time.monotonic()
 
@@ -84,7 +84,7 @@ def remove_leftovers(store: Store) -> None:
     paths = set(store.paths())
     for path in paths:
         folder, _, name = path.rpartition("/")
-        if name == FILE and f"{folder}/{DONE}" in paths:
+        if name == CHECKPOINT and f"{folder}/{DONE}" in paths:
             store.remove(path)
 
 

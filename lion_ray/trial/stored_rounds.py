@@ -28,12 +28,10 @@ from torch import Tensor
 
 from lion_ray import backbones, ticket
 from lion_ray.experiments import Experiment, method_label
-from lion_ray.lottery import WINNING, Mask, Round, TrainState
-from lion_ray.store import Behind, DamagedArtifactWarning, Store
+from lion_ray.lottery import WINNING, Mask, Round, TrainState, control_of
+from lion_ray.store import Behind, DamagedArtifactWarning, Store, layout
 from lion_ray.study.record import read_record
-from lion_ray.study.rounds import CLOCK, round_key
 from lion_ray.training.workers import Value, Workers
-from lion_ray.trial import checkpoints
 from lion_ray.trial.checkpoints import StoreCheckpointer
 
 
@@ -82,7 +80,7 @@ class StoredRounds:
         key = self._experiment.key("start")
         found = self._store.load(key)
         if found is not None:
-            kept = self._undamaged(key, lambda: load_safetensors(found["start.safetensors"]))
+            kept = self._undamaged(key, lambda: load_safetensors(found[layout.START]))
             if kept is not None:
                 return kept
         start = make()
@@ -92,7 +90,7 @@ class StoredRounds:
             "config": self._experiment.config(),
         }
         payload = save_safetensors(dict(start))
-        files = {"start.safetensors": payload, "experiment.json": _json(record)}
+        files = {layout.START: payload, layout.EXPERIMENT: _json(record)}
         self._behind.do(lambda: self._store.commit(key, files))
         return start
 
@@ -115,24 +113,24 @@ class StoredRounds:
         seconds = time.time() - self._since
         clock = {"seconds": seconds, "finished": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
         files = {
-            "ticket.safetensors": self._ticket(finished),
-            "result.json": _json(result_record(self._experiment, finished)),
+            layout.TICKET: self._ticket(finished),
+            layout.RESULT: _json(result_record(self._experiment, finished)),
         }
         if finished.state:
-            files["point.safetensors"] = _packed_state(finished.state)
+            files[layout.STATE] = _packed_state(finished.state)
         if finished.scores:
-            files["scores.safetensors"] = save_safetensors(dict(finished.scores))
+            files[layout.SCORES] = save_safetensors(dict(finished.scores))
         key = self._key(finished.number, finished.ticket)
         self._behind.do(lambda: self._keep(key, files, _json(clock)))
 
     def _keep(self, key: str, files: Mapping[str, bytes], clock: bytes) -> None:
         """`DONE` last, then the checkpoint of the unfinished round goes."""
-        self._store.write(f"{key}/{CLOCK}", clock)
+        self._store.write(f"{key}/{layout.CLOCK}", clock)
         self._store.commit(key, files)
-        self._store.remove(f"{key}/{checkpoints.FILE}")
+        self._store.remove(f"{key}/{layout.CHECKPOINT}")
 
     def _key(self, number: int, name: str) -> str:
-        return round_key(self._experiment.name, number, name)
+        return layout.round_of(self._experiment.name, number, control_of(name))
 
     def _ticket(self, finished: Round) -> bytes:
         """The shipped file, with the logits of the model that opening it gives."""
@@ -165,15 +163,15 @@ class StoredRounds:
 
 def _round(number: int, name: str, files: Mapping[str, bytes]) -> Round:
     """A round from its files."""
-    kept = ticket.unpack(files["ticket.safetensors"])
+    kept = ticket.unpack(files[layout.TICKET])
     return Round(
         number=number,
         weights=kept.weights,
         mask=kept.mask,
-        metrics=read_record(files["result.json"]).metrics,
+        metrics=read_record(files[layout.RESULT]).metrics,
         ticket=name,
-        state=_unpacked_state(files["point.safetensors"]) if "point.safetensors" in files else None,
-        scores=load_safetensors(files.get("scores.safetensors", save_safetensors({}))),
+        state=_unpacked_state(files[layout.STATE]) if layout.STATE in files else None,
+        scores=load_safetensors(files.get(layout.SCORES, save_safetensors({}))),
     )
 
 

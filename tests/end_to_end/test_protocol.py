@@ -10,7 +10,7 @@ import pytest
 
 from lion_ray import pipeline, report
 from lion_ray.report import comparison, listing
-from lion_ray.store import Store
+from lion_ray.store import Store, layout
 from tests.end_to_end.test_study import table
 from tests.support.small_runs import artifacts
 
@@ -69,6 +69,7 @@ def test_a_study_searches_chooses_and_reports_final_runs_and_a_second_run_finds_
     assert {line.split()[0] for line in listing.text(report.tickets(url)).splitlines()[2:]} == {"search", "final"}
     assert len(comparison.read_rows(url)) == len(final)
     assert {row["stage"] for row in report.tickets(url).to_pylist()} == {"search", "final"}
+    assert [path for path in Store(url).paths() if not layout.is_known(path)] == []
     before = artifacts(Store(url))
     assert run(study_file, "seeds=[42, 44]") == 0
     assert "nothing to do" in capsys.readouterr().out

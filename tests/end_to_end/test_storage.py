@@ -18,7 +18,7 @@ import s3fs
 from lion_ray import config, pipeline
 from lion_ray.experiments import expand
 from lion_ray.store import Lease, Store, redacted
-from lion_ray.store.lease import PATH
+from lion_ray.store.layout import DRIVER
 from tests.conftest import SECRET
 from tests.support.proxy import FaultyProxy
 from tests.support.small_runs import artifacts
@@ -143,7 +143,7 @@ def test_a_second_driver_says_so_and_stops(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"tiny is in use by another driver, process {os.getpid()} on " in error
-    assert not (tmp_path / "results" / "tiny" / PATH).exists()
+    assert not (tmp_path / "results" / "tiny" / DRIVER).exists()
 
 
 def test_what_is_kept_of_an_experiment_holds_no_secret_of_its_urls(study_file: Path) -> None:

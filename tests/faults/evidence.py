@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lion_ray.store import DONE, Store
-from lion_ray.store.lease import PATH as LEASE
-from lion_ray.study.rounds import CLOCK, FOLDER
-from lion_ray.trial.checkpoints import FILE
+from lion_ray.store.layout import CHECKPOINT, CLOCK, DRIVER, EXPERIMENTS
 from tests.faults.logged_proxy import Answer
 from tests.support.small_runs import artifacts
 
@@ -40,7 +38,7 @@ def trainings(answers: Sequence[Answer], study: str) -> Trainings:
             continue
         if answer.method == "PUT" and answer.status == 200 and name in (DONE, CLOCK):
             (done if name == DONE else ended)[key].append(answer.at)
-        elif answer.method == "GET" and name == FILE:
+        elif answer.method == "GET" and name == CHECKPOINT:
             begun[key].append(answer.at)
             resumed += answer.status in (200, 206)
     first = {key: min(times) for key, times in done.items() if times}
@@ -61,13 +59,13 @@ def _rounds(answers: Sequence[Answer], study: str) -> set[str]:
 def differences(store: Store, reference: Store) -> list[str]:
     """Every committed file of an experiment that is not the same bits in both, or that only one of them has."""
     found, expected = artifacts(store), artifacts(reference)
-    paths = {path for path in found.keys() | expected.keys() if path.startswith(f"{FOLDER}/")}
+    paths = {path for path in found.keys() | expected.keys() if path.startswith(f"{EXPERIMENTS}/")}
     return sorted(path for path in paths if found.get(path) != expected.get(path))
 
 
 def remains(store: Store) -> list[str]:
     """Files of the study that should have gone: notes of unfinished rounds, the driver's lease, parts."""
-    return [path for path in store.paths() if path.endswith((FILE, LEASE, ".part"))]
+    return [path for path in store.paths() if path.endswith((CHECKPOINT, DRIVER, ".part"))]
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

@@ -15,8 +15,7 @@ import pytest
 
 from lion_ray import config
 from lion_ray.experiments import expand
-from lion_ray.store import Store
-from lion_ray.study.rounds import round_key
+from lion_ray.store import Store, layout
 from tests.faults import evidence
 from tests.faults.campaign import MNIST
 from tests.faults.driver import Driver
@@ -89,7 +88,7 @@ def test_an_elastic_experiment_goes_on_with_one_worker_when_its_second_node_dies
     assert driver.status == 0
     after = [at - killed for at, _ in driver.epochs if at > killed]
     name = next(key for key in store.committed() if key.endswith("/round-3")).rpartition("/")[0].rpartition("/")[2]
-    teams = [workers_of(store, round_key(name, number)) for number in range(4)]
+    teams = [workers_of(store, layout.round_of(name, number)) for number in range(4)]
     print(f"workers per round: {teams}; the next epoch came {after[0]:.1f} s after the kill")
     assert teams[0] == 2
     assert teams[-1] == 1

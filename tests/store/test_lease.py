@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lion_ray.store import Lease, Store, forget_dead, holder, lease
-from lion_ray.store.lease import PATH, StudyInUseError
+from lion_ray.store.layout import DRIVER
+from lion_ray.store.lease import StudyInUseError
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])
@@ -37,16 +38,16 @@ def test_a_driver_that_died_does_not_block(where: str, tmp_path: Path, request: 
     began = time.monotonic()
     with Lease(store):
         assert time.monotonic() - began < 2  # the same machine: its process is known to be gone
-    assert store.read(PATH) is None
+    assert store.read(DRIVER) is None
 
 
 def test_a_lease_from_another_machine_is_free_when_it_no_longer_changes(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    store.write(PATH, b'{"id": "x", "host": "elsewhere", "pid": 1, "born": "y", "count": 7}')
+    store.write(DRIVER, b'{"id": "x", "host": "elsewhere", "pid": 1, "born": "y", "count": 7}')
     began = time.monotonic()
     with Lease(store, patience=0.5):
         assert 0.5 <= time.monotonic() - began < 5
-    store.write(PATH, b"damaged")
+    store.write(DRIVER, b"damaged")
     with Lease(store, patience=0.5):
         pass
 
@@ -63,16 +64,16 @@ def test_only_where_a_process_number_means_the_same_is_a_driver_dead_for_the_lac
 ) -> None:
     store = Store(str(tmp_path))
     with Lease(store, beat=60):
-        own = json.loads(store.read(PATH) or b"")
+        own = json.loads(store.read(DRIVER) or b"")
     ended = subprocess.Popen(["true"])
     ended.wait()
     gone = {**own, "id": "another", "pid": ended.pid}
-    store.write(PATH, json.dumps(gone).encode())
+    store.write(DRIVER, json.dumps(gone).encode())
     assert holder(store) is None
-    store.write(PATH, json.dumps({**gone, **differs}).encode())
+    store.write(DRIVER, json.dumps({**gone, **differs}).encode())
     assert holder(store) is not None
     forget_dead(store)
-    assert store.read(PATH) is not None
+    assert store.read(DRIVER) is not None
 
 
 def test_a_living_driver_of_a_machine_of_the_same_name_keeps_its_study(
@@ -92,11 +93,11 @@ def test_of_two_that_start_at_once_the_last_to_write_goes_on(tmp_path: Path) -> 
     store = Store(str(tmp_path))
     with Lease(store, beat=60) as first:
         first.check()
-        store.write(PATH, b'{"id": "other", "host": "elsewhere", "pid": 1}')  # saw nothing, as the first did
+        store.write(DRIVER, b'{"id": "other", "host": "elsewhere", "pid": 1}')  # saw nothing, as the first did
         with pytest.raises(StudyInUseError, match="process 1 on elsewhere"):
             first.check()
         assert first.is_lost
-    assert store.read(PATH) is not None, "the other's is not taken away"
+    assert store.read(DRIVER) is not None, "the other's is not taken away"
 
 
 PAUSED = """
@@ -122,14 +123,14 @@ def test_a_driver_that_is_paused_for_too_long_stops_when_it_goes_on(tmp_path: Pa
             assert paused.stdout.readline() == "lost it\n"
             assert paused.wait() == 0
             second.check()
-    assert store.read(PATH) is None
+    assert store.read(DRIVER) is None
 
 
 def test_a_driver_that_ends_before_it_sees_that_it_was_replaced_leaves_the_others_lease(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with Lease(store, beat=60):
-        store.write(PATH, b'{"id": "other", "host": "elsewhere", "pid": 1}')
-    assert store.read(PATH) is not None
+        store.write(DRIVER, b'{"id": "other", "host": "elsewhere", "pid": 1}')
+    assert store.read(DRIVER) is not None
 
 
 def test_what_a_driver_left_that_was_killed_behind_its_last_round_is_forgotten(tmp_path: Path) -> None:
@@ -138,8 +139,8 @@ def test_what_a_driver_left_that_was_killed_behind_its_last_round_is_forgotten(t
     assert killed.stdout is not None
     assert killed.stdout.readline() == "holds it\n"
     forget_dead(store)
-    assert store.read(PATH) is not None
+    assert store.read(DRIVER) is not None
     killed.kill()
     killed.communicate()
     forget_dead(store)
-    assert store.read(PATH) is None
+    assert store.read(DRIVER) is None

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.store import DamagedArtifactWarning, Store, layout
+from lion_ray.store.layout import CLOCK
 from lion_ray.study import index
 from lion_ray.study.plan import Plan, make_plan
-from lion_ray.study.rounds import CLOCK
 from tests.conftest import STUDY
 from tests.support.small_runs import artifacts, experiment, run
 
@@ -209,3 +209,9 @@ def test_what_a_killed_compaction_leaves_is_overruled_by_newer_entries(
     monkeypatch.setattr(index, "LISTED_FILES", 0)
     assert [len(item.rounds) for item in make_plan([longer], store).items] == [2]
     assert old not in store.listing("shards")
+
+
+def test_everything_that_a_study_leaves_is_in_the_layout(finished: Store) -> None:
+    assert [path for path in finished.paths() if not layout.is_known(path)] == []
+    assert not layout.is_known("experiments/a/round-0/notes.txt")
+    assert not layout.is_known("study.json")

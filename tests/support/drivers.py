@@ -13,10 +13,9 @@ from lion_ray.experiments import Experiment, expand
 from lion_ray.lottery import WINNING
 from lion_ray.schedule import TrainingOrder
 from lion_ray.schedule.following import Following
-from lion_ray.store import Store
+from lion_ray.store import Store, layout
 from lion_ray.study.choices import record_divergence
 from lion_ray.study.decisions import Decisions
-from lion_ray.study.rounds import round_key
 from lion_ray.study.search_groups import Stages
 from tests.support.made_studies import record
 
@@ -65,7 +64,7 @@ class Driver:
                 del running[name]
                 order.on_end(name)
                 continue
-            if self.store.read(f"{round_key(each.name, number)}/DONE") is None:
+            if self.store.read(f"{layout.round_of(each.name, number)}/DONE") is None:
                 self._train(each, number)
                 if kill_after is not None and len(self.trained) >= kill_after:
                     return
@@ -82,7 +81,7 @@ class Driver:
         told = record(each, number, accuracy, WINNING, {"val_accuracy": accuracy, hidden: None})
         if number == 0:
             self.store.commit(each.key("start"), {"experiment.json": b"{}"})
-        self.store.commit(round_key(each.name, number), {"result.json": json.dumps(told).encode()})
+        self.store.commit(layout.round_of(each.name, number), {"result.json": json.dumps(told).encode()})
         self.trained.append((each.name, number))
 
     @property

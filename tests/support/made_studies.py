@@ -10,10 +10,9 @@ from typing import Any
 from lion_ray import config
 from lion_ray.config import Study
 from lion_ray.experiments import Experiment, identity_digest
-from lion_ray.lottery import WINNING
-from lion_ray.store import Store
+from lion_ray.lottery import WINNING, control_of
+from lion_ray.store import Store, layout
 from lion_ray.study import request
-from lion_ray.study.rounds import round_key
 
 EPOCHS = 3
 
@@ -64,7 +63,7 @@ def put(
         "result.json": _json(record(experiment, number, test_accuracy, ticket, metrics)),
     }
     clock = {"seconds": 10.0 * (number + 1), "finished": 1.7e9 + number, "host": "node", "pid": 1}
-    key = round_key(experiment.name, number, ticket)
+    key = layout.round_of(experiment.name, number, control_of(ticket))
     store.commit(key, files)
     store.write(f"{key}/clock.json", _json(clock))
 

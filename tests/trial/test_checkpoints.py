@@ -11,6 +11,7 @@ import pytest
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import EpochRecord
 from lion_ray.store import DamagedArtifactWarning, Store
+from lion_ray.store.layout import CHECKPOINT
 from lion_ray.trial import checkpoints
 from lion_ray.trial.trainer import EpochOf
 from tests.support.small_runs import artifacts, experiment, run
@@ -50,7 +51,7 @@ def rest(chosen: Experiment, store: Store) -> list[tuple[int, int]]:
 
 
 def partials(store: Store) -> Iterator[str]:
-    return (path for path in store.paths() if path.endswith(checkpoints.FILE))
+    return (path for path in store.paths() if path.endswith(CHECKPOINT))
 
 
 @pytest.mark.parametrize("settings", [[], [ROBUST], LATE, ["lottery.rewind=none", "train.schedule=constant"]])
@@ -88,7 +89,7 @@ def test_notes_that_a_kill_left_beside_a_finished_round_are_taken_away(study_fil
     chosen, store = experiment(study_file, "train.epochs=3", "lottery.rounds=2"), Store(str(tmp_path))
     run_until(chosen, store, 5)
     (unfinished,) = partials(store)
-    store.write(f"{chosen.key('round-0')}/{checkpoints.FILE}", b"left over")
+    store.write(f"{chosen.key('round-0')}/{CHECKPOINT}", b"left over")
     checkpoints.remove_leftovers(store)
     assert list(partials(store)) == [unfinished]
 

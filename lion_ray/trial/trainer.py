@@ -1,11 +1,10 @@
 """One experiment from start to end: the model that trains rounds, the store that keeps them, the lottery between them.
 
-Called in a Tune trial's process for one worker, in every worker of a Train run for more (`distributed`).
+Called in a Tune trial's process for one worker, in every worker of a Train run for more (`sweep.trial_body`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from lion_ray import backbones, methods
 from lion_ray.config import RewindEpoch
-from lion_ray.data import JoinedSplit, Split
 from lion_ray.experiments import Experiment, protocol
 from lion_ray.lottery import (
     WINNING,
@@ -30,13 +28,12 @@ from lion_ray.lottery import (
 )
 from lion_ray.store import Store
 from lion_ray.training import loop, solver_health
-from lion_ray.training.batches import Examples, keeps_features, prepare
-from lion_ray.training.feature_cache import FEATURES, numeric_key
 from lion_ray.training.workers import Workers
 from lion_ray.trial.measures import SwitchedOff, accuracies_without_prompts, num_params
+from lion_ray.trial.prepared_splits import PreparedSplits
 from lion_ray.trial.stored_rounds import StoredRounds
 
-_NO_CHECKPOINTS, TEST = NoCheckpoints(), "test"
+_NO_CHECKPOINTS = NoCheckpoints()
 
 
 class EpochOf(NamedTuple):
@@ -89,60 +86,18 @@ class RoundTrainer:
         self._experiment, self._backbone, self._workers, self._on_epoch = experiment, backbone, workers, on_epoch
         self._num_classes = len(dataset.classes)
         self.model = self._build("start").to(device)
-        splits = protocol.training_splits(dataset)
-        test = protocol.final_split(dataset)
-        if test is None:  # nor may what another experiment left in this process be reached
-            FEATURES.forget(TEST)
-        name = "train+val" if isinstance(splits.train, JoinedSplit) else "train"
-        self._train = self._prepared(name, splits.train, device, augment=experiment.train.augment)
-        self._val = None if splits.val is None else self._prepared("val", splits.val, device)
-        self._test = None if test is None else self._prepared(TEST, test, device)
-        self._splits, self._device = {"val": splits.val, TEST: test}, device
+        self._splits = PreparedSplits(
+            experiment, dataset, self.model, backbone.transform, workers=workers, device=device
+        )
         by_count = experiment.stage is not None and experiment.stage.by_count
-        self._count_groups = protocol.count_groups(splits.train, self._num_classes) if by_count else {}
+        train = protocol.training_splits(dataset).train
+        self._count_groups = protocol.count_groups(train, self._num_classes) if by_count else {}
         self._step_module = workers.wrap(methods.step_module(self.model))
         self._start = self.model.copy_trained()
 
-    def _prepared(
-        self,
-        name: str,
-        split: Split,
-        device: torch.device,
-        augment: str = "none",
-        model: methods.AdaptedModel | None = None,
-    ) -> Examples:
-        """A split as the trained part reads it; fixed features are those of data, transform and weights alone."""
-        model = model or self.model
-
-        def make() -> Examples:
-            return prepare(model, split, self._backbone.transform, device, augment=augment)
-
-        def found() -> Examples:
-            split.prepare()
-            if not keeps_features(model, split, augment):
-                return make()
-            identity = [self._experiment.identity[part] for part in ("dataset", "transform", "backbone")]
-            key = (json.dumps(identity, sort_keys=True), model.body.maps, numeric_key(device))
-            return FEATURES.get(name, key, make)
-
-        return self._workers.on_every_rank(found)
-
     @cached_property
     def _switched_off(self) -> SwitchedOff | None:
-        """What is read at a round's end to tell what its prompts do; None for a method whose prompts cannot be off.
-
-        Made when the first round has ended, behind its own test figure: until then nothing reads the test split.
-        """
-        model = self.model.without_prompts()
-        if model is None:
-            return None
-        own = {"val": self._val, TEST: self._test}
-        if not self.model.features_are_fixed:
-            own = {
-                name: None if split is None else self._prepared(name, split, self._device, model=model)
-                for name, split in self._splits.items()
-            }
-        return SwitchedOff(model=model, val=own["val"], test=own[TEST])
+        return self._splits.without_prompts()
 
     def seed_for(self, purpose: str) -> int:
         """The experiment's."""
@@ -171,7 +126,7 @@ class RoundTrainer:
         fitted = loop.fit(
             self.model,
             self._step_module,
-            (self._train, self._val),
+            (self._splits.train, self._splits.val),
             self._experiment.train,
             state=state,
             mask=mask,
@@ -211,12 +166,12 @@ class RoundTrainer:
 
     def _tested(self) -> tuple[float | None, dict[str, float | None], dict[str, float]]:
         """Test accuracy, with a long tail also over the images of many-, medium- and few-shot classes, and health."""
-        if self._test is None:
+        if self._splits.test is None:
             return None, {}, {}
-        correct, health = loop.hits(self.model, self._test, self._experiment.train, self._workers)
+        correct, health = loop.hits(self.model, self._splits.test, self._experiment.train, self._workers)
         by_count: dict[str, float | None] = {}
         for name, classes in self._count_groups.items():
-            rows = torch.isin(self._test.labels, torch.as_tensor(classes, device=correct.device))
+            rows = torch.isin(self._splits.test.labels, torch.as_tensor(classes, device=correct.device))
             by_count[name] = int(correct[rows].sum()) / int(rows.sum()) if rows.any() else None
         return int(correct.sum()) / len(correct), by_count, health
 

@@ -56,9 +56,9 @@ def test_gradient_weight_sums_the_last_epochs_products(study_file: Path) -> None
     assert finished.state is not None
     subject.model.load_trained(finished.state.weights)
     subject.model.zero_grad()
-    (inputs,) = subject._train.batches([torch.arange(48)], seed=0)
+    (inputs,) = subject._splits.train.batches([torch.arange(48)], seed=0)
     logits = subject.model.trained_part(inputs)
-    torch.nn.functional.cross_entropy(logits, subject._train.labels).backward()  # type: ignore[no-untyped-call]
+    torch.nn.functional.cross_entropy(logits, subject._splits.train.labels).backward()  # type: ignore[no-untyped-call]
     expected = scores("gradient_weight", finished, subject.seed_for)
     assert expected.keys() == set(subject.prunable())
     for name, weight in subject.model.trained().items():

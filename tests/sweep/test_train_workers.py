@@ -54,13 +54,13 @@ def first_step_and_evaluation(study_file: Path, workers: Workers, *overrides: st
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
     steps = optimizer.OptimizerStepper(subject.model, still, TrainState(weights=weights), mask)
     share = loop._share(torch.arange(17), workers)  # odd: the shares differ in size
-    (inputs,) = subject._train.batches([share.rows], seed=0)
-    loop._step(subject._step_module, steps, inputs, subject._train.labels, share, still)
+    (inputs,) = subject._splits.train.batches([share.rows], seed=0)
+    loop._step(subject._step_module, steps, inputs, subject._splits.train.labels, share, still)
     trained = subject.model.trained()
     gradients = {name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None}
     assert not any(bool(gradients[name][~alive].any()) for name, alive in mask.alive.items())
-    assert subject._test is not None
-    accuracy, health = loop.evaluate(subject.model, subject._test, still, workers)  # 25 images: odd as well
+    assert subject._splits.test is not None
+    accuracy, health = loop.evaluate(subject.model, subject._splits.test, still, workers)  # 25 images: odd as well
     return gradients, accuracy, health.get("body.prompt.num_samples", 0)
 
 

@@ -118,7 +118,7 @@ def test_epochs_see_other_views_and_rounds_the_same(study_file: Path) -> None:
     subject = trainer(study_file, "train.augment=crop_flip")
     rows = [torch.arange(8)]
     first, again, other = (
-        next(subject._train.batches(rows, subject.seed_for(f"augment/{epoch}"))) for epoch in (0, 0, 1)
+        next(subject._splits.train.batches(rows, subject.seed_for(f"augment/{epoch}"))) for epoch in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -138,9 +138,9 @@ def test_workers_see_the_views_that_one_worker_sees(study_file: Path) -> None:
         workers = Half()
         workers.rank = rank
         rows = loop._share(batch, workers).rows
-        (inputs,) = subject._train.batches([rows], seed=4)
+        (inputs,) = subject._splits.train.batches([rows], seed=4)
         seen |= dict(zip(rows.tolist(), inputs, strict=True))
-    (whole,) = subject._train.batches([batch], seed=4)
+    (whole,) = subject._splits.train.batches([batch], seed=4)
     assert all(torch.equal(seen[row], whole[row]) for row in range(17))
 
 
@@ -148,13 +148,13 @@ def test_features_of_augmented_images_are_not_fixed(study_file: Path, tmp_path: 
     chosen = experiment(study_file, "methods=[linear]", "train.augment=flip")
     dataset = decoded(chosen)
     subject = trainer(study_file, "methods=[linear]", "train.augment=flip")
-    assert subject._train.features is None
-    assert subject._val is not None
-    assert subject._val.features is not None
+    assert subject._splits.train.features is None
+    assert subject._splits.val is not None
+    assert subject._splits.val.features is not None
     transform = subject.model.body.backbone.transform
     rows = torch.arange(16)
     views = augmented(torch.from_numpy(dataset.train.gather(rows.numpy())), rows, "flip", seed=9)
-    (features,) = subject._train.batches([rows], seed=9)
+    (features,) = subject._splits.train.batches([rows], seed=9)
     with torch.no_grad():
         assert torch.equal(features, subject.model.body(transform.of_pixels(views)))
     assert prepare(subject.model, dataset.train, transform, CPU).features is not None

@@ -11,7 +11,7 @@ from lion_ray.backbones import Transform
 from lion_ray.store import Store
 from lion_ray.training.batches import Examples, prepare
 from lion_ray.training.feature_cache import FEATURES, FeatureCache
-from lion_ray.trial import trainer
+from lion_ray.trial import prepared_splits
 from tests.support.small_runs import artifacts, experiment, run
 
 TRANSFORM = Transform(size=8, interpolation="bicubic", crop_fraction=None, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -47,7 +47,7 @@ def test_methods_seeds_and_turns_share_features_and_other_data_has_its_own(study
     )
     for number, overrides in enumerate(settings):
         chosen = experiment(study_file, "methods=[{name: lion, input: false}]", "lottery.rounds=1", *overrides)
-        with patch.object(trainer, "prepare", wraps=prepare) as made:
+        with patch.object(prepared_splits, "prepare", wraps=prepare) as made:
             run(chosen, Store(str(tmp_path / str(number))))
         counts.append(made.call_count)
     assert counts == [3, 0, 0, 3, 0]
@@ -66,7 +66,7 @@ def test_features_of_other_arithmetic_are_others(study_file: Path, tmp_path: Pat
         for is_deterministic, number in ((False, threads), (True, threads), (True, threads + 1)):
             torch.use_deterministic_algorithms(is_deterministic)
             torch.set_num_threads(number)
-            with patch.object(trainer, "prepare", wraps=prepare) as made:
+            with patch.object(prepared_splits, "prepare", wraps=prepare) as made:
                 run(chosen, Store(str(tmp_path / str(len(counts)))))
             counts.append(made.call_count)
     finally:

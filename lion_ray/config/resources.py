@@ -57,6 +57,11 @@ class ResourcesConfig(Frozen):
         return self.workers.max if isinstance(self.workers, WorkersRange) else self.workers
 
     @property
+    def per_worker(self) -> dict[str, float]:
+        """What each worker asks Ray for, under Ray's own names of resources."""
+        return {"CPU": float(self.cpus), **({"GPU": self.gpus} if self.gpus else {})}
+
+    @property
     def is_distributed(self) -> bool:
         """Whether Ray Train runs the workers."""
         return self.max_workers > 1

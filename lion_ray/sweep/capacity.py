@@ -36,7 +36,7 @@ def fit(resources: ResourcesConfig, capacity: Capacity, *, source: str = "study"
     Raises:
         StudyError: not even one, now or with all that an autoscaler may bring; the shortfall is named.
     """
-    worker = worker_of(resources)
+    worker = resources.per_worker
     now = sum(num_workers(node, worker) for node in capacity.nodes)
     later = sum(num_workers(shape, worker) * limit for shape, limit in capacity.to_come)
     most = max(now, later)  # an autoscaler's limits count the nodes that it has started already
@@ -47,11 +47,6 @@ def fit(resources: ResourcesConfig, capacity: Capacity, *, source: str = "study"
         return Fit(concurrency=concurrency)
     has = f"{now} of {resources.min_workers} workers with {_text(worker)} fit the nodes that are here"
     return Fit(concurrency=concurrency, awaited=f"{has}; the autoscaler may bring the rest")
-
-
-def worker_of(resources: ResourcesConfig) -> Resources:
-    """What each worker asks for."""
-    return {"CPU": float(resources.cpus), **({"GPU": resources.gpus} if resources.gpus else {})}
 
 
 def num_workers(node: Resources, worker: Resources) -> int:

@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lion_ray import job
 from lion_ray.config import ResourcesConfig, StudyError
 from lion_ray.sweep.address import VARIABLE, cluster_address, wait_for_answer
-from lion_ray.sweep.capacity import Capacity, Fit, Resources, fit, num_workers, worker_of
+from lion_ray.sweep.capacity import Capacity, Fit, Resources, fit, num_workers
 
 UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
 AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"
@@ -138,7 +138,7 @@ def works_here(resources: ResourcesConfig) -> bool:
     """Whether this process's own node carries workers."""
     here = ray.get_runtime_context().get_node_id()
     own = [node["Resources"] for node in ray.nodes() if node["NodeID"] == here]
-    return any(num_workers(node, worker_of(resources)) for node in own)
+    return any(num_workers(node, resources.per_worker) for node in own)
 
 
 def promised() -> list[tuple[Resources, int]]:
@@ -165,4 +165,4 @@ def trial_resources(resources: ResourcesConfig) -> Any:
     """One worker is the trial itself. With more, the trial only launches Train and must hold no CPU: deadlock."""
     if resources.is_distributed:
         return {"CPU": 0, "memory": 200 * 2**20}
-    return {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}
+    return resources.per_worker

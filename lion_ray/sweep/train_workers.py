@@ -81,11 +81,10 @@ def backend(resources: ResourcesConfig) -> str:
 
 def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
     """What Train asks the cluster for."""
-    per_worker = {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}
     is_elastic = resources.min_workers < resources.max_workers
     num_workers = (resources.min_workers, resources.max_workers) if is_elastic else resources.max_workers
     return ray.train.ScalingConfig(
-        num_workers=num_workers, use_gpu=bool(resources.gpus), resources_per_worker=per_worker
+        num_workers=num_workers, use_gpu=bool(resources.gpus), resources_per_worker=resources.per_worker
     )
 
 

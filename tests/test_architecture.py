@@ -28,7 +28,6 @@ ONLY_IN = {
     "timm": {"backbones"},
     "pyarrow": {"data", "report"},
     "safetensors": {"ticket", "trial", "backbones"},
-    "matplotlib": {"report"},
     "jinja2": {"report"},
     "ray": {"sweep", "schedule"},
     "click": {"cli"},

@@ -27,8 +27,7 @@ def one_line_errors() -> Iterator[None]:
         with plain_warnings():
             yield
     except ImportError as missing:
-        remedy = f"{missing.name} is missing: pip install 'lion-ray[report]'" if missing.name else missing
-        raise OneLine(remedy) from missing
+        raise OneLine(f"{missing.name} is missing: pip install {missing.name}" if missing.name else missing) from missing
     except BrokenPipeError:  # the reader of our output has left: click ends quietly
         raise
     except OSError as error:

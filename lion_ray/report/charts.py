@@ -23,7 +23,8 @@ MARKERS = (
     "M-4.5 -1.6h9v3.2h-9Z",
 )
 DASHES = ("none", "6 3", "2 3", "8 3 2 3", "12 4")
-NUM_COLOURS = 7  # they, the markers and the dashes have no common period below 280 series
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's
+NUM_COLOURS = len(COLOURS)  # they, the markers and the dashes have no common period below 280 series
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,8 @@ def _scale(
 ) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
     """From values to pixels between `first` and `last`, and the ticks in pixels."""
     forward: Callable[[float], float] = math.log10 if axis.log else float
-    low, high = forward(min(values)), forward(max(values))
+    shown = [*values, *axis.ticks]
+    low, high = forward(min(shown)), forward(max(shown))
     if high - low < 1e-9:
         margin = 0.3 if axis.log else max(abs(low) * 0.05, 0.5)
         low, high = low - margin, high + margin

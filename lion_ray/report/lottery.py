@@ -9,11 +9,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lion_ray.report import comparison, worth
+from lion_ray.lottery import WINNING
+from lion_ray.report import charts, comparison, drawing, worth
 from lion_ray.report.escaping import markdown_row, markdown_text
 from lion_ray.report.evidence import Evidence, Series, Spread, collect
 from lion_ray.report.pairing import ABOUT, LIKE_THESE, THESE, Difference, sign
-from lion_ray.report.plots import accuracy_against_density
 
 
 def write(study_url: str, folder: Path) -> list[Path]:
@@ -30,7 +30,7 @@ def write(study_url: str, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     table, plot = folder / "lottery.md", folder / "lottery.svg"
     table.write_text(f"{markdown(evidence)}{_worth(rows)}", encoding="utf-8")
-    accuracy_against_density(evidence, plot)
+    plot.write_text(accuracy_against_density(evidence), encoding="utf-8")
     return [table, plot]
 
 
@@ -55,6 +55,39 @@ def markdown(evidence: Evidence) -> str:
             markdown_text(verdict(evidence, one, other)),
         ]
     return "\n\n".join(["![accuracy against density](lottery.svg)", *parts]) + "\n"
+
+
+def accuracy_against_density(evidence: Evidence) -> str:
+    """The plot as SVG: a panel per dataset, mean test accuracy and its deviation over seeds, densest on the left."""
+    ticks = tuple(sorted(set(evidence.densities.values())))
+    density = charts.Axis(label="density", log=True, falls=True, ticks=ticks, text=lambda value: f"{100 * value:.3g} %")
+    accuracy = charts.Axis(label="test accuracy (points)")
+    legend = {_legend(series): style for style, series in enumerate(evidence.series)}
+    panels = [
+        charts.panel(
+            dataset,
+            [_line(evidence, dataset, series, style) for style, series in enumerate(evidence.series)],
+            density,
+            accuracy,
+        )
+        for dataset in evidence.datasets
+    ]
+    return drawing.figure("test accuracy against density", [panel for panel in panels if panel], legend)
+
+
+def _line(evidence: Evidence, dataset: str, series: Series, style: int) -> charts.Series:
+    """One method's tickets on one dataset; lines are a little apart, so that their bars stand side by side."""
+    shift = 1 + 0.03 * (style - len(evidence.series) / 2)
+    points = [
+        (evidence.densities[number] * shift, point.mean, None if math.isnan(point.deviation) else point.deviation)
+        for number, point in evidence.points(dataset, series).items()
+    ]
+    return charts.Series(name=_legend(series), style=style, points=points)
+
+
+def _legend(series: Series) -> str:
+    method, ticket = series
+    return f"{method}: {'winning tickets' if ticket == WINNING else ticket.replace('_', ' ')}"
 
 
 def verdict(evidence: Evidence, one: Series, other: Series) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import jinja2
 
-from lion_ray.report import charts, exports, formatting, history, settings
+from lion_ray.report import charts, drawing, exports, formatting, history, settings
 from lion_ray.report.figures import Figure, density, parameters
 from lion_ray.report.published import GROUPS, published
 from lion_ray.report.ranking import compared, main_slots, ranked_datasets
@@ -88,15 +88,9 @@ def _page(
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lion_ray.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = drawing.environment()
     environment.filters |= {"is_number": _is_number, "redacted": redacted}
-    environment.globals |= {"words": formatting, "charts": charts}
+    environment.globals["words"] = formatting
     return environment.get_template("page.html")
 
 

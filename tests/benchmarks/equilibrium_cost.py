@@ -25,6 +25,8 @@ from torch.profiler import ProfilerActivity, profile
 from lion_ray import backbones, methods
 from lion_ray.config import BackboneConfig, MethodConfig, ResourcesConfig
 from lion_ray.implicit import Cell, ConvCell, Gradient, Implicit, ImplicitLayer, LinearCell, Unrolled
+from lion_ray.report import drawing
+from lion_ray.report.charts import Axis, Series, panel
 from lion_ray.sweep import worker_setup
 from tests.benchmarks.timing import interleaved, table
 
@@ -157,17 +159,15 @@ def memory_cost() -> dict[str, Any]:
 
 def plot_memory(found: dict[str, Any]) -> None:
     """docs/memory.svg: one line per gradient, labelled at its end; readable in grey."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 3.4), layout="constrained")
-    for (name, row), style in zip(found.items(), ("o-", "s--"), strict=True):
-        peaks = [row[f"{steps} steps MiB"] for steps in MEMORY_STEPS]
-        axes.plot(MEMORY_STEPS, peaks, style, color="#0072b2" if name == "implicit" else "#d55e00")
-        axes.annotate(name, (MEMORY_STEPS[-1], peaks[-1]), xytext=(6, 0), textcoords="offset points", va="center")
-    axes.set(xlabel="solver steps taken", ylabel="peak MiB of solve + gradient", ylim=(0, None), xlim=(0, 72))
-    axes.spines[["top", "right"]].set_visible(False)
-    pyplot.rcParams["svg.hashsalt"] = "memory"  # the same figures give the same file
-    figure.savefig(DOCS / "memory.svg", metadata={"Date": None})
+    series = [
+        Series(name=name, style=style, points=[(steps, row[f"{steps} steps MiB"], None) for steps in MEMORY_STEPS])
+        for style, (name, row) in enumerate(found.items())
+    ]
+    peaks = Axis(label="peak MiB of solve + gradient")
+    drawn = panel("memory", series, Axis(label="solver steps taken", counts=True), peaks)
+    assert drawn is not None
+    legend = {each.name: each.style for each in series}
+    (DOCS / "memory.svg").write_text(drawing.figure("memory against solver steps", [drawn], legend), encoding="utf-8")
 
 
 def peak_bytes(gradient: type[Implicit | Unrolled], steps: int) -> int:

@@ -27,7 +27,8 @@ def one_line_errors() -> Iterator[None]:
         with plain_warnings():
             yield
     except ImportError as missing:
-        raise OneLine(f"{missing.name} is missing: pip install {missing.name}" if missing.name else missing) from missing
+        remedy = f"{missing.name} is missing: pip install {missing.name}" if missing.name else missing
+        raise OneLine(remedy) from missing
     except BrokenPipeError:  # the reader of our output has left: click ends quietly
         raise
     except OSError as error:

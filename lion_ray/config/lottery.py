@@ -1,4 +1,4 @@
-"""The values of `lottery` and `train.robust` that are more than a word or a number (METHOD.md, *Lottery rounds*)."""
+"""The values of `lottery` and `train.robust` that are more than a word or a number (docs/method.md, *Lottery rounds*)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LION: an equilibrium layer in front of the frozen backbone and one behind it (METHOD.md, *Model*).
+"""LION: an equilibrium layer in front of the frozen backbone and one behind it (docs/method.md, *Model*).
 
     x_pro = x + V1 z1*,  z1* = tanh(W1 z1* + U1 x + b1)     input prompt, image-sized
     h_pro = h + V2 z2*,  z2* = tanh(W2 z2* + U2 h + b2)     output prompt, feature-sized

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from lion_ray.lottery.mask import Mask, Weights
+from lion_ray.lottery.records import EpochRecord, RoundMetrics
 
 WINNING = "winning"  # the ticket that the lottery itself found; the others are named by their control
 
@@ -51,7 +52,7 @@ class RoundCheckpoint:
     """A round that is not finished: the state after its last epoch, the records so far, the state kept for `rewind`."""
 
     state: TrainState
-    history: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[EpochRecord] = ()
     kept: TrainState | None = None
 
 
@@ -87,7 +88,7 @@ class Round:
     number: int
     weights: Weights
     mask: Mask
-    metrics: Mapping[str, Any]
+    metrics: RoundMetrics
     ticket: str = WINNING
     state: TrainState | None = None
     scores: Weights = dataclasses.field(default_factory=dict)
@@ -95,10 +96,9 @@ class Round:
     @property
     def cut_off(self) -> str:
         """A line about prompts that no surviving weights lead through; empty if there are none."""
-        return cut_off(self.metrics.get("without_path", ()))
+        return cut_off(self.metrics.without_path)
 
     @property
     def val_accuracy(self) -> float:
         """Validation accuracy after the last epoch, 0 to 1; nan of a final run, which has none."""
-        accuracy = self.metrics["val_accuracy"]
-        return math.nan if accuracy is None else float(accuracy)
+        return math.nan if self.metrics.val_accuracy is None else self.metrics.val_accuracy

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from lion_ray.config import Frozen
 from lion_ray.implicit import DEFAULT_STEPS
 from lion_ray.methods.equilibrium import MOST_STEPS, GradientChoice, SolverChoice
-from lion_ray.methods.solve_settings import settled, too_many_steps
+from lion_ray.methods.solve_settings import resolved, too_many_steps
 
 
 class InputOptions(Frozen):
@@ -135,7 +135,7 @@ class LionOptions(Frozen):
 
     @model_validator(mode="after")
     def _solves_are_settled(self) -> LionOptions:
-        update = settled(self, is_given="max_steps" in self.model_fields_set) if self.cell == "implicit" else {}
+        update = resolved(self, is_given="max_steps" in self.model_fields_set) if self.cell == "implicit" else {}
         found = self.model_copy(update=update) if update else self
         if self.cell == "implicit" and (endless := too_many_steps(found)):
             raise ValueError(endless)

@@ -20,7 +20,7 @@ from lion_ray.methods.equilibrium import (
 )
 
 
-class Solves(Protocol):
+class SolveOptions(Protocol):
     """The options of a method that say how its equilibria are solved."""
 
     @property
@@ -35,7 +35,7 @@ class Solves(Protocol):
     def gradient(self) -> GradientChoice: ...
 
 
-def settled(options: Solves, *, is_given: bool) -> dict[str, Any]:
+def resolved(options: SolveOptions, *, is_given: bool) -> dict[str, Any]:
     """What the options leave open, or say at length: `max_steps` and `gradient`, those of them that change.
 
     Args:
@@ -44,14 +44,14 @@ def settled(options: Solves, *, is_given: bool) -> dict[str, Any]:
     steps = options.max_steps
     if options.gamma is not None and not is_given:
         steps = max(steps, _needed(options.solver, options.gamma, options.tolerance))
-    gradient = _settled(options, steps)
+    gradient = _resolved(options, steps)
     return {
         **({"max_steps": steps} if steps != options.max_steps else {}),
         **({"gradient": gradient} if gradient != options.gradient else {}),
     }
 
 
-def _settled(options: Solves, max_steps: int) -> GradientChoice:
+def _resolved(options: SolveOptions, max_steps: int) -> GradientChoice:
     """The gradient mode in its one form.
 
     What the backward solve takes from the forward one anyway is left out. What it needs beyond it is written in: more
@@ -73,7 +73,7 @@ def _settled(options: Solves, max_steps: int) -> GradientChoice:
     return "implicit" if own == ImplicitOptions() and not is_free else ImplicitChoice(implicit=own)
 
 
-def too_many_steps(options: Solves) -> str | None:
+def too_many_steps(options: SolveOptions) -> str | None:
     """What is wrong with settings, given or derived, by which a solve may take for ever; None if nothing is."""
     backward = backward_of(options.gradient)
     solves = [(options.solver, options.max_steps)]
@@ -90,7 +90,7 @@ def too_many_steps(options: Solves) -> str | None:
     return None
 
 
-def too_few_steps(options: Solves) -> tuple[str, str] | None:
+def too_few_steps(options: SolveOptions) -> tuple[str, str] | None:
     """The option that allows fewer steps than a solve under the bound can need, and what it has to be, if one does."""
     gamma, backward = options.gamma, backward_of(options.gradient)
     if gamma is None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
-from lion_ray.lottery import WINNING
+from lion_ray.lottery import WINNING, EpochRecord, SolverHealth
 from lion_ray.report.charts import Axis, Series, panel
 from lion_ray.report.figures import Bar, Figure, limited, limited_panels
 from lion_ray.report.formatting import NONE, method_text
 from lion_ray.report.trainings import SEARCH, ResultLine, Training
 
 Method = tuple[str, ...]
-Epoch = Mapping[str, Any]
 CURVES = (("loss", "training loss"), ("val_accuracy", "validation accuracy (points)"))
 
 
@@ -26,9 +24,9 @@ def curves(slots: Sequence[Training], groups: Mapping[str, str], key: str, label
     )
     for slot in slots:
         if slot.record and slot.line.round == 0 and slot.stage != SEARCH:
-            for epoch in slot.record["metrics"]["history"]:
-                if epoch.get(key) is not None:
-                    values[slot.line[:2]][slot.dataset][epoch["epoch"] + 1].append(scale * epoch[key])
+            for epoch in slot.record.metrics.history:
+                if (value := getattr(epoch, key)) is not None:
+                    values[slot.line[:2]][slot.dataset][epoch.epoch + 1].append(scale * value)
     if not values:
         return None
     drawn, notes = limited(list(values))
@@ -59,7 +57,7 @@ def curves(slots: Sequence[Training], groups: Mapping[str, str], key: str, label
 
 def health(slots: Sequence[Training]) -> Figure | None:
     """Worst residual and mean steps of the forward solves, epoch after epoch through all rounds of winning tickets."""
-    solved = [slot for slot in slots if slot.record and slot.record["metrics"]["solves"]["num"]]
+    solved = [slot for slot in slots if slot.record and slot.record.metrics.solves.num]
     if not solved:
         return None
     residuals, steps = (_through_rounds(solved, figure) for figure in (".residual_max", ".steps_mean"))
@@ -95,8 +93,8 @@ def time_spent(slots: Sequence[Training], groups: Mapping[str, str]) -> Figure |
     """Seconds of all finished trainings, by method and dataset."""
     spent: dict[Method, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for slot in slots:
-        if slot.record and slot.record["seconds"] is not None:  # a lost clock costs no round
-            spent[slot.line[:2]][slot.dataset].append(float(slot.record["seconds"]))
+        if slot.record and slot.record.seconds is not None:  # a lost clock costs no round
+            spent[slot.line[:2]][slot.dataset].append(slot.record.seconds)
     totals = {method: sum(map(sum, by.values())) for method, by in spent.items()}
     if not totals:
         return None
@@ -152,18 +150,16 @@ def _through_rounds(slots: Sequence[Training], figure: str) -> dict[Method, dict
     found: dict[Method, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for slot in slots:
         if slot.record and slot.line.ticket == WINNING:
-            history = slot.record["metrics"]["history"]
+            history = slot.record.metrics.history
             for index, epoch in enumerate(history):
                 place = slot.line.round * len(history) + index + 1
                 found[slot.line[:2]][place] += _figures(epoch, figure)
     return {method: {place: values for place, values in by.items() if values} for method, by in found.items()}
 
 
-def _figures(epoch: Epoch, figure: str) -> Iterator[float]:
-    for kind in ("health", "evaluation_health"):
-        for key, value in epoch.get(kind, {}).items():
-            if key.endswith(figure):
-                yield value
+def _figures(epoch: EpochRecord, figure: str) -> Iterator[float]:
+    for health in (epoch.health, epoch.evaluation_health):
+        yield from (value for key, value in health.items() if key.endswith(figure))
 
 
 def _curve_row(method: Method, dataset: str, by_epoch: Mapping[int, Sequence[float]]) -> list[str]:
@@ -174,16 +170,16 @@ def _curve_row(method: Method, dataset: str, by_epoch: Mapping[int, Sequence[flo
 
 
 def _health_rows(slots: Sequence[Training]) -> list[list[str]]:
-    by_place: dict[tuple[Method, str], list[Mapping[str, Any]]] = defaultdict(list)
+    by_place: dict[tuple[Method, str], list[SolverHealth]] = defaultdict(list)
     for slot in slots:
         if slot.record:
-            by_place[slot.line[:2], slot.dataset].append(slot.record["metrics"]["solves"])
+            by_place[slot.line[:2], slot.dataset].append(slot.record.metrics.solves)
     rows = []
     for (method, dataset), solves in by_place.items():
-        num = sum(each["num"] for each in solves)
-        share = sum(each["num"] * each["share_unconverged"] for each in solves) / num
-        broken = sum(each.get("num_nonfinite", 0) for each in solves)
-        worst = max(each["residual_max"] for each in solves)
+        num = sum(each.num for each in solves)
+        share = sum(each.num * each.share_unconverged for each in solves) / num
+        broken = sum(each.num_nonfinite for each in solves)
+        worst = max(each.residual_max for each in solves)
         rows.append(
             [_text(method), dataset, f"{num:,}", f"{share:.3%}" if share else "0", f"{broken:,}", f"{worst:.1e}"]
         )

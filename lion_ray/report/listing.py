@@ -19,7 +19,7 @@ from lion_ray.report.formatting import aligned
 from lion_ray.report.tables import ACCURACIES, PARQUET, SCHEMA, SIZES, accuracy_text, measured, read_table
 from lion_ray.store import Store, side_by_side
 from lion_ray.study.index import indexed
-from lion_ray.study.record import Row
+from lion_ray.study.record import RoundRecord
 from lion_ray.study.rounds import of_today, record_of
 
 FILE = "ticket.safetensors"
@@ -53,11 +53,11 @@ def tickets(study_url: str) -> pa.Table:
     labels = _labels(store) if PARQUET in files else {}
     known = indexed(store, files)
     unknown = [key for key in finished if key not in known]
-    known |= dict(zip(unknown, side_by_side(partial(_record, store), unknown), strict=True))
-    readable = [key for key in finished if known[key]]  # the store has warned of those that are damaged
+    read = zip(unknown, side_by_side(partial(_record, store), unknown), strict=True)
+    known |= {key: record for key, record in read if record is not None}  # the store has warned of the others
     rows = [
         _row(known[key], labels, files[f"{key}/{FILE}"].size, f"{store.url}/{key}/{FILE}")
-        for key in of_today(readable, study_url, config_of=lambda key: known[key]["config"])
+        for key in of_today(filter(known.__contains__, finished), study_url, config_of=lambda key: known[key].config)
     ]
     return pa.Table.from_pylist(sorted(rows, key=_order), schema=TICKETS_SCHEMA)
 
@@ -74,10 +74,10 @@ def text(table: pa.Table) -> str:
     return "\n".join(aligned(("stage", *heads), staged, left=(0, 1, 2, 3, 4, 12)))
 
 
-def _record(store: Store, key: str) -> Row:
-    """Empty if it is damaged."""
+def _record(store: Store, key: str) -> RoundRecord | None:
+    """None if it is damaged."""
     found = store.load(key, ["result.json"])
-    return (found and record_of(store, key, found["result.json"])) or {}
+    return record_of(store, key, found["result.json"]) if found else None
 
 
 def _labels(store: Store) -> dict[str, str]:
@@ -87,16 +87,20 @@ def _labels(store: Store) -> dict[str, str]:
     return {row["experiment"]: row["method"] for row in rows}
 
 
-def _row(record: dict[str, Any], labels: dict[str, str], num_bytes: int, url: str) -> dict[str, Any]:
-    metrics = record["metrics"]
+def _row(record: RoundRecord, labels: dict[str, str], num_bytes: int, url: str) -> dict[str, Any]:
     return {
-        **{name: record[name] for name in ("experiment", "dataset", "backbone", "seed", "round", "ticket")},
-        "method": labels.get(record["experiment"], record["method"]),
-        "stage": record["config"].get("stage", {}).get("name"),
-        **measured(record),
-        **{name: metrics["solves"][name] for name in SOLVES},
-        "dataset_label": dataset_label(DatasetConfig(**record["config"]["dataset"])),
-        "image_size": record["config"]["backbone"].get("image_size"),
+        "experiment": record.experiment,
+        "dataset": record.dataset,
+        "backbone": record.backbone,
+        "seed": record.seed,
+        "round": record.round,
+        "ticket": record.ticket,
+        "method": labels.get(record.experiment, record.method),
+        "stage": record.config.get("stage", {}).get("name"),
+        **measured(record.metrics),
+        **{name: getattr(record.metrics.solves, name) for name in SOLVES},
+        "dataset_label": dataset_label(DatasetConfig(**record.config["dataset"])),
+        "image_size": record.config["backbone"].get("image_size"),
         "num_bytes": num_bytes,
         "url": url,
     }

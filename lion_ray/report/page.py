@@ -19,7 +19,6 @@ from lion_ray.report.ranking import compared, main_slots, ranked_datasets
 from lion_ray.report.scores import Score
 from lion_ray.report.trainings import StudyView, Training, groups, slots, vtab_tasks
 from lion_ray.store import Store, redacted
-from lion_ray.study.rounds import metrics_of
 
 FILE = "report.html"
 COLUMNS = 8  # lines beside each other in the table by dataset; more go into further tables
@@ -113,7 +112,7 @@ def _state(view: StudyView) -> dict[str, object]:
     stopped = sum(item.stop is not None and item.is_finished for item in plan.items)
     words = f"{view.driver} works on it" if view.driver else "nobody works on it"
     return {
-        "experiments": len(plan.items) + len(plan.awaited),
+        "experiments": len(plan.items) + len(plan.awaiting_choice),
         "finished": len(plan.items) - len(plan.pending),
         "stopped": stopped,
         "failed": failed,
@@ -148,7 +147,7 @@ def _cut_off(found: Sequence[Training]) -> list[str]:
     return [
         f"{formatting.title(slot.line)} on {slot.dataset}, seed {slot.seed}: {' and '.join(prompts)}"
         for slot in found
-        if slot.record and (prompts := metrics_of(slot.record)["without_path"])
+        if slot.record and (prompts := slot.record.metrics.without_path)
     ]
 
 
@@ -156,17 +155,16 @@ def _unconverged(found: Sequence[Training]) -> list[str]:
     """Trainings whose figures are not those of equilibria; accuracy does not show it."""
     lines = []
     for slot in found:
-        solves = slot.record["metrics"]["solves"] if slot.record else {"share_unconverged": 0}
-        if solves["share_unconverged"]:
+        if slot.record and (solves := slot.record.metrics.solves).share_unconverged:
             what = f"{formatting.title(slot.line)} on {slot.dataset}, seed {slot.seed}"
-            worst = f"worst residual {solves['residual_max']:.2g}"
-            lines.append(f"{what}: {solves['share_unconverged']:.1%} of {solves['num']:,} solves, {worst}")
+            worst = f"worst residual {solves.residual_max:.2g}"
+            lines.append(f"{what}: {solves.share_unconverged:.1%} of {solves.num:,} solves, {worst}")
     return lines
 
 
 def _latest(found: Sequence[Training]) -> str:
     """When the last training ended, by the clock of its node; the page holds no other time."""
-    times = [slot.record["finished"] for slot in found if slot.record and slot.record["finished"] is not None]
+    times = [slot.record.finished for slot in found if slot.record and slot.record.finished is not None]
     if not times:
         return ""
     return datetime.datetime.fromtimestamp(max(times), tz=datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

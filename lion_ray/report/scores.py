@@ -14,7 +14,6 @@ from functools import cached_property
 
 from lion_ray.report.pairing import Difference, Gap, num_images, on_one, over_these, scaled
 from lion_ray.report.trainings import SEARCH, ResultLine, Training, reasons
-from lion_ray.study.rounds import metrics_of
 
 SIZES = ("density", "num_acting_params", "num_acting_params_without_classifier")
 NOT_ASKED = "not in this study"
@@ -150,9 +149,8 @@ def _score(
     line: ResultLine, by_dataset: Mapping[str, Sequence[Training]], groups: Mapping[str, str], images: Mapping[str, int]
 ) -> Score:
     cells = {name: _cell(by_dataset.get(name, ()), images.get(name, 1)) for name in groups}
-    records = [slot.record for slots in by_dataset.values() for slot in slots if slot.record]
-    every = [metrics_of(record) for record in records]
-    sizes = {name: statistics.fmean(each[name] for each in every) for name in SIZES if every}
+    every = [slot.record.metrics for slots in by_dataset.values() for slot in slots if slot.record]
+    sizes = {name: statistics.fmean(getattr(each, name) for each in every) for name in SIZES if every}
     return Score(line=line, cells=cells, groups=groups, sizes=sizes)
 
 
@@ -163,8 +161,9 @@ def _cell(slots: Sequence[Training], images: int) -> TableCell:
 
 
 def _accuracy(slot: Training) -> float:
-    assert slot.record
-    return float(slot.record["metrics"]["test_accuracy"])
+    assert slot.record is not None
+    assert slot.record.metrics.test_accuracy is not None, "a final run reads test"
+    return slot.record.metrics.test_accuracy
 
 
 def _runs(cells: Collection[TableCell]) -> tuple[int, int]:

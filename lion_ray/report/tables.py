@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from lion_ray.config import Study
 from lion_ray.experiments import dataset_labels, entry_label
 from lion_ray.experiments.protocol import GROUPS
-from lion_ray.lottery import WINNING, cut_off
+from lion_ray.lottery import WINNING, RoundMetrics, cut_off
 from lion_ray.report import page, settings, trainings
 from lion_ray.report.formatting import aligned
 from lion_ray.store import Store
-from lion_ray.study.plan import Plan, PlannedExperiment, awaited, stopped
-from lion_ray.study.rounds import metrics_of
+from lion_ray.study.plan import Plan, PlannedExperiment, final_runs_awaiting_choice, stopped
+from lion_ray.study.record import RoundRecord
 
 PARQUET, FOLDER = "results.parquet", "report"
 AGAIN = "run the study again, it trains nothing twice"
@@ -99,7 +99,10 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
     missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
-    missing += [f"AWAITED {num} final runs of {entry}: no setting is chosen" for entry, num in awaited(plan).items()]
+    missing += [
+        f"AWAITED {num} final runs of {entry}: no setting is chosen"
+        for entry, num in final_runs_awaiting_choice(plan).items()
+    ]
     tables = [text_tables(plan, study, table), *([settings.text(plan)] if plan.chosen else [])]
     lines = [*tables, *ended, *failed, *missing, *without_path(plan), *unconverged(plan)]
     pages = page.write([trainings.view(plan, study, store, failures)], f"{store.url}/{FOLDER}")
@@ -112,14 +115,14 @@ def without_path(plan: Plan) -> list[str]:
         f"CUT OFF {round_label(item, record)}: {cut_off(prompts)}"
         for item in plan.items
         for record in (*item.rounds, *item.controls)
-        if (prompts := metrics_of(record)["without_path"])
+        if (prompts := record.metrics.without_path)
     ]
 
 
-def round_label(item: PlannedExperiment, record: Mapping[str, Any]) -> str:
+def round_label(item: PlannedExperiment, record: RoundRecord) -> str:
     """A round for people."""
-    ticket = f" {record['ticket']}" if record["ticket"] != WINNING else ""
-    return f"{item.experiment.label} round {record['round']}{ticket}"
+    ticket = f" {record.ticket}" if record.ticket != WINNING else ""
+    return f"{item.experiment.label} round {record.round}{ticket}"
 
 
 def unconverged(plan: Plan) -> list[str]:
@@ -127,15 +130,13 @@ def unconverged(plan: Plan) -> list[str]:
     lines = []
     for item in plan.items:
         for record in (*item.rounds, *item.controls):
-            found = record["metrics"]["solves"]
-            if found["share_unconverged"]:
-                which = round_label(item, record)
-                share, worst = f"{found['share_unconverged']:.1%}", f"{found['residual_max']:.2g}"
-                broken = found.get("num_nonfinite", 0)  # rounds that were stored earlier do not say
-                nonfinite = f", {broken:,} of them not finite" * bool(broken)
+            solves = record.metrics.solves
+            if solves.share_unconverged:
+                nonfinite = f", {solves.num_nonfinite:,} of them not finite" * bool(solves.num_nonfinite)
                 lines.append(
-                    f"UNCONVERGED {which}: {share} of {found['num']:,} equilibrium solves{nonfinite}, worst residual "
-                    f"{worst}: its figures are not an equilibrium's"
+                    f"UNCONVERGED {round_label(item, record)}: {solves.share_unconverged:.1%} of {solves.num:,} "
+                    f"equilibrium solves{nonfinite}, worst residual {solves.residual_max:.2g}: its figures are not an "
+                    "equilibrium's"
                 )
     return lines
 
@@ -184,28 +185,32 @@ def accuracy_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def measured(record: Mapping[str, Any]) -> dict[str, Any]:
+def measured(metrics: RoundMetrics) -> dict[str, Any]:
     """What a round's row says of its size, of prompts that are cut off, and of its accuracy."""
-    metrics = metrics_of(dict(record))
-    found = {name: metrics[name] for name in (*SIZES, *ACCURACIES)}
-    return {**found, "without_path": ", ".join(metrics["without_path"])}
+    found = {name: getattr(metrics, name) for name in (*SIZES, *ACCURACIES)}
+    return {**found, "without_path": ", ".join(metrics.without_path)}
 
 
-def _row(record: Mapping[str, Any], item: PlannedExperiment, study: Study) -> dict[str, Any]:
-    experiment, metrics = item.experiment, record["metrics"]
+def _row(record: RoundRecord, item: PlannedExperiment, study: Study) -> dict[str, Any]:
+    experiment, metrics = item.experiment, record.metrics
     lottery = experiment.lottery.model_dump(mode="json")
-    same = ("experiment", "dataset", "backbone", "seed", "round", "ticket")
     return {
         "study": study.study,
         "method": entry_label(experiment.method),
-        **{name: record[name] for name in same},
+        "experiment": record.experiment,
+        "dataset": record.dataset,
+        "backbone": record.backbone,
+        "seed": record.seed,
+        "round": record.round,
+        "ticket": record.ticket,
         "stage": experiment.stage.name if experiment.stage else None,
-        **measured(record),
-        **{f"test_accuracy_{group}": metrics.get(f"test_accuracy_{group}") for group in GROUPS},
-        "train_loss": metrics["history"][-1]["loss"],
-        **{name: metrics["solves"][name] for name in ("share_unconverged", "residual_max")},
+        **measured(metrics),
+        **{f"test_accuracy_{group}": metrics.test_accuracy_by_count.get(group) for group in GROUPS},
+        "train_loss": metrics.history[-1].loss,
+        "share_unconverged": metrics.solves.share_unconverged,
+        "residual_max": metrics.solves.residual_max,
         "stopped_by": item.stop.by if item.stop else None,
-        "seconds": record["seconds"],
-        "history": json.dumps(metrics["history"], sort_keys=True),
-        "config": json.dumps({**record["config"], "lottery": lottery}, sort_keys=True),
+        "seconds": record.seconds,
+        "history": json.dumps([epoch._asdict() for epoch in metrics.history], sort_keys=True),
+        "config": json.dumps({**record.config, "lottery": lottery}, sort_keys=True),
     }

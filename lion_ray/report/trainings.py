@@ -18,7 +18,7 @@ from lion_ray.lottery import WINNING
 from lion_ray.store import Store, holder, identity, redacted
 from lion_ray.study import request
 from lion_ray.study.plan import Plan, PlannedExperiment, stopped
-from lion_ray.study.record import Row
+from lion_ray.study.record import RoundRecord
 from lion_ray.study.search_groups import Stages
 
 FINAL, SEARCH = "final", "search"  # runs that a table reports, and those that only chose settings
@@ -44,7 +44,7 @@ class Training(NamedTuple):
     dataset: str
     seed: int
     experiment: str
-    record: Row | None
+    record: RoundRecord | None
     reason: str = ""
     stage: str = FINAL
 
@@ -124,7 +124,7 @@ def reasons(missing: Iterable[Training]) -> Counter[str]:
 def _of_study(view: StudyView, name: str) -> Iterator[Training]:
     methods = dict[int, str]()  # one label per section, not per experiment
     datasets = dataset_labels(view.study.datasets)
-    items = [*view.plan.items, *(PlannedExperiment(experiment=each, rounds=()) for each in view.plan.awaited)]
+    items = [*view.plan.items, *(PlannedExperiment(experiment=each, rounds=()) for each in view.plan.awaiting_choice)]
     for item in items:
         method, dataset = item.experiment.method, item.experiment.dataset
         if id(method) not in methods:
@@ -134,7 +134,7 @@ def _of_study(view: StudyView, name: str) -> Iterator[Training]:
 
 def _of_experiment(view: StudyView, item: PlannedExperiment, first: ResultLine, dataset: str) -> Iterator[Training]:
     experiment = item.experiment
-    records = {(record["round"], record["ticket"]): record for record in (*item.rounds, *item.controls)}
+    records = {(record.round, record.ticket): record for record in (*item.rounds, *item.controls)}
     for number in range(experiment.num_rounds):
         for ticket in (WINNING, *(experiment.controls if number else ())):
             record = records.get((number, ticket))
@@ -149,7 +149,7 @@ def _reason(view: StudyView, item: PlannedExperiment, number: int) -> str:
         return stopped(item.stop)
     if item.experiment.name in view.failures:
         return f"failed: {view.failures[item.experiment.name]}"
-    if item.experiment in view.plan.awaited:
+    if item.experiment in view.plan.awaiting_choice:
         return "its setting is not chosen yet"
     return "running or waiting" if view.driver else "not run yet"
 

@@ -24,29 +24,29 @@ class Following:
 
     def __init__(self, stages: Stages, plan: Plan, store: Store, on_admitted: Admitted) -> None:
         self._store, self._on_admitted = store, on_admitted
-        awaited = {run.entry for run in plan.awaited}
-        self._open = {entry: group for entry, group in stages.groups.items() if entry in awaited}
+        awaiting = {run.entry for run in plan.awaiting_choice}
+        self._open = {entry: group for entry, group in stages.groups.items() if entry in awaiting}
 
-    def __call__(self, experiment: Experiment, seats: Mapping[str, ExperimentState]) -> list[PlannedExperiment]:
+    def __call__(self, experiment: Experiment, states: Mapping[str, ExperimentState]) -> list[PlannedExperiment]:
         """The final runs of the experiment's group, once: when the last of its trials is over."""
         group = self._open.get(experiment.entry) if experiment.is_search else None
-        if group is None or any(seats[trial.name].state != "over" for trial in group.trials):
+        if group is None or any(states[trial.name].phase != "over" for trial in group.trials):
             return []
-        trials = [self._trial(seats[trial.name]) for trial in group.trials]
+        trials = [self._trial(states[trial.name]) for trial in group.trials]
         done = [trial for trial in trials if trial is not None]
-        choice = group.settled(self._store, done if len(done) == len(trials) else None, keep=True)
+        choice = group.resolved(self._store, done if len(done) == len(trials) else None, keep=True)
         del self._open[experiment.entry]
         if choice is None:
             return []
         finals = group.finals(choice)
-        self._on_admitted(finals, group.awaited())
+        self._on_admitted(finals, group.stand_ins())
         return [PlannedExperiment(experiment=run, rounds=()) for run in finals]
 
-    def _trial(self, seat: ExperimentState) -> Trial | None:
+    def _trial(self, state: ExperimentState) -> Trial | None:
         """None if its process failed: it is tried again by the next command, and nothing is chosen before."""
-        ended_by = seat.by or None
-        if seat.trains_on:
-            if not has_diverged(self._store, seat.experiment):
+        ended_by = state.by or None
+        if state.trains_on:
+            if not has_diverged(self._store, state.experiment):
                 return None
             ended_by = DIVERGENCE
-        return Trial(experiment=seat.experiment, accuracies=tuple(seat.accuracies), ended_by=ended_by)
+        return Trial(experiment=state.experiment, accuracies=tuple(state.accuracies), ended_by=ended_by)

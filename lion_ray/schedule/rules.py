@@ -1,7 +1,8 @@
 """Who may go on, among the experiments of one dataset: the lottery's own rule, or a scheduler of Ray Tune.
 
 Tune's schedulers decide here and nothing else: each dataset has one of its own, fed with the dataset's experiments and
-their validation accuracies by round, and their pauses and stops are read back. `turns.Turns` asks; it alone acts.
+their validation accuracies by round, and their pauses and stops are read back. `order.TrainingOrder` asks; it alone
+acts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class StoppingRule(ABC):
         """Whom it stops that `name` trains no further, for whatever reason."""
         return ()
 
-    def is_held(self, name: str) -> bool:
+    def is_paused(self, name: str) -> bool:
         """Whether `name` has to wait for others before its next round."""
         return False
 
@@ -117,7 +118,7 @@ class TuneRule(StoppingRule):
         self._end(self._trials[name])
         return self._effects()
 
-    def is_held(self, name: str) -> bool:
+    def is_paused(self, name: str) -> bool:
         """Whether the scheduler has paused `name` and not let it go on yet."""
         return self._trials[name].status == "PAUSED"
 
@@ -126,7 +127,7 @@ class TuneRule(StoppingRule):
         return list(self._trials.values())
 
     def get_live_trials(self) -> list[_Trial]:
-        """None: nobody is asked to make room for others, `turns` does that."""
+        """None: nobody is asked to make room for others, `order` does that."""
         return []
 
     def stop_trial(self, trial: _Trial) -> None:

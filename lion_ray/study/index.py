@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, side_by_side
-from lion_ray.study.record import Row, checked
+from lion_ray.study.record import RoundRecord, checked
 from lion_ray.study.rounds import FOLDER, Files, FoundRounds, fingerprint, folder, read_found, round_key
 
 INDEX, SHARDS = "index", "shards"
@@ -57,7 +57,7 @@ def survey(
     return found
 
 
-def indexed(store: Store, files: Files) -> dict[str, Row]:
+def indexed(store: Store, files: Files) -> dict[str, RoundRecord]:
     """By key, the rounds and controls that the index holds of experiments whose files are still those it was made of.
 
     Args:
@@ -67,7 +67,7 @@ def indexed(store: Store, files: Files) -> dict[str, Row]:
     loose, shards = _loose(store, list(by_name)), _shards(store)
     known = _entries(list(by_name), shards, loose)
     return {
-        round_key(name, row["round"], row["ticket"]): row
+        round_key(name, row.round, row.ticket): row
         for name, found in known.items()
         if found.listing == fingerprint(by_name[name])
         for row in (*found.rounds, *found.controls)
@@ -163,7 +163,8 @@ def _path(name: str) -> str:
 
 
 def _fields(found: FoundRounds) -> dict[str, Any]:
-    return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return fields | {name: [record.as_json() for record in fields[name]] for name in ("rounds", "controls")}
 
 
 def _found(fields: Mapping[str, Any]) -> FoundRounds:

@@ -13,7 +13,7 @@ from lion_ray.lottery import should_stop
 from lion_ray.store import Store
 from lion_ray.study.decisions import LOTTERY, Decisions, Stop
 from lion_ray.study.index import survey
-from lion_ray.study.record import Row
+from lion_ray.study.record import RoundRecord
 from lion_ray.study.rounds import FoundRounds, val_accuracies
 
 _LOTTERY = SchedulerConfig()
@@ -24,8 +24,8 @@ class PlannedExperiment:
     """One experiment, its finished rounds, the controls trained beside them, and the stop that ended it early."""
 
     experiment: Experiment
-    rounds: Sequence[Row]
-    controls: Sequence[Row] = ()
+    rounds: Sequence[RoundRecord]
+    controls: Sequence[RoundRecord] = ()
     stop: Stop | None = None
     lacks_start: bool = False  # what its rounds rewind to is lost: it is made again
 
@@ -55,10 +55,10 @@ class ChosenSetting:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All experiments of a study in their order; `awaited` stand for those whose setting is not chosen yet."""
+    """All experiments of a study in their order; `awaiting_choice` stand for those whose setting is not chosen yet."""
 
     items: Sequence[PlannedExperiment]
-    awaited: Sequence[Experiment] = ()
+    awaiting_choice: Sequence[Experiment] = ()
     chosen: Sequence[ChosenSetting] = ()
 
     @property
@@ -122,7 +122,9 @@ def worker_text(need: ResourcesConfig) -> str:
     return f"{count} with {need.cpus} CPU" + f", {need.gpus:g} GPU" * bool(need.gpus)
 
 
-def ended(experiment: Experiment, rounds: Sequence[Row], decided: Stop | None) -> tuple[Sequence[Row], Stop | None]:
+def ended(
+    experiment: Experiment, rounds: Sequence[RoundRecord], decided: Stop | None
+) -> tuple[Sequence[RoundRecord], Stop | None]:
     """The rounds that count and what ended them: `decided`, or earlier the lottery's rule.
 
     That rule follows from the rounds and from today's `tolerance`, so what it once said is not asked for: a study whose
@@ -146,17 +148,17 @@ def stopped(stop: Stop) -> str:
     return f"stopped by {stop.by} " + (f"after round {stop.round}" if stop.round >= 0 else "before round 0")
 
 
-def awaited(plan: Plan) -> Counter[str]:
+def final_runs_awaiting_choice(plan: Plan) -> Counter[str]:
     """How many final runs are still to come, by dataset and method entry."""
-    return Counter(f"{each.dataset_label}/{entry_label(each.method)}" for each in plan.awaited)
+    return Counter(f"{each.dataset_label}/{entry_label(each.method)}" for each in plan.awaiting_choice)
 
 
 def describe(plan: Plan, study: Study) -> str:
     """The plan for people: what is there, what is to be done, what each experiment needs."""
     width = max(len(item.experiment.name) for item in plan.items)
     each = worker_text(study.resources)
-    rounds_at_most = plan.num_rounds + sum(each.num_rounds for each in plan.awaited)
-    num_experiments = len(plan.items) + len(plan.awaited)
+    rounds_at_most = plan.num_rounds + sum(each.num_rounds for each in plan.awaiting_choice)
+    num_experiments = len(plan.items) + len(plan.awaiting_choice)
     lines = [
         f"study {study.study}: {counted(num_experiments, 'experiment')}, {counted(rounds_at_most, 'round')} at most"
     ]
@@ -166,7 +168,7 @@ def describe(plan: Plan, study: Study) -> str:
         controls = (item.experiment.num_rounds - 1) * len(item.experiment.controls)
         rounds += f"  controls {len(item.controls)}/{controls}" * bool(controls)
         lines.append(f"  {item.experiment.name:<{width}}  {rounds:<12} {state}")
-    for label, num in awaited(plan).items():
+    for label, num in final_runs_awaiting_choice(plan).items():
         lines.append(f"  {label}: {counted(num, 'final run')} once its setting is chosen")
     done, left = plan.num_done_rounds, len(plan.pending)
     lines.append(f"{counted(done, 'round')} {'is' if done == 1 else 'are'} done, {counted(left, 'experiment')} to run")

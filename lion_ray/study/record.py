@@ -1,16 +1,51 @@
-"""What `result.json` says of a round, checked: whoever reads it, from an artifact or the index, finds what it needs.
+"""What `result.json` says of a round, checked and as a value, whether it is read from an artifact or from the index.
 
-`rounds` and `index` check what they read; a record that is none is damage, as a digest that does not match is.
+`rounds` and `index` read it; a record that lacks what it needs counts as damage, as a wrong digest does.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-Row = dict[str, Any]
+from lion_ray.lottery import RoundMetrics
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundRecord:
+    """A finished round, or a control beside it: what was trained, what it measured, how long it took.
+
+    `experiment` is its name; `dataset`, `backbone` and `method` are names for people; `config` is the experiment's
+    configuration as JSON. `seconds` is the round's wall time and `finished` its end in seconds of the epoch; both are
+    None if its `clock.json` is lost.
+    """
+
+    experiment: str
+    dataset: str
+    backbone: str
+    method: str
+    seed: int
+    round: int
+    ticket: str
+    config: Mapping[str, Any]
+    metrics: RoundMetrics
+    seconds: float | None = None
+    finished: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON, which `from_json` reads back."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"metrics": self.metrics.as_json()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> RoundRecord:
+        """The record in fields that were checked."""
+        known = {field.name: fields[field.name] for field in dataclasses.fields(cls) if field.name in fields}
+        return cls(**{**known, "metrics": RoundMetrics.from_json(fields["metrics"])})
 
 
 class _Solves(BaseModel):
@@ -65,29 +100,31 @@ class _Record(BaseModel):
 _RECORDS = TypeAdapter(list[_Record])
 
 
-def read_record(payload: bytes) -> Row:
+def read_record(payload: bytes) -> RoundRecord:
     """The record in a file's bytes.
 
     Raises:
         ValueError: it is none.
     """
     try:
-        record: Row = json.loads(payload)
+        fields = json.loads(payload)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    (found,) = checked([record])
+    (found,) = checked([fields])
     return found
 
 
-def checked(records: list[Row]) -> list[Row]:
-    """`records` themselves.
+def checked(records: list[dict[str, Any]]) -> list[RoundRecord]:
+    """The records in parsed JSON.
 
     Raises:
         ValueError: one of them is none, and why.
     """
     try:
         _RECORDS.validate_python(records)
+        return [RoundRecord.from_json(record) for record in records]
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}") from None
-    return records
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"an epoch's record or a figure is missing: {error}") from None

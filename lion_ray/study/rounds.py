@@ -12,11 +12,9 @@ from typing import Any, TypeVar
 from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
 from lion_ray.store import DONE, DamagedArtifactWarning, Listed, Store, digest, side_by_side
-from lion_ray.study.record import Row, read_record
+from lion_ray.study.record import RoundRecord, read_record
 
 FOLDER, CLOCK = "experiments", "clock.json"
-NUM_PARAMS = ("num_params", "num_params_without_classifier")
-WITHOUT_PROMPTS = ("val_accuracy_without_prompts", "test_accuracy_without_prompts")
 Files = Mapping[str, Listed]
 Record = TypeVar("Record")
 
@@ -33,16 +31,16 @@ class FoundRounds:
     round. `listing` is the fingerprint of what a listing of its folder, of `num_files`, said before they were verified.
     """
 
-    rounds: tuple[Row, ...] = ()
-    controls: tuple[Row, ...] = ()
+    rounds: tuple[RoundRecord, ...] = ()
+    controls: tuple[RoundRecord, ...] = ()
     has_start: bool = False
     num_files: int = 0
     listing: str = ""
 
-    def controls_of(self, rounds: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    def controls_of(self, rounds: Sequence[RoundRecord], names: Sequence[str]) -> list[RoundRecord]:
         """The controls called `names` beside the pruned ones of `rounds`, as far as they are there."""
-        by_place = {(row["round"], row["ticket"]): row for row in self.controls}
-        places = [(row["round"], name) for row in rounds[1:] for name in names]
+        by_place = {(row.round, row.ticket): row for row in self.controls}
+        places = [(row.round, name) for row in rounds[1:] for name in names]
         return [by_place[place] for place in places if place in by_place]
 
 
@@ -65,29 +63,36 @@ def read_found(store: Store, experiment_name: str, files: Files) -> FoundRounds:
     """Read everything that is committed in an experiment's folder; what is damaged is absent, with a warning."""
     tail = f"/{DONE}"
     keys = [path.removesuffix(tail) for path in files if path.endswith(tail)]
-    rows = dict(zip(keys, side_by_side(lambda key: _read(store, key), keys), strict=True))
-    rounds: list[Row] = []
-    while (row := rows.pop(round_key(experiment_name, len(rounds)), None)) is not None:
-        rounds.append(row)
-    has_start = rows.pop(f"{folder(experiment_name)}/start", None) is not None
-    controls = tuple(row for row in rows.values() if row is not None and row["ticket"] != WINNING)
+    loaded = dict(zip(keys, side_by_side(lambda key: _load(store, key), keys), strict=True))
+    has_start = loaded.pop(f"{folder(experiment_name)}/start", None) is not None
+    records = {key: _record(store, key, *files) for key, files in loaded.items() if files is not None}
+    rounds: list[RoundRecord] = []
+    while (record := records.pop(round_key(experiment_name, len(rounds)), None)) is not None:
+        rounds.append(record)
+    controls = tuple(record for record in records.values() if record is not None and record.ticket != WINNING)
     return FoundRounds(
         rounds=tuple(rounds), controls=controls, has_start=has_start, num_files=len(files), listing=fingerprint(files)
     )
 
 
-def _read(store: Store, key: str) -> Row | None:
-    """The record of a round; an empty one for a start; None if it is damaged."""
+def _load(store: Store, key: str) -> tuple[bytes | None, bytes | None] | None:
+    """`result.json` of a round, None of a start, and its `clock.json`; None if its digests do not hold."""
     found = store.load(key)
     if found is None:
         return None
-    if "result.json" not in found:
-        return {}
-    record = record_of(store, key, found["result.json"])
-    return record and {**record, **_times(store.read(f"{key}/{CLOCK}"))}
+    return found.get("result.json"), store.read(f"{key}/{CLOCK}") if "result.json" in found else None
 
 
-def record_of(store: Store, key: str, payload: bytes) -> Row | None:
+def _record(store: Store, key: str, result: bytes | None, clock: bytes | None) -> RoundRecord | None:
+    """The record of a round, with its times; None if no round lies there, or what it says of itself is damaged."""
+    record = None if result is None else record_of(store, key, result)
+    if record is None:
+        return None
+    seconds, finished = _times(clock)
+    return dataclasses.replace(record, seconds=seconds, finished=finished)
+
+
+def record_of(store: Store, key: str, payload: bytes) -> RoundRecord | None:
     """The record in `result.json` of the round `key`; None, with a warning, if it is none."""
     try:
         return read_record(payload)
@@ -96,13 +101,13 @@ def record_of(store: Store, key: str, payload: bytes) -> Row | None:
         return None
 
 
-def _times(clock: bytes | None) -> dict[str, float | None]:
+def _times(clock: bytes | None) -> tuple[float | None, float | None]:
     """How many seconds the round took, and when it ended (seconds of the epoch); None if its clock is lost."""
     try:
-        told = json.loads(clock or b"")
-        return {name: float(told[name]) for name in ("seconds", "finished")}
+        fields = json.loads(clock or b"")
+        return float(fields["seconds"]), float(fields["finished"])
     except (ValueError, KeyError, TypeError):
-        return {"seconds": None, "finished": None}
+        return None, None
 
 
 def of_today(records: Iterable[Record], url: str, *, config_of: Callable[[Record], Mapping[str, Any]]) -> list[Record]:
@@ -123,14 +128,7 @@ def of_today(records: Iterable[Record], url: str, *, config_of: Callable[[Record
     return current
 
 
-def metrics_of(record: Row) -> Row:
-    """A round's metrics, whole: methods that nothing can cut off may have been stored before that was measured."""
-    metrics: Row = record["metrics"]
-    counts = {name.replace("num_", "num_acting_"): metrics[name] for name in NUM_PARAMS}
-    return {**counts, "without_path": [], **dict.fromkeys(WITHOUT_PROMPTS), **metrics}
-
-
-def val_accuracies(rounds: Sequence[Row]) -> list[float]:
+def val_accuracies(rounds: Sequence[RoundRecord]) -> list[float]:
     """What every decision reads; nan of final runs, on which none is made."""
-    found = [row["metrics"]["val_accuracy"] for row in rounds]
-    return [math.nan if accuracy is None else float(accuracy) for accuracy in found]
+    found = [record.metrics.val_accuracy for record in rounds]
+    return [math.nan if accuracy is None else accuracy for accuracy in found]

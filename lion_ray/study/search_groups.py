@@ -16,7 +16,7 @@ from lion_ray.study.rounds import val_accuracies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Group:
+class SearchGroup:
     """All trials of one dataset and method entry, and what the study does with the setting that is chosen."""
 
     trials: tuple[Experiment, ...]
@@ -49,15 +49,15 @@ class Group:
         runs = [self._final(chosen, seed, choice.rounds) for seed in self.seeds]
         if chosen.identity:
             return runs
-        known = {seed: (name, digest) for seed, name, digest in choice.finals}  # whoever reports knows no meaning
+        known = {seed: (name, digest) for seed, name, digest in choice.finals}  # a report knows no identity
         named = [(run, *known[run.seed]) for run in runs if run.seed in known]
         return [dataclasses.replace(run, name=name, digest=digest) for run, name, digest in named]
 
-    def awaited(self) -> list[Experiment]:
+    def stand_ins(self) -> list[Experiment]:
         """Stand-ins for the runs that will follow."""
         return [self._final(self.trials[0], seed, self.trials[0].num_rounds) for seed in self.seeds]
 
-    def settled(self, store: Store, trials: Sequence[Trial] | None, *, keep: bool) -> Choice | None:
+    def resolved(self, store: Store, trials: Sequence[Trial] | None, *, keep: bool) -> Choice | None:
         """The choice on record, or the one made of `trials` if they are all over, which is written down if `keep`."""
         found = read(store, self.path)
         if not self.trials[0].identity:  # whoever reports cannot name the runs of a choice that is not on record
@@ -93,7 +93,7 @@ class Stages:
                 trials.setdefault(each.entry, []).append(each)
         name = study.protocol.name if study.protocol else ""
         self.groups = {
-            entry: Group(trials=tuple(group), protocol=name, seeds=study.seeds, scheduler=study.scheduler)
+            entry: SearchGroup(trials=tuple(group), protocol=name, seeds=study.seeds, scheduler=study.scheduler)
             for entry, group in trials.items()
         }
 
@@ -106,18 +106,18 @@ class Stages:
         items = [_with_divergence(item, gone) for item in plan.items]
         by_name = {item.experiment.name: item for item in items}
 
-        def settled(group: Group) -> Choice | None:
+        def resolved(group: SearchGroup) -> Choice | None:
             own = [by_name[trial.name] for trial in group.trials]
             done = [_trial_of(item) for item in own] if all(item.is_finished for item in own) else None
-            return group.settled(store, done, keep=keep)
+            return group.resolved(store, done, keep=keep)
 
         groups = list(self.groups.values())
-        choices = list(zip(groups, side_by_side(settled, groups), strict=True))
+        choices = list(zip(groups, side_by_side(resolved, groups), strict=True))
         finals = [run for group, choice in choices if choice for run in group.finals(choice)]
-        awaited = [run for group, choice in choices if choice is None for run in group.awaited()]
+        awaiting = [run for group, choice in choices if choice is None for run in group.stand_ins()]
         more = make_plan(finals, store, self.scheduler, verify=verify, keep=keep).items if finals else []
         chosen = [group.chosen(choice) for group, choice in choices if choice]
-        return Plan(items=[*items, *more], awaited=awaited, chosen=chosen)
+        return Plan(items=[*items, *more], awaiting_choice=awaiting, chosen=chosen)
 
 
 def _with_divergence(item: PlannedExperiment, gone: set[str]) -> PlannedExperiment:

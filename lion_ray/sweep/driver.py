@@ -72,7 +72,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
         print(report.write(plan, study, store, failures))
     if plan.pending and not failures:
         raise KeyboardInterrupt  # Tune takes Ctrl-C for itself and ends the sweep early
-    chooses_nothing = plan.awaited and not study.scheduler.budget  # every setting of a search diverged
+    chooses_nothing = plan.awaiting_choice and not study.scheduler.budget  # every setting of a search diverged
     return FAILED if failures or chooses_nothing else 0
 
 

@@ -10,19 +10,21 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from lion_ray.sweep.events import Event
+
 
 class Mailbox:
     """Events in the order of their arrival."""
 
     def __init__(self) -> None:
-        self._events: list[dict[str, Any]] = []
+        self._events: list[Event] = []
         self._work: dict[str, list[Any]] = {}
 
-    def put(self, event: dict[str, Any]) -> None:
+    def put(self, event: Event) -> None:
         """Leave one event."""
         self._events.append(event)
 
-    def take(self) -> list[dict[str, Any]]:
+    def take(self) -> list[Event]:
         """All events since the last call."""
         events, self._events = self._events, []
         return events

@@ -10,6 +10,16 @@ from typing import Any
 import ray
 
 from lion_ray import job
+from lion_ray.sweep.events import (
+    EpochDone,
+    Event,
+    ExperimentFailed,
+    ExperimentStopped,
+    FinalRunsAdmitted,
+    StorageOutage,
+    SweepFailed,
+    Warned,
+)
 from lion_ray.sweep.mailbox import unwrap
 from lion_ray.sweep.progress import Progress
 
@@ -34,33 +44,34 @@ def watch(
     while True:
         last = over.is_set()
         for event in _take(mailbox):
-            if "failed" in event:
-                failures[event["failed"]] = event["reason"]
-                on_failure(failures)
-            elif "fatal" in event:
-                fatal.append(event["fatal"])
-            elif "outage" in event:
-                progress.show_outage(event["outage"])
-            elif "warning" in event:
-                progress.show_warning(event["warning"])
-            elif "stopped" in event:
-                progress.show_stop(event)
-            elif "admitted" in event:
-                progress.admit({**event, "admitted": unwrap(event["admitted"])})
-            else:
-                progress.show(event)
+            match event:
+                case EpochDone():
+                    progress.show(event)
+                case ExperimentStopped():
+                    progress.show_stop(event.experiment, event.how)
+                case ExperimentFailed():
+                    failures[event.experiment] = event.reason
+                    on_failure(failures)
+                case FinalRunsAdmitted():
+                    progress.admit(unwrap(event.wrapped_runs), event.stand_ins)
+                case SweepFailed():
+                    fatal.append(event.error)
+                case StorageOutage():
+                    progress.show_outage(event.line)
+                case Warned():
+                    progress.show_warning(event.line)
         if last:
             progress.finish()
             return
         over.wait(POLL_SECONDS)
 
 
-def _take(mailbox: Any) -> list[dict[str, Any]]:
+def _take(mailbox: Any) -> list[Event]:
     """All new events. The mailbox is on the driver's node: without it the sweep could only wait until Ray gives up."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            events: list[dict[str, Any]] = ray.get(mailbox.take.remote())
+            events: list[Event] = ray.get(mailbox.take.remote())
             return events
         except ray.exceptions.RayActorError as error:
             is_lost = not isinstance(error, ray.exceptions.ActorUnavailableError) or time.monotonic() > deadline

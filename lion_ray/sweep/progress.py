@@ -13,61 +13,16 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from lion_ray.config import BudgetConfig
 from lion_ray.console import clock, one_row
 from lion_ray.experiments import Experiment
 from lion_ray.lottery import WINNING
-from lion_ray.study.decisions import Stop
-from lion_ray.study.plan import stopped
-from lion_ray.training.solver_health import share_unconverged
+from lion_ray.sweep.events import EpochDone
 
-Event = Mapping[str, Any]
 OUTAGE_SECONDS = 5.0
 SPARE, LAST = ("density", "loss", "all have"), ("val", "epoch")  # what a narrow terminal does without, in this order
-
-
-class Laps:
-    """Seconds from lap to lap; another process that receives a copy starts its own clock."""
-
-    def __init__(self) -> None:
-        self._since = time.monotonic()
-
-    def __reduce__(self) -> tuple[type[Laps], tuple[()]]:
-        return Laps, ()
-
-    def lap(self) -> float:
-        """Seconds since the last call, or since the start."""
-        before, self._since = self._since, time.monotonic()
-        return self._since - before
-
-
-def stop_event(experiment: Experiment, stop: Stop) -> dict[str, Any]:
-    """What the driver says when an experiment is stopped."""
-    return {"stopped": experiment.name, "how": stopped(stop)}
-
-
-def admission_event(admitted: Sequence[Any], instead: Sequence[Experiment]) -> dict[str, Any]:
-    """What the driver says when a setting is chosen: its final runs (wrapped), and the stand-ins they replace."""
-    return {"admitted": admitted, "instead": [each.name for each in instead]}
-
-
-def epoch_event(
-    experiment: Experiment, number: int, density: float, record: Mapping[str, Any], *, seconds: float
-) -> dict[str, Any]:
-    """What a trial says after each epoch, and how long that took it."""
-    return {
-        "experiment": experiment.name,
-        "round": number,
-        "ticket": record["ticket"],
-        "epoch": record["epoch"],
-        "loss": record["loss"],
-        "val_accuracy": record["val_accuracy"],
-        "density": density,
-        "seconds": seconds,
-        "share_unconverged": max(share_unconverged(record[kind]) for kind in ("health", "evaluation_health")),
-    }
 
 
 @dataclasses.dataclass
@@ -92,40 +47,40 @@ class Progress:
         self._left = {each.name: self._epochs_beside(each) for each in self.experiments}
         self._in_place = self.stream.isatty()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: EpochDone) -> None:
         """Count and print one epoch."""
-        experiment = self._by_name[event["experiment"]]
-        self._seconds[experiment.method.name].append(event["seconds"])
-        is_last = event["epoch"] + 1 == experiment.train.epochs
-        training = (event["round"], event["ticket"])
-        if experiment.name not in self._stopped:  # a team may train on for a moment after it was stopped
-            self._left[experiment.name] = self._epochs_beside(experiment, training) - event["epoch"] - 1
+        experiment = self._by_name[event.experiment]
+        self._seconds[experiment.method.name].append(event.seconds)
+        is_last = event.epoch + 1 == experiment.train.epochs
+        training = (event.round, event.ticket)
+        if experiment.name not in self._stopped:  # its workers may train on for a moment after it was stopped
+            self._left[experiment.name] = self._epochs_beside(experiment, training) - event.epoch - 1
         if is_last:
             self._trained[experiment.name].add(training)
         stays, parts = is_last or not self._in_place, self._parts(experiment, event)
         self._print(
             "  ".join(parts) if stays else one_row(parts, spare=SPARE, last=LAST, name=experiment.label), stays=stays
         )
-        if event["share_unconverged"]:
-            share = f"{event['share_unconverged']:.1%}"
+        if event.share_unconverged:
+            share = f"{event.share_unconverged:.1%}"
             self._print(f"WARNING {experiment.label}: {share} of the equilibrium solves did not converge", stays=True)
 
-    def admit(self, event: Event) -> None:
-        """Final runs take the place of their stand-ins."""
-        for name in event["instead"]:
+    def admit(self, runs: Sequence[Experiment], stand_ins: Sequence[str]) -> None:
+        """Final runs take the place of their stand-ins, which are given by name."""
+        for name in stand_ins:
             del self._by_name[name], self._trained[name], self._left[name]
-        for each in event["admitted"]:
-            self._by_name[each.name], self._trained[each.name] = each, set()
-            self._left[each.name] = self._epochs_beside(each)
+        for run in runs:
+            self._by_name[run.name], self._trained[run.name] = run, set()
+            self._left[run.name] = self._epochs_beside(run)
 
-    def show_stop(self, event: Event) -> None:
+    def show_stop(self, name: str, how: str) -> None:
         """Count and print that an experiment trains no further."""
-        experiment = self._by_name.get(event["stopped"])
+        experiment = self._by_name.get(name)
         if experiment is None:  # nothing of it was left to be trained
             return
-        self._left[experiment.name] = 0
-        self._stopped.add(experiment.name)
-        self._print(f"{experiment.label}: {event['how']}", stays=True)
+        self._left[name] = 0
+        self._stopped.add(name)
+        self._print(f"{experiment.label}: {how}", stays=True)
 
     def show_warning(self, line: str) -> None:
         """Print it once, however many workers and repetitions say it."""
@@ -185,7 +140,7 @@ class Progress:
     def _num_rounds(self, name: str) -> int:
         return sum(ticket == WINNING for _, ticket in self._trained[name])
 
-    def _parts(self, experiment: Experiment, event: Event) -> list[str]:
+    def _parts(self, experiment: Experiment, event: EpochDone) -> list[str]:
         left = self.seconds_left()
         done = sum(1 for epochs in self._left.values() if epochs == 0)
         still = [name for name, epochs in self._left.items() if epochs and experiment.stage is None]
@@ -195,12 +150,12 @@ class Progress:
             f"{done}/{len(self._by_name)} done",
             *([] if least is None else [f"all have {least} round{'s' * (least != 1)}"]),
             experiment.label,
-            f"round {event['round']}/{experiment.num_rounds - 1}"
-            + (f" {event['ticket']}" if event["ticket"] != WINNING else ""),
-            f"epoch {event['epoch'] + 1}/{experiment.train.epochs}",
-            f"loss {event['loss']:.3f}",
-            *([] if event["val_accuracy"] is None else [f"val {event['val_accuracy']:.3f}"]),
-            f"density {event['density']:.3f}",
+            f"round {event.round}/{experiment.num_rounds - 1}"
+            + (f" {event.ticket}" if event.ticket != WINNING else ""),
+            f"epoch {event.epoch + 1}/{experiment.train.epochs}",
+            f"loss {event.loss:.3f}",
+            *([] if event.val_accuracy is None else [f"val {event.val_accuracy:.3f}"]),
+            f"density {event.density:.3f}",
             f"left {'?' if left is None else clock(left)}",
         ]
 

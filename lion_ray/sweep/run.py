@@ -1,8 +1,8 @@
-"""A plan on Ray: one Tune trial per turn of an experiment, one report per round, as many at once as fit the cluster.
+"""A plan on Ray: one Tune trial per training interval of an experiment, as many at once as fit the cluster.
 
-`pipeline` calls `run_sweep`; `schedule` says whose turn it is and who goes on. Each dataset is decoded once into the
-object store, where all trials of a node share it without a copy. Tune's own state is thrown away: a killed sweep is
-started again from the store.
+`pipeline` calls `run_sweep`; `schedule` says which experiment trains next and which goes on. Each dataset is decoded
+once into the object store, where all trials of a node share it without a copy. Tune's own state is thrown away: a
+killed sweep is started again from the store.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from lion_ray.store.local import scratch
 from lion_ray.study import request
 from lion_ray.study.decisions import Decisions
 from lion_ray.study.index import renew
-from lion_ray.study.plan import Plan
+from lion_ray.study.plan import Plan, stopped
 from lion_ray.study.search_groups import Stages
 from lion_ray.sweep import cluster
+from lion_ray.sweep.events import ExperimentStopped, FinalRunsAdmitted
 from lion_ray.sweep.mailbox import end, start_mailbox, wrap
 from lion_ray.sweep.memory_store import visible_to_workers
 from lion_ray.sweep.monitor import watch
 from lion_ray.sweep.placement_groups import released_when_abandoned
-from lion_ray.sweep.progress import Progress, admission_event, stop_event
+from lion_ray.sweep.progress import Progress
 from lion_ray.sweep.shared_dataset import decode
 from lion_ray.sweep.trainable import train_interval
 from lion_ray.sweep.trial_inputs import SharedDataset, work_on
@@ -72,9 +73,10 @@ def run_sweep(
     _make_sure_that_nodes_see(store, backbone, source)
     mailbox = start_mailbox()
     progress = Progress(
-        experiments=[*plan.pending, *plan.awaited],
+        experiments=[*plan.pending, *plan.awaiting_choice],
         done={
-            i.experiment.name: [(row["round"], row["ticket"]) for row in (*i.rounds, *i.controls)] for i in plan.items
+            i.experiment.name: [(record.round, record.ticket) for record in (*i.rounds, *i.controls)]
+            for i in plan.items
         },
         concurrency=fit.concurrency,
         budget=study.scheduler.budget,
@@ -92,19 +94,26 @@ def run_sweep(
         datasets = decode(plan.pending, study, backbone.transform, source)
         with visible_to_workers(store) as seen:
             for attempt in range(TUNE_RETRIES + 1):
-                turns = TrainingOrder(
+                order = TrainingOrder(
                     plan,
                     study.scheduler,
                     Decisions(seen, study.scheduler),
                     workers=study.resources.max_workers,
-                    on_stop=lambda experiment, stop: mailbox.put.remote(stop_event(experiment, stop)),
+                    on_stop=lambda experiment, stop: mailbox.put.remote(
+                        ExperimentStopped(experiment=experiment.name, how=stopped(stop))
+                    ),
                     follow=Following(
-                        stages, plan, seen, lambda new, old: mailbox.put.remote(admission_event(wrap(new), old))
+                        stages,
+                        plan,
+                        seen,
+                        lambda runs, stand_ins: mailbox.put.remote(
+                            FinalRunsAdmitted(wrapped_runs=wrap(runs), stand_ins=tuple(each.name for each in stand_ins))
+                        ),
                     ),
                     is_halted=lambda: bool(fatal) or lease.is_lost,
                 )
                 try:
-                    failures |= _tune(turns, study, seen, backbone, mailbox, fit.concurrency, datasets, fatal.append)
+                    failures |= _tune(order, study, seen, backbone, mailbox, fit.concurrency, datasets, fatal.append)
                     break
                 except RuntimeError as error:
                     if attempt == TUNE_RETRIES or not str(error).startswith(TUNES_OWN):
@@ -144,7 +153,7 @@ def _tell(store: Store, failures: Mapping[str, str]) -> None:
 
 
 def _tune(
-    turns: TrainingOrder,
+    order: TrainingOrder,
     study: Study,
     store: Store,
     backbone: backbones.Resolved,
@@ -172,16 +181,16 @@ def _tune(
 
     def ended(name: str) -> None:
         """What is over may be indexed: a driver that is killed leaves little to be read again."""
-        if turns.is_over_for(name):
+        if order.is_over_for(name):
             indexing.do(partial(renew, store, name))
 
     with scratch("tune") as folder, released_when_abandoned(), console.interrupted_by_the_main_thread():
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(
-                search_alg=IntervalSearcher(turns, before=hand, after=ended, on_storage=on_storage),
-                scheduler=IntervalScheduler(turns, on_storage=on_storage),
-                num_samples=-1,  # until nobody has a turn left
+                search_alg=IntervalSearcher(order, before=hand, after=ended, on_storage=on_storage),
+                scheduler=IntervalScheduler(order, on_storage=on_storage),
+                num_samples=-1,  # until no experiment is left to train
                 max_concurrent_trials=concurrency,
                 reuse_actors=not study.resources.is_distributed,  # one that is stopped while Train runs is spent
             ),

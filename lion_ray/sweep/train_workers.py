@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -22,19 +22,12 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lion_ray import backbones
-from lion_ray.config import ResourcesConfig, StudyError
-from lion_ray.lottery import Round
-from lion_ray.store import StorageError, Store
+from lion_ray.config import ResourcesConfig
 from lion_ray.store.local import scratch
 from lion_ray.sweep import worker_setup
-from lion_ray.sweep.trial_inputs import TrialInputs
-from lion_ray.training.loop import TrainingDiverged
+from lion_ray.sweep.trial_body import TrialBody
 from lion_ray.training.workers import Value, Workers
-from lion_ray.trial.trainer import OnEpoch, run_experiment
 
-Fatal = StorageError | StudyError
-FATAL = (StorageError, StudyError)  # what ends the whole sweep, and no repetition mends
 REFITS, PAUSE_SECONDS = 2, 5.0  # of a Train run whose controller failed; a worker's death is Train's to mend
 WAITED = "WorkerGroupStartupTimeoutError"  # a minute for resources that are not there: no failure
 
@@ -96,51 +89,18 @@ def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
     )
 
 
-def run_distributed(
-    work: TrialInputs,
-    store: Store,
-    *,
-    backbone: backbones.Resolved,
-    resources: ResourcesConfig,
-    on_epoch: OnEpoch,
-    on_round: Callable[[Round], Mapping[str, Any]],
-    on_diverged: Callable[[TrainingDiverged], None],
-    on_fatal: Callable[[Fatal], None],
-) -> None:
-    """Run all rounds in one worker group; each is reported to the Tune trial that calls this.
-
-    Args:
-        work: the experiment, and its data in the object store.
-        backbone: staged in `store`; every worker loads it.
-        on_round: turns a finished round into the metrics that Tune sees.
-        on_diverged: called on worker 0. All workers diverge together, and no repetition would help, so it ends the
-            run in the ordinary way; Train retries whatever is raised.
-        on_fatal: called on worker 0 when the store refuses or an image is broken; all workers end, as above.
-    """
+def run_on_workers(body: TrialBody) -> None:
+    """Run all rounds in one worker group; each is reported to the Tune trial that calls this."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # the default makes every report wait 2 s
 
-    experiment = work.experiment
-
     def train() -> None:
-        """All rounds on one worker."""
-        device = worker_setup.prepare(resources, deterministic=experiment.train.deterministic)
+        """All rounds on one worker. Train retries whatever this raises, so what no repetition mends is not raised."""
+        device = worker_setup.prepare(body.resources, deterministic=body.experiment.train.deterministic)
         device = get_device() if device.type == "cuda" else device
-        workers = ProcessGroup(device)
-        try:
-            loaded = workers.on_every_rank(lambda: backbones.load_staged(backbone, store))
-            for finished in run_experiment(
-                experiment, work.open(), store, backbone=loaded, workers=workers, device=device, on_epoch=on_epoch
-            ):
-                ray.train.report(dict(on_round(finished)))
-        except TrainingDiverged as error:
-            if workers.is_rank_zero:
-                on_diverged(error)
-        except FATAL as error:
-            if workers.is_rank_zero:
-                on_fatal(error)
+        body.run(ProcessGroup(device), device, ray.train.report)
 
     refits = 0
-    while (failure := _fit(train, experiment.name, resources)) is not None:
+    while (failure := _fit(train, body.experiment.name, body.resources)) is not None:
         if type(failure.controller_failure).__name__ == WAITED:  # for nodes that are lost, or to come
             continue
         if refits == REFITS:

@@ -1,4 +1,7 @@
-"""A process that trains: the cores, memory and device that it was granted. Called by `turn` and `distributed`."""
+"""A process that trains: the cores, memory and device that it was granted.
+
+Called by `trainable` and `train_workers`.
+"""
 
 from __future__ import annotations
 

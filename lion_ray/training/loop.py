@@ -9,20 +9,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lion_ray.config import TrainConfig
-from lion_ray.lottery import Checkpointer, Mask, RoundCheckpoint, TrainState
+from lion_ray.lottery import Checkpointer, EpochRecord, Mask, RoundCheckpoint, TrainState
 from lion_ray.methods import AdaptedModel, losses
 from lion_ray.training import solver_health
 from lion_ray.training.batches import Examples
 from lion_ray.training.optimizer import OptimizerStepper
 from lion_ray.training.workers import Workers
 
-OnEpoch = Callable[[dict[str, Any]], None]
+OnEpoch = Callable[[EpochRecord], None]
 
 
 class TrainingDiverged(FloatingPointError):
@@ -41,7 +40,7 @@ class KeptStates:
 class FitResult:
     """What a round's training left, beside the weights in the model: one record per epoch and what was to be kept."""
 
-    history: Sequence[Mapping[str, Any]]
+    history: Sequence[EpochRecord]
     state: TrainState | None
     scores: Mapping[str, Tensor]
 
@@ -93,10 +92,16 @@ def fit(
             steps.set_rate(epoch * steps_per_epoch + index, config.epochs * steps_per_epoch)
             totals += _step(step_module, steps, batch, train.labels, share, config, model.head.auxiliary)
         health = solver_health.merged(workers.gather(model.health()))
-        record = _record(epoch % config.epochs, workers.sum(totals), len(train.labels), health)
-        record |= {"val_accuracy": None, "evaluation_health": {}}
-        if val is not None:
-            record["val_accuracy"], record["evaluation_health"] = evaluate(model, val, config, workers)
+        loss, train_accuracy = _means(workers.sum(totals), len(train.labels), epoch % config.epochs)
+        val_accuracy, evaluation_health = (None, {}) if val is None else evaluate(model, val, config, workers)
+        record = EpochRecord(
+            epoch=epoch % config.epochs,
+            loss=loss,
+            train_accuracy=train_accuracy,
+            health=health,
+            val_accuracy=val_accuracy,
+            evaluation_health=evaluation_health,
+        )
         history.append(record)
         on_epoch(record)
         if epoch + 1 == keep.state_after:
@@ -170,13 +175,14 @@ def _step(
     return counted if share.weight else torch.zeros_like(counted)
 
 
-def _record(epoch: int, totals: Tensor, num_examples: int, health: Mapping[str, float]) -> dict[str, Any]:
+def _means(totals: Tensor, num_examples: int, epoch: int) -> tuple[float, float]:
+    """Mean loss and accuracy of an epoch, from their sums over all workers."""
     loss, correct = (float(total) / num_examples for total in totals)
     if not math.isfinite(loss):
         raise TrainingDiverged(
             f"the training loss is {loss} in epoch {epoch}; lower train.lr or the prompts' lr_multiplier"
         )
-    return {"epoch": epoch, "loss": loss, "train_accuracy": correct, "health": health}
+    return loss, correct
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> torch.autocast:

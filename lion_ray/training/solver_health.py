@@ -7,7 +7,8 @@ Health figures are named as `AdaptedModel.health` names them, `body.prompt.resid
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+
+from lion_ray.lottery import SolverHealth
 
 Health = Mapping[str, float]
 
@@ -35,8 +36,8 @@ def share_unconverged(health: Health) -> float:
     return max((value for key, value in health.items() if ".share_unconverged" in key), default=0.0)
 
 
-def summary(parts: Iterable[Health]) -> dict[str, Any]:
-    """`num` solves, `share_unconverged`, `num_nonfinite` among those, and `residual_max`, the worst finite residual."""
+def summary(parts: Iterable[Health]) -> SolverHealth:
+    """The health of a round's solves, put together from that of its epochs and evaluations."""
     num = unconverged = nonfinite = worst = 0.0
     for health in parts:
         for key, samples in health.items():
@@ -45,9 +46,9 @@ def summary(parts: Iterable[Health]) -> dict[str, Any]:
                 unconverged += samples * health[key.replace("num_samples", "share_unconverged")]
                 nonfinite += health[key.replace("num_samples", "num_nonfinite")]
                 worst = max(worst, health[key.replace("num_samples", "residual_max")])
-    return {
-        "num": round(num),
-        "share_unconverged": unconverged / max(num, 1.0),
-        "num_nonfinite": round(nonfinite),
-        "residual_max": worst,
-    }
+    return SolverHealth(
+        num=round(num),
+        share_unconverged=unconverged / max(num, 1.0),
+        num_nonfinite=round(nonfinite),
+        residual_max=worst,
+    )

@@ -17,7 +17,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from lion_ray.lottery import Mask, RoundCheckpoint, TrainState
+from lion_ray.lottery import EpochRecord, Mask, RoundCheckpoint, TrainState
 from lion_ray.store import DONE, DamagedArtifactWarning, Store
 from lion_ray.ticket import digest_of, metadata_of
 from lion_ray.training.workers import Workers
@@ -69,7 +69,12 @@ class StoreCheckpointer:
         states = {"point": partial.state, **({"kept": partial.kept} if partial.kept else {})}
         tensors = {f"{name}/{key}": tensor for name, state in states.items() for key, tensor in _flat(state).items()}
         epochs = {name: state.epoch for name, state in states.items()}
-        fields = {"epochs": epochs, "history": list(partial.history), "mask": self._mask, "digest": ""}
+        fields = {
+            "epochs": epochs,
+            "history": [record._asdict() for record in partial.history],
+            "mask": self._mask,
+            "digest": "",
+        }
         fields = {**fields, "digest": digest_of(fields, tensors)}
         self._store.write(self._path, save_safetensors(tensors, metadata={"lion_ray": json.dumps(fields)}))
 
@@ -90,7 +95,8 @@ def _flat(state: TrainState) -> dict[str, Tensor]:
 
 def _partial(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> RoundCheckpoint:
     states = {name: _state(f"{name}/", epoch, tensors) for name, epoch in fields["epochs"].items()}
-    return RoundCheckpoint(state=states["point"], history=fields["history"], kept=states.get("kept"))
+    history = tuple(EpochRecord.from_json(record) for record in fields["history"])
+    return RoundCheckpoint(state=states["point"], history=history, kept=states.get("kept"))
 
 
 def _state(prefix: str, epoch: int, tensors: Mapping[str, Tensor]) -> TrainState:

@@ -45,11 +45,10 @@ class SwitchedOff:
 
 def accuracies_without_prompts(
     off: SwitchedOff | None, config: TrainConfig, workers: Workers
-) -> dict[str, float | None]:
-    """Val and test accuracy with both prompts off; where a split is not to be seen, or no prompt can be off, None."""
-    splits = {"val": None, "test": None} if off is None else {"val": off.val, "test": off.test}
-    found: dict[str, float | None] = {}
-    for name, examples in splits.items():
-        read = None if off is None or examples is None else loop.evaluate(off.model, examples, config, workers)[0]
-        found[f"{name}_accuracy_without_prompts"] = read
-    return found
+) -> tuple[float | None, float | None]:
+    """Val and test accuracy with both prompts off; None where a split is not to be seen, or no prompt can be off."""
+
+    def accuracy(model: AdaptedModel, examples: Examples | None) -> float | None:
+        return None if examples is None else loop.evaluate(model, examples, config, workers)[0]
+
+    return (None, None) if off is None else (accuracy(off.model, off.val), accuracy(off.model, off.test))

@@ -152,7 +152,7 @@ class StoredRounds:
             method=experiment.config()["method"],
             metrics={
                 "ticket": finished.ticket,
-                **{key: value for key, value in finished.metrics.items() if key != "history"},
+                **finished.metrics.as_json(with_history=False),
             },
             numeric={
                 **ticket.numeric_settings(),
@@ -170,7 +170,7 @@ def _round(number: int, name: str, files: Mapping[str, bytes]) -> Round:
         number=number,
         weights=kept.weights,
         mask=kept.mask,
-        metrics=read_record(files["result.json"])["metrics"],
+        metrics=read_record(files["result.json"]).metrics,
         ticket=name,
         state=_unpacked_state(files["point.safetensors"]) if "point.safetensors" in files else None,
         scores=load_safetensors(files.get("scores.safetensors", save_safetensors({}))),
@@ -187,7 +187,7 @@ def result_record(experiment: Experiment, finished: Round) -> dict[str, Any]:
         "seed": experiment.seed,
         "round": finished.number,
         "ticket": finished.ticket,
-        "metrics": dict(finished.metrics),
+        "metrics": finished.metrics.as_json(),
         "config": experiment.config(),
     }
 

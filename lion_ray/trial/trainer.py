@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,17 @@ from lion_ray import backbones, methods
 from lion_ray.config import RewindEpoch
 from lion_ray.data import JoinedSplit, Split
 from lion_ray.experiments import Experiment, protocol
-from lion_ray.lottery import WINNING, Checkpointer, Mask, NoCheckpoints, Round, TrainState, run_rounds
+from lion_ray.lottery import (
+    WINNING,
+    Checkpointer,
+    EpochRecord,
+    Mask,
+    NoCheckpoints,
+    Round,
+    RoundMetrics,
+    TrainState,
+    run_rounds,
+)
 from lion_ray.store import Store
 from lion_ray.training import loop, solver_health
 from lion_ray.training.batches import Examples, keeps_features, prepare
@@ -27,7 +37,18 @@ from lion_ray.trial.measures import SwitchedOff, accuracies_without_prompts, num
 from lion_ray.trial.stored_rounds import StoredRounds
 
 _NO_CHECKPOINTS, TEST = NoCheckpoints(), "test"
-OnEpoch = Callable[[Experiment, int, float, dict[str, Any]], None]
+
+
+class EpochOf(NamedTuple):
+    """Which training an epoch belongs to: the round's number, its ticket, the share of prunable weights alive."""
+
+    experiment: Experiment
+    round: int
+    ticket: str
+    density: float
+
+
+OnEpoch = Callable[[EpochOf, EpochRecord], None]
 
 
 def run_experiment(
@@ -44,7 +65,7 @@ def run_experiment(
 
     Args:
         backbone: the experiment's; it is not changed.
-        on_epoch: called on the leading worker with (experiment, round number, density, the epoch's record).
+        on_epoch: called on worker 0 with the training that an epoch belongs to, and the epoch's record.
     """
     trainer = RoundTrainer(experiment, dataset, backbone, workers=workers, device=device, on_epoch=on_epoch)
     stored_rounds = StoredRounds(experiment, store, backbone=backbone, workers=workers, classes=dataset.classes)
@@ -160,21 +181,24 @@ class RoundTrainer:
             workers=self._workers,
             on_epoch=lambda record: self._epoch_done(number, ticket, mask, record),
         )
-        tested, health = self._tested()
-        healths = [record[kind] for record in fitted.history for kind in ("health", "evaluation_health")]
+        tested, by_count, health = self._tested()
+        healths = [health for record in fitted.history for health in (record.health, record.evaluation_health)]
         trained = self.model.copy_trained()
         if not all(bool(weight.isfinite().all()) for weight in trained.values()):
             raise loop.TrainingDiverged(f"round {number} ends with weights that are not finite; lower train.lr")
-        metrics = {
-            "density": mask.density,
+        val_off, test_off = accuracies_without_prompts(self._switched_off, self._experiment.train, self._workers)
+        metrics = RoundMetrics(
+            density=mask.density,
             **num_params(trained, mask, self.model.acting()),
-            "without_path": list(self.model.without_path()),
-            "val_accuracy": fitted.history[-1]["val_accuracy"],
-            **tested,
-            **accuracies_without_prompts(self._switched_off, self._experiment.train, self._workers),
-            "solves": solver_health.summary([*healths, health]),
-            "history": fitted.history,
-        }
+            without_path=tuple(self.model.without_path()),
+            val_accuracy=fitted.history[-1].val_accuracy,
+            test_accuracy=tested,
+            test_accuracy_by_count=by_count,
+            val_accuracy_without_prompts=val_off,
+            test_accuracy_without_prompts=test_off,
+            solves=solver_health.summary([*healths, health]),
+            history=tuple(fitted.history),
+        )
         return Round(
             number=number,
             weights=trained,
@@ -185,16 +209,16 @@ class RoundTrainer:
             scores=fitted.scores,
         )
 
-    def _tested(self) -> tuple[dict[str, float | None], dict[str, float]]:
-        """Test accuracy, with a long tail also over the test images of many-, medium- and few-shot classes."""
+    def _tested(self) -> tuple[float | None, dict[str, float | None], dict[str, float]]:
+        """Test accuracy, with a long tail also over the images of many-, medium- and few-shot classes, and health."""
         if self._test is None:
-            return {"test_accuracy": None}, {}
+            return None, {}, {}
         correct, health = loop.hits(self.model, self._test, self._experiment.train, self._workers)
-        found: dict[str, float | None] = {"test_accuracy": int(correct.sum()) / len(correct)}
+        by_count: dict[str, float | None] = {}
         for name, classes in self._count_groups.items():
             rows = torch.isin(self._test.labels, torch.as_tensor(classes, device=correct.device))
-            found[f"test_accuracy_{name}"] = int(correct[rows].sum()) / int(rows.sum()) if rows.any() else None
-        return found, health
+            by_count[name] = int(correct[rows].sum()) / int(rows.sum()) if rows.any() else None
+        return int(correct.sum()) / len(correct), by_count, health
 
     def _build(self, purpose: str) -> methods.AdaptedModel:
         seed = self._experiment.seed_for(purpose)
@@ -210,6 +234,6 @@ class RoundTrainer:
             after = lottery.rewind.epoch
         return loop.KeptStates(state_after=after, scores=lottery.criterion == "gradient_weight")
 
-    def _epoch_done(self, number: int, ticket: str, mask: Mask, record: dict[str, Any]) -> None:
+    def _epoch_done(self, number: int, ticket: str, mask: Mask, record: EpochRecord) -> None:
         if self._workers.is_rank_zero:
-            self._on_epoch(self._experiment, number, mask.density, {**record, "ticket": ticket})
+            self._on_epoch(EpochOf(self._experiment, number, ticket, mask.density), record)

@@ -95,7 +95,7 @@ def _accuracy(experiment: Experiment, root: str) -> tuple[float, int]:
         device=torch.device("cpu"),
         on_epoch=lambda *_: None,
     )
-    return 100 * dense.val_accuracy, int(dense.metrics["num_params_without_classifier"])
+    return 100 * dense.val_accuracy, int(dense.metrics.num_params_without_classifier)
 
 
 def measured(variant: str, root: str, shots: int | None) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from tempfile import TemporaryDirectory
 
 from lion_ray.data.catalogue.vtab import VTAB
 from lion_ray.experiments import Experiment
-from lion_ray.lottery import WINNING
+from lion_ray.lottery import WINNING, EpochRecord
 from lion_ray.store import Store
 from lion_ray.study import index, request
+from lion_ray.study.record import RoundRecord
 from lion_ray.study.rounds import FoundRounds
 from tests.support import made_studies as reports
 
@@ -34,12 +35,12 @@ def found_of(experiment: Experiment, epochs: int, like: Mapping[str, float]) -> 
     rows = []
     for number in range(experiment.num_rounds):
         accuracy = 0.5 + int(experiment.digest[:4], 16) / 2**18 - 0.01 * number
-        row = reports.record(experiment, number, accuracy, WINNING, {})
-        row["metrics"]["history"] = [
-            {"epoch": epoch, "loss": 1.0, "val_accuracy": accuracy, "health": like, "evaluation_health": like}
+        history = [
+            EpochRecord(epoch, 1.0, accuracy, health=like, val_accuracy=accuracy, evaluation_health=like)._asdict()
             for epoch in range(epochs)
         ]
-        rows.append({**row, "clock": {"seconds": 10.0, "finished": 1.7e9}})
+        fields = reports.record(experiment, number, accuracy, WINNING, {"history": history})
+        rows.append(RoundRecord.from_json({**fields, "seconds": 10.0, "finished": 1.7e9}))
     return FoundRounds(rounds=tuple(rows), has_start=True, num_files=20, listing="x")
 
 

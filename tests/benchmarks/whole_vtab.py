@@ -87,7 +87,7 @@ def run(folder: Path) -> dict[str, float]:
     (found,) = rounds
     return {
         "test_images": len(dataset.test),
-        "test_accuracy": found.metrics["test_accuracy"],
+        "test_accuracy": found.metrics.test_accuracy or 0.0,
         "identity_seconds": identified - started,
         "seconds": time.perf_counter() - started,
         "rss_mb_after_imports": before / 1024,

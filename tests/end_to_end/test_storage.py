@@ -50,12 +50,12 @@ def through(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
 
     url, run = proxy.url, trainable.train_interval
 
-    def run_turn(config: object, **given: object) -> None:
+    def train_interval(config: object, **given: object) -> None:
         os.environ["AWS_ENDPOINT_URL"] = url
         s3fs.S3FileSystem.cachable = False
         run(config, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sweep_run, "run_turn", run_turn)
+    monkeypatch.setattr(sweep_run, "train_interval", train_interval)
 
 
 @pytest.mark.usefixtures("embedded_ray")

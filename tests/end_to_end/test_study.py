@@ -199,11 +199,11 @@ def test_a_sweep_survives_ray_tunes_own_falls_and_goes_on_from_the_store(
 
     whole, falls, asked = run._tune, iter([True, True, False]), []
 
-    def falls_twice(turns: Any, *others: Any) -> Any:
-        asked.append(turns.is_over)
+    def falls_twice(order: Any, *others: Any) -> Any:
+        asked.append(order.is_over)
         if next(falls):
             raise RuntimeError("Caught unexpected exception: 1 worker was killed: out of memory\nmuch more")
-        return whole(turns, *others)
+        return whole(order, *others)
 
     monkeypatch.setattr(run, "_tune", falls_twice)
     assert pipeline.main([str(study_file), "--set", "train.epochs=1", "--set", "methods=[linear]"]) == 0

@@ -77,7 +77,7 @@ def test_a_search_trial_never_touches_the_test_split(study_file: Path, tmp_path:
     whole = decoded(experiment)
     poisoned = dataclasses.replace(whole, test=Poisoned(labels=whole.test.labels))
     rounds = run(experiment, poisoned, Store(str(tmp_path)))
-    assert [each.metrics["test_accuracy"] for each in rounds] == [None] * len(rounds)
+    assert [each.metrics.test_accuracy for each in rounds] == [None] * len(rounds)
     with pytest.raises(AssertionError, match="was opened"):  # a final run does: the poison works
         run(final_run(experiment, final_stage("vtab1k"), seed=1, rounds=1), poisoned, Store(str(tmp_path)))
 
@@ -98,11 +98,12 @@ def test_a_final_run_trains_on_train_and_val_and_has_no_validation_accuracy(stud
     rounds = run(final, decoded(final), Store(str(tmp_path)))
     assert len(rounds) == 2  # as many as the search has fixed, though the study asks for three
     for each in rounds:
-        assert each.metrics["val_accuracy"] is None
-        assert 0 <= each.metrics["test_accuracy"] <= 1
-        for record in each.metrics["history"]:
-            assert record["val_accuracy"] is None
-            correct = record["train_accuracy"] * (48 + 24)
+        assert each.metrics.val_accuracy is None
+        assert each.metrics.test_accuracy is not None
+        assert 0 <= each.metrics.test_accuracy <= 1
+        for record in each.metrics.history:
+            assert record.val_accuracy is None
+            correct = record.train_accuracy * (48 + 24)
             assert correct == pytest.approx(round(correct))
 
 
@@ -129,11 +130,11 @@ def test_few_shots_and_long_tails_keep_their_training_images(study_file: Path, t
     final = final_run(searched(study_file, "methods=[linear]"), final_stage("longtail"), seed=42, rounds=1)
     whole = decoded(final)
     (only,) = run(final, whole, Store(str(tmp_path)))
-    correct = only.metrics["history"][-1]["train_accuracy"] * 48
+    correct = only.metrics.history[-1].train_accuracy * 48
     assert correct == pytest.approx(round(correct))
-    assert only.metrics["test_accuracy_many"] is None  # 48 images of 10 classes
-    assert only.metrics["test_accuracy_medium"] is None
-    assert only.metrics["test_accuracy_few"] == only.metrics["test_accuracy"]
+    assert only.metrics.test_accuracy_by_count["many"] is None  # 48 images of 10 classes
+    assert only.metrics.test_accuracy_by_count["medium"] is None
+    assert only.metrics.test_accuracy_by_count["few"] == only.metrics.test_accuracy
 
 
 def test_classes_are_grouped_by_their_training_images() -> None:

@@ -120,7 +120,9 @@ class Stage:
     def nodes_with_trials(self) -> set[str]:
         """The nodes on which trials have run: each node logs in a folder of its own."""
         logs = {name: self.folder.glob(f"{name}/session_2*/logs/worker-*.out") for name in ("head", "worker")}
-        return {name for name, files in logs.items() for file in files if ":actor_name:run_turn" in file.read_text()}
+        return {
+            name for name, files in logs.items() for file in files if ":actor_name:train_interval" in file.read_text()
+        }
 
     def mend(self, target: str, pause: float) -> None:
         """Bring back, after a pause, what Ray does not bring back by itself."""

@@ -81,14 +81,14 @@ def test_controls_that_are_asked_for_later_or_damaged_are_all_that_is_trained(st
     chosen = experiment(study_file, CONTROLS)
     assert make_plan([chosen], store).pending == [chosen]
     trained: list[tuple[int, str]] = []
-    run(chosen, store, lambda _, number, __, record: trained.append((number, record["ticket"])))
+    run(chosen, store, lambda training, _: trained.append((training.round, training.ticket)))
     assert sorted(set(trained)) == sorted(product((1, 2), ("random_ticket", "reinit")))
     assert not make_plan([chosen], store).pending
     whole = artifacts(store)
     store.write(f"{chosen.key('round-1-reinit')}/ticket.safetensors", b"cut")
     trained.clear()
     with pytest.warns(DamagedArtifactWarning):
-        run(chosen, store, lambda _, number, __, record: trained.append((number, record["ticket"])))
+        run(chosen, store, lambda training, _: trained.append((training.round, training.ticket)))
     assert set(trained) == {(1, "reinit")}
     assert artifacts(store) == whole
 

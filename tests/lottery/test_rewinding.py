@@ -33,7 +33,7 @@ def test_from_the_rewind_point_a_dense_round_ends_with_round_0s_bits(study_file:
     assert whole.state.epoch == 1
     again = subject.train(1, whole.state.under(whole.mask), whole.mask)
     assert same(again.weights, whole.weights)
-    assert again.metrics["history"] == whole.metrics["history"][1:]
+    assert again.metrics.history == whole.metrics.history[1:]
     fresh = subject.train(1, dataclasses.replace(whole.state, optimizer={}), whole.mask)
     assert not same(fresh.weights, whole.weights)  # the optimizer's state matters, and is rewound
 
@@ -50,7 +50,7 @@ def test_without_rewinding_two_rounds_are_one_long_training(study_file: Path) ->
     assert same(second.weights, whole.weights)
     assert second.state is not None
     assert second.state.epoch == 4
-    assert [record["epoch"] for record in second.metrics["history"]] == [0, 1]
+    assert [record.epoch for record in second.metrics.history] == [0, 1]
 
 
 class PointingTrainer(NoisyTrainer):

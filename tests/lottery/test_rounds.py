@@ -26,6 +26,7 @@ from lion_ray.lottery import (
     run_rounds,
     should_stop,
 )
+from tests.support.records import metrics
 
 Value = TypeVar("Value")
 
@@ -176,11 +177,11 @@ class NoisyTrainer:
         trained = mask.applied({name: weight * (2 + number) + 0.1 for name, weight in state.weights.items()})
         if ticket != WINNING:
             self.branches[number, ticket] = state, mask
-            metrics = {"val_accuracy": 0.0, "density": mask.density}  # worse than any tolerance
-            return Round(number=number, weights=trained, mask=mask, metrics=metrics, ticket=ticket)
+            measured = metrics(density=mask.density, val_accuracy=0.0)  # worse than any tolerance
+            return Round(number=number, weights=trained, mask=mask, metrics=measured, ticket=ticket)
         self.given[number] = state.weights, mask
-        metrics = {"val_accuracy": self.accuracies[number], "density": mask.density}
-        return Round(number=number, weights=trained, mask=mask, metrics=metrics)
+        measured = metrics(density=mask.density, val_accuracy=self.accuracies[number])
+        return Round(number=number, weights=trained, mask=mask, metrics=measured)
 
 
 def test_every_round_starts_from_the_first_weights_under_a_nested_mask() -> None:

@@ -10,9 +10,9 @@ import torch
 
 from lion_ray import ticket
 from lion_ray.experiments import Experiment
+from lion_ray.lottery import RoundMetrics
 from lion_ray.methods import AdaptedModel
 from lion_ray.store import Store
-from lion_ray.study.rounds import metrics_of
 from lion_ray.sweep.progress import Progress
 from lion_ray.ticket.compact import compact
 from lion_ray.trial.measures import num_params
@@ -98,14 +98,14 @@ def test_a_prompt_without_a_path_is_named_at_the_rounds_end_and_in_the_results(
     store = Store(str(tmp_path / "store"))
     settings = ["lottery.prune=[0.5, 0.0001]", "lottery.scope=global", "lottery.allow_dead_layers=true"]
     dense, half, last = run(experiment(study_file, *settings), store)
-    assert dense.metrics["without_path"] == []
+    assert dense.metrics.without_path == ()
     assert dense.cut_off == ""
-    assert dense.metrics["num_acting_params"] == dense.metrics["num_params"]
-    assert last.metrics["without_path"] == ["input", "output"]
+    assert dense.metrics.num_acting_params == dense.metrics.num_params
+    assert last.metrics.without_path == ("input", "output")
     assert "no path from input to output" in last.cut_off
-    assert last.metrics["num_acting_params_without_classifier"] <= 8 * 8 * 9 + 8  # constant maps of the input's cell
-    assert last.metrics["num_params_without_classifier"] > 60  # biases of dead units among them
-    assert half.metrics["num_acting_params"] <= half.metrics["num_params"]
+    assert last.metrics.num_acting_params_without_classifier <= 8 * 8 * 9 + 8  # constant maps of the input's cell
+    assert last.metrics.num_params_without_classifier > 60  # biases of dead units among them
+    assert half.metrics.num_acting_params <= half.metrics.num_params
     screen = io.StringIO()
     progress = Progress(experiments=[], done={}, stream=screen)
     for _ in range(2):  # every worker says it
@@ -126,16 +126,16 @@ def test_with_prompts_switched_off_a_round_is_its_classifier_on_the_frozen_featu
         off = {
             name: torch.zeros_like(weight) if name.endswith(".V") else weight for name, weight in opened.weights.items()
         }
-        assert opened.header.metrics["test_accuracy_without_prompts"] == found.metrics["test_accuracy_without_prompts"]
+        assert opened.header.metrics["test_accuracy_without_prompts"] == found.metrics.test_accuracy_without_prompts
         for split in ("val", "test"):
             assert accuracy(chosen, opened, off, split) == pytest.approx(
-                found.metrics[f"{split}_accuracy_without_prompts"], abs=1e-6
+                getattr(found.metrics, f"{split}_accuracy_without_prompts"), abs=1e-6
             )
             assert accuracy(chosen, opened, dict(opened.weights), split) == pytest.approx(
-                found.metrics[f"{split}_accuracy"], abs=1e-6
+                getattr(found.metrics, f"{split}_accuracy"), abs=1e-6
             )
     (linear,) = run(experiment(study_file, "methods=[linear]"), Store(str(tmp_path / "linear")))
-    assert linear.metrics["test_accuracy_without_prompts"] is None
+    assert linear.metrics.test_accuracy_without_prompts is None
 
 
 def accuracy(chosen: Experiment, opened: ticket.Ticket, weights: dict[str, torch.Tensor], split: str) -> float:
@@ -149,9 +149,12 @@ def accuracy(chosen: Experiment, opened: ticket.Ticket, weights: dict[str, torch
 
 def test_rounds_stored_before_that_was_measured_say_it_too() -> None:
     """A linear probe's: nothing of it can be cut off, and it is not trained again."""
-    old = {"metrics": {"num_params": 70, "num_params_without_classifier": 0, "val_accuracy": 0.5}}
-    found = metrics_of(old)
-    assert (found["num_acting_params"], found["num_acting_params_without_classifier"]) == (70, 0)
-    assert found["without_path"] == []
-    assert found["test_accuracy_without_prompts"] is None
-    assert found["val_accuracy"] == 0.5
+    solves = {"num": 0, "share_unconverged": 0.0, "residual_max": 0.0}
+    counts = {"num_params": 70, "num_params_without_classifier": 0}
+    old = {"density": 1.0, **counts, "val_accuracy": 0.5, "test_accuracy": 0.4, "solves": solves, "history": []}
+    found = RoundMetrics.from_json(old)
+    assert (found.num_acting_params, found.num_acting_params_without_classifier) == (70, 0)
+    assert found.without_path == ()
+    assert found.test_accuracy_without_prompts is None
+    assert (found.val_accuracy, found.test_accuracy) == (0.5, 0.4)
+    assert RoundMetrics.from_json(found.as_json()) == found

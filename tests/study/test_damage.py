@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -96,9 +97,9 @@ def test_a_clock_is_no_artifact_and_whatever_becomes_of_it_costs_no_round(
     assert not plan(study_file, finished).pending
     clock.write_text('{"seconds": 7.5, "finished": 1}')  # another driver's, or that of an upload that came twice
     (now,) = plan(study_file, finished).items
-    assert now.rounds == ({**before[0], "seconds": 7.5, "finished": 1.0}, before[1])
+    assert now.rounds == (dataclasses.replace(before[0], seconds=7.5, finished=1.0), before[1])
     clock.unlink()
-    assert plan(study_file, finished).items[0].rounds[0]["seconds"] is None
+    assert plan(study_file, finished).items[0].rounds[0].seconds is None
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -185,7 +186,7 @@ def test_an_experiment_that_goes_on_is_read_again(study_file: Path, tmp_path: Pa
         longer = experiment(study_file, f"lottery.rounds={rounds}")
         run(longer, store)
         found = make_plan([longer], store)
-        assert [row["round"] for row in found.items[0].rounds] == list(range(rounds))
+        assert [record.round for record in found.items[0].rounds] == list(range(rounds))
     (path,) = store.listing("index")
     assert len(json.loads((store.read(path) or b"").partition(b"\n")[2])["rounds"]) == 3
 

@@ -47,7 +47,7 @@ def test_a_sweep_that_is_killed_at_any_moment_chooses_the_same_and_trains_nothin
     assert len(whole.choices) == 2
     assert sorted(killed.trained) == sorted(set(killed.trained)) == sorted(whole.trained)
     for plan in (killed.stages.plan(killed.store), whole.stages.plan(whole.store)):
-        assert (plan.pending, list(plan.awaited)) == ([], [])
+        assert (plan.pending, list(plan.awaiting_choice)) == ([], [])
 
 
 def test_whatever_finishes_first_the_lottery_chooses_the_same(study_file: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_setting_that_diverges_is_no_failure_and_is_not_tried_again(study_file
     driver.diverges = lambda each: each.train.lr == 0.1
     driver.run()
     plan = driver.stages.plan(driver.store)
-    assert (plan.pending, list(plan.awaited)) == ([], [])
+    assert (plan.pending, list(plan.awaiting_choice)) == ([], [])
     assert {item.stop.by for item in plan.items if item.stop} == {"divergence"}
     assert len(driver.choices) == 2 + 2
 
@@ -89,11 +89,11 @@ def test_nothing_is_chosen_while_a_trial_has_failed_for_another_reason(study_fil
     driver.run()
     plan = driver.stages.plan(driver.store)
     assert [each.train.lr for each in plan.pending] == [0.1]
-    assert {each.dataset.name for each in plan.awaited} == {"mnist"}
+    assert {each.dataset.name for each in plan.awaiting_choice} == {"mnist"}
     driver.fails = lambda _: False
     driver.run()
     plan = driver.stages.plan(driver.store)
-    assert (plan.pending, list(plan.awaited)) == ([], [])
+    assert (plan.pending, list(plan.awaiting_choice)) == ([], [])
 
 
 def test_a_budget_that_ends_a_search_chooses_nothing_until_it_is_raised(study_file: Path, tmp_path: Path) -> None:
@@ -102,12 +102,12 @@ def test_a_budget_that_ends_a_search_chooses_nothing_until_it_is_raised(study_fi
     spent.run()
     assert len(spent.trained) == 8  # one group to its end, and half of the other's search
     plan = spent.stages.plan(store)
-    assert (plan.pending, {each.dataset.name for each in plan.awaited}) == ([], {"animal_mnist"})
+    assert (plan.pending, {each.dataset.name for each in plan.awaiting_choice}) == ([], {"animal_mnist"})
     more = Driver(study(study_file, "methods=[linear]", "scheduler.budget={rounds: 99}"), store, concurrency=1)
     more.run()
     assert len(more.trained) == 4
     plan = more.stages.plan(store)
-    assert (plan.pending, list(plan.awaited)) == ([], [])
+    assert (plan.pending, list(plan.awaiting_choice)) == ([], [])
 
 
 def test_another_seed_or_more_rounds_train_only_what_is_new(study_file: Path, tmp_path: Path) -> None:

@@ -47,15 +47,15 @@ class Driver:
     def run(self, *, draw: random.Random | None = None, kill_after: int | None = None) -> None:
         """To the end, or until so many rounds are trained: the driver dies and knows nothing of the last one."""
         plan = self.stages.plan(self.store)
-        turns = TrainingOrder(
+        order = TrainingOrder(
             plan,
             self.study.scheduler,
             Decisions(self.store, self.study.scheduler),
             follow=Following(self.stages, plan, self.store, lambda *_: None),
         )
         running: dict[str, tuple[Experiment, int]] = {}
-        while not turns.is_over:
-            while len(running) < self.concurrency and (started := turns.next()) is not None:
+        while not order.is_over:
+            while len(running) < self.concurrency and (started := order.next()) is not None:
                 running[started.name] = started, 0
             name = draw.choice(sorted(running)) if draw else next(iter(running))
             each, number = running[name]
@@ -63,18 +63,18 @@ class Driver:
                 if self.diverges(each):
                     record_divergence(self.store, each, "nan")
                 del running[name]
-                turns.on_end(name)
+                order.on_end(name)
                 continue
             if self.store.read(f"{round_key(each.name, number)}/DONE") is None:
                 self._train(each, number)
                 if kill_after is not None and len(self.trained) >= kill_after:
                     return
             running[name] = each, number + 1
-            if not turns.on_round(name, number, float("nan") if not each.is_search else self.accuracy(each, number)):
+            if not order.on_round(name, number, float("nan") if not each.is_search else self.accuracy(each, number)):
                 del running[name]
             elif number + 1 == each.num_rounds:
                 del running[name]
-                turns.on_end(name)
+                order.on_end(name)
 
     def _train(self, each: Experiment, number: int) -> None:
         accuracy = self.accuracy(each, number)

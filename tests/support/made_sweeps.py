@@ -10,10 +10,13 @@ from typing import Any
 
 from lion_ray.config import BackboneConfig, DatasetConfig, LotteryConfig, MethodConfig, SchedulerConfig, TrainConfig
 from lion_ray.experiments import Experiment
+from lion_ray.lottery import WINNING
 from lion_ray.schedule import TrainingOrder
 from lion_ray.store import Store
 from lion_ray.study.decisions import Decisions, Stop
 from lion_ray.study.plan import Plan, PlannedExperiment, ended
+from lion_ray.study.record import RoundRecord
+from tests.support.records import metrics
 
 Accuracy = Callable[[str, int], float]
 
@@ -30,6 +33,21 @@ def experiment(name: str, dataset: str = "mnist", **lottery: Any) -> Experiment:
         seed=0,
         train=TrainConfig(),
         lottery=LotteryConfig(**lottery),
+    )
+
+
+def round_of(experiment: Experiment, number: int, val_accuracy: float) -> RoundRecord:
+    """A finished round of which only its accuracy matters."""
+    return RoundRecord(
+        experiment=experiment.name,
+        dataset="",
+        backbone="",
+        method="",
+        seed=experiment.seed,
+        round=number,
+        ticket=WINNING,
+        config={},
+        metrics=metrics(val_accuracy=val_accuracy),
     )
 
 
@@ -54,8 +72,8 @@ class Sweep:
         items = []
         for each in self.experiments:
             values = self.rounds.get(each.name, [])[: each.num_rounds]
-            rows = [{"round": k, "metrics": {"val_accuracy": value}} for k, value in enumerate(values)]
-            rounds, stop = ended(each, rows, stops.get(each.name))
+            trained = [round_of(each, number, value) for number, value in enumerate(values)]
+            rounds, stop = ended(each, trained, stops.get(each.name))
             items.append(PlannedExperiment(experiment=each, rounds=rounds, stop=stop))
         return Plan(items=items)
 
@@ -68,12 +86,12 @@ class Sweep:
         Args:
             draw: which of the running experiments finishes a round first; the oldest if None.
         """
-        turns = TrainingOrder(
+        order = TrainingOrder(
             self.plan(), self.scheduler, self.decisions(), workers=self.workers, on_stop=self._stopped, now=self._now
         )
         running: dict[str, int] = {}
-        while not turns.is_over:
-            while len(running) < self.concurrency and (chosen := turns.next()) is not None:
+        while not order.is_over:
+            while len(running) < self.concurrency and (chosen := order.next()) is not None:
                 running[chosen.name] = 0
             assert running, "the sweep is not over, and nobody trains"
             name = draw.choice(sorted(running)) if draw else next(iter(running))
@@ -87,11 +105,11 @@ class Sweep:
                     return self
             running[name] += 1
             limit = next(each.num_rounds for each in self.experiments if each.name == name)
-            if not turns.on_round(name, number, stored[number]):
+            if not order.on_round(name, number, stored[number]):
                 del running[name]
             elif running[name] == limit:
                 del running[name]
-                turns.on_end(name)
+                order.on_end(name)
         return self
 
     def _stopped(self, experiment: Experiment, stop: Stop) -> None:

@@ -11,8 +11,8 @@ import ray
 from ray.util.state import list_actors
 
 from lion_ray import pipeline
+from lion_ray.sweep.events import FinalRunsAdmitted
 from lion_ray.sweep.mailbox import end, start_mailbox, unwrap, wrap
-from lion_ray.sweep.progress import admission_event
 from tests.support.small_runs import experiment
 
 
@@ -21,9 +21,9 @@ def test_experiments_pass_through_the_board_without_what_they_import(study_file:
     given = experiment(study_file)
     mailbox = start_mailbox()
     ray.get(mailbox.hand.remote("a", wrap(given)))
-    ray.get(mailbox.put.remote(admission_event(wrap([given]), [given])))
+    ray.get(mailbox.put.remote(FinalRunsAdmitted(wrapped_runs=wrap([given]), stand_ins=(given.name,))))
     assert unwrap(ray.get(mailbox.work.remote("a"))) == given
-    assert [unwrap(event["admitted"]) for event in ray.get(mailbox.take.remote())] == [[given]]
+    assert [unwrap(event.wrapped_runs) for event in ray.get(mailbox.take.remote())] == [[given]]
     imported = ray.get(mailbox.__ray_call__.remote(lambda _: set(sys.modules)))
     assert "lion_ray.sweep.mailbox" in imported
     assert not imported & {"torch", "lion_ray.experiments"}  # 0.3 GB

@@ -14,15 +14,16 @@ import ray
 
 from lion_ray.store import Store
 from lion_ray.study import request
+from lion_ray.sweep.events import ExperimentFailed
 from lion_ray.sweep.mailbox import start_mailbox
 from lion_ray.sweep.monitor import watch
 from lion_ray.sweep.progress import Progress
 
 WATCH = """
 import io, threading, ray
-from lion_ray.mailbox import start_mailbox
-from lion_ray.progress import Progress
-from lion_ray.watching import watch
+from lion_ray.sweep.mailbox import start_mailbox
+from lion_ray.sweep.progress import Progress
+from lion_ray.sweep.monitor import watch
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 mailbox = start_mailbox()
 progress = Progress(experiments=[], done={}, stream=io.StringIO())
@@ -42,7 +43,7 @@ def test_a_driver_whose_board_is_gone_ends_with_one_line() -> None:
 @pytest.mark.usefixtures("embedded_ray")
 def test_a_failure_is_in_the_store_while_the_sweep_goes_on(tmp_path: Path) -> None:
     mailbox, store, over = start_mailbox(), Store(str(tmp_path)), threading.Event()
-    ray.get(mailbox.put.remote({"failed": "a", "reason": "out of memory"}))
+    ray.get(mailbox.put.remote(ExperimentFailed(experiment="a", reason="out of memory")))
     over.set()
     watch(
         mailbox,

@@ -12,8 +12,8 @@ from lion_ray import config
 from lion_ray.config import BudgetConfig
 from lion_ray.console import clock
 from lion_ray.experiments import Experiment, expand
-from lion_ray.study.decisions import Stop
-from lion_ray.sweep.progress import Event, Progress, epoch_event, stop_event
+from lion_ray.sweep.events import EpochDone
+from lion_ray.sweep.progress import Progress
 
 LABEL = "mnist(num_train=48, num_val=24, num_test=24)/lion seed 0"
 
@@ -23,10 +23,21 @@ class Terminal(io.StringIO):
         return True
 
 
-def an_epoch(experiment: Experiment, number: int, ticket: str = "winning", epoch: int = 0) -> Event:
-    """Ten seconds of a healthy training."""
-    record = {"epoch": epoch, "ticket": ticket, "loss": 1.0, "val_accuracy": 0.5, "health": {}, "evaluation_health": {}}
-    return epoch_event(experiment, number, 0.5, record, seconds=10.0)
+def an_epoch(
+    experiment: Experiment, number: int, ticket: str = "winning", epoch: int = 0, *, share_unconverged: float = 0.0
+) -> EpochDone:
+    """Ten seconds of training."""
+    return EpochDone(
+        experiment=experiment.name,
+        round=number,
+        ticket=ticket,
+        epoch=epoch,
+        loss=1.0,
+        val_accuracy=0.875,
+        density=0.5,
+        seconds=10.0,
+        share_unconverged=share_unconverged,
+    )
 
 
 def shown(study_file: Path, stream: io.StringIO, *, share_unconverged: float = 0.0) -> str:
@@ -35,15 +46,7 @@ def shown(study_file: Path, stream: io.StringIO, *, share_unconverged: float = 0
     progress = Progress(experiments=[experiment], done={}, stream=stream, now=lambda: 0.0)
     for number in (0, 1):
         for epoch in (0, 1):
-            record = {
-                "epoch": epoch,
-                "ticket": "winning",
-                "loss": 1.0,
-                "val_accuracy": 0.875,
-                "health": {"x.share_unconverged_backward": share_unconverged},
-                "evaluation_health": {},
-            }
-            progress.show(epoch_event(experiment, number, 0.5, record, seconds=10.0))
+            progress.show(an_epoch(experiment, number, epoch=epoch, share_unconverged=share_unconverged))
     progress.finish()
     return stream.getvalue()
 
@@ -92,7 +95,7 @@ def test_who_is_stopped_while_it_trains_stays_done(study_file: Path) -> None:
     one, other = expand(config.load(study_file, ["methods=[lion]", "seeds=[0, 1]"]))
     progress = Progress(experiments=[one, other], done={}, stream=io.StringIO(), now=lambda: 0.0)
     progress.show(an_epoch(one, 0))
-    progress.show_stop(stop_event(one, Stop(round=0, by="hyperband")))
+    progress.show_stop(one.name, "stopped by hyperband")
     progress.show(an_epoch(one, 1))  # two workers train on until they are gone
     assert "1/2 done" in progress.stream.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
     assert progress.seconds_left() == 6 * 10.0

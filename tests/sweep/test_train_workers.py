@@ -17,6 +17,7 @@ from lion_ray.lottery import Mask
 from lion_ray.methods import METHODS
 from lion_ray.store import Store
 from lion_ray.sweep import train_workers
+from lion_ray.sweep.trial_body import TrialBody
 from lion_ray.sweep.trial_inputs import SharedDataset, TrialInputs
 from lion_ray.training.workers import SingleWorker, Workers
 from lion_ray.trial.trainer import RoundTrainer
@@ -184,17 +185,14 @@ def test_waiting_for_nodes_is_no_failure_and_a_controller_that_fails_is_replaced
     outcomes: list[ControllerError | None] = [*[waited] * 9, failed, waited, failed, None, *[failed] * 3]
     monkeypatch.setattr(train_workers, "_fit", lambda *_: outcomes.pop(0))
     monkeypatch.setattr(train_workers, "PAUSE_SECONDS", 0.0)
-    run = partial(
-        train_workers.run_distributed,
-        TrialInputs(experiment=experiment(study_file), data=SharedDataset(name="", classes=(), splits={})),
-        Store(str(tmp_path)),
+    body = TrialBody(
+        inputs=TrialInputs(experiment=experiment(study_file), data=SharedDataset(name="", classes=(), splits={})),
         backbone=None,  # type: ignore[arg-type]
+        store=Store(str(tmp_path)),
+        mailbox=None,
         resources=ResourcesConfig(workers=2),
-        on_epoch=lambda *_: None,
-        on_round=lambda _: {},
-        on_diverged=lambda _: None,
-        on_fatal=lambda _: None,
     )
+    run = partial(train_workers.run_on_workers, body)
     run()
     with pytest.raises(ControllerError, match="lost"):
         run()

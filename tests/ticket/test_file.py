@@ -55,7 +55,7 @@ def test_a_loaded_ticket_has_the_test_accuracy_that_was_measured(study_file: Pat
     finished = run(chosen, store)[-1]
     model = ticket.load_ticket(f"{store.url}/{chosen.key(f'round-{finished.number}')}/ticket.safetensors")
     examples = prepare(model, decoded(chosen).test, model.body.backbone.transform, torch.device("cpu"))
-    assert loop.evaluate(model, examples, chosen.train, SingleWorker())[0] == finished.metrics["test_accuracy"]
+    assert loop.evaluate(model, examples, chosen.train, SingleWorker())[0] == finished.metrics.test_accuracy
 
 
 def test_other_backbone_weights_are_refused(study_file: Path, store: Store) -> None:

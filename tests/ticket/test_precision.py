@@ -38,7 +38,7 @@ def test_the_measured_test_accuracy_is_that_of_the_predictions(
     assert model.precision == precision
     labels = [model.classes[label] for label in test.labels]
     predicted = [found.label for found in lion_ray.predict(model, [*test.images])]
-    assert np.mean(np.array(predicted) == np.array(labels)) == finished.metrics["test_accuracy"]
+    assert np.mean(np.array(predicted) == np.array(labels)) == finished.metrics.test_accuracy
     other = lion_ray.load_ticket(url, precision="bf16" if precision == "fp32" else "fp32")
     difference = ticket.measure(other) - ticket.measure(model)
     assert 0 < float(difference.abs().max()) < 0.1 * float(ticket.measure(model).abs().max())

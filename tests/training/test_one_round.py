@@ -89,9 +89,9 @@ def test_a_round_is_the_same_bits_every_time(study_file: Path) -> None:
 def test_training_learns_and_moves_both_prompts(study_file: Path) -> None:
     subject = trainer(study_file, "train.epochs=4", "train.lr=1e-2")
     finished = dense(subject)
-    losses = [record["loss"] for record in finished.metrics["history"]]
+    losses = [record.loss for record in finished.metrics.history]
     assert losses[-1] < 0.7 * losses[0]
-    assert finished.metrics["val_accuracy"] > 0.3
+    assert (finished.metrics.val_accuracy or 0.0) > 0.3
     for name in ("body.prompt.V", "head.prompt.V"):
         assert bool(finished.weights[name].any())
 
@@ -102,7 +102,7 @@ def test_the_bound_holds_after_training(study_file: Path) -> None:
     for prompt in ("body", "head"):
         rows = finished.weights[f"{prompt}.prompt.equilibrium.cell.W"].double().abs().flatten(1).sum(1)
         assert float(rows.max()) <= 0.5 + 1e-7
-    assert finished.metrics["history"][-1]["health"]["body.prompt.share_unconverged"] == 0
+    assert finished.metrics.history[-1].health["body.prompt.share_unconverged"] == 0
 
 
 def test_cached_images_are_never_written(study_file: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_loss_that_is_not_finite_says_so(study_file: Path) -> None:
 def test_bf16_autocast_trains(study_file: Path) -> None:
     subject = trainer(study_file, "train.precision=bf16", "train.epochs=1", "methods=[{name: lion, input: false}]")
     finished = dense(subject)
-    assert np.isfinite(finished.metrics["history"][0]["loss"])
+    assert np.isfinite(finished.metrics.history[0].loss)
     assert all(weight.dtype == torch.float32 for weight in finished.weights.values())
 
 

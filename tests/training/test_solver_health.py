@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from lion_ray import config, report
 from lion_ray.store import Store
-from lion_ray.study.plan import make_plan
+from lion_ray.study.plan import Plan, make_plan
 from lion_ray.training import solver_health
 from tests.support.small_runs import experiment, run
 
@@ -29,7 +30,8 @@ def test_the_health_of_all_workers_counts() -> None:
         assert merged[f"p.share_unconverged{suffix}"] == pytest.approx(0.1)
         assert merged[f"p.residual_max{suffix}"] == 2.0
     summary = solver_health.summary([merged, {}])
-    assert summary == {"num": 80, "share_unconverged": pytest.approx(0.1), "num_nonfinite": 4, "residual_max": 2.0}
+    assert (summary.num, summary.num_nonfinite, summary.residual_max) == (80, 4, 2.0)
+    assert summary.share_unconverged == pytest.approx(0.1)
 
 
 def ends_with(study_file: Path, tmp_path: Path, method: str) -> str:
@@ -58,7 +60,9 @@ def test_solves_that_are_not_finite_are_counted_in_the_last_words(study_file: Pa
     overrides = ["methods=[{name: lion, output: false}]", "lottery.rounds=1", "train.epochs=1"]
     chosen, store = experiment(study_file, *overrides), Store(str(tmp_path / "store"))
     run(chosen, store)
-    plan = make_plan([chosen], store)
-    plan.items[0].rounds[0]["metrics"]["solves"].update(num=100, share_unconverged=0.25, num_nonfinite=25)
-    (line,) = report.tables.unconverged(plan)
+    (item,) = make_plan([chosen], store).items
+    solves = item.rounds[0].metrics.solves._replace(num=100, share_unconverged=0.25, num_nonfinite=25)
+    metrics = dataclasses.replace(item.rounds[0].metrics, solves=solves)
+    broken = dataclasses.replace(item, rounds=(dataclasses.replace(item.rounds[0], metrics=metrics),))
+    (line,) = report.tables.unconverged(Plan(items=[broken]))
     assert "25.0% of 100 equilibrium solves, 25 of them not finite, worst residual" in line

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from lion_ray.experiments import Experiment
+from lion_ray.lottery import EpochRecord
 from lion_ray.store import DamagedArtifactWarning, Store
 from lion_ray.trial import checkpoints
+from lion_ray.trial.trainer import EpochOf
 from tests.support.small_runs import artifacts, experiment, run
 
 ROBUST = "train.robust={tau: 0.5, shrinkage: 1.0}"
@@ -31,8 +33,8 @@ def run_until(chosen: Experiment, store: Store, kill: int) -> list[tuple[int, in
     """Run until the `kill`-th epoch has just been reported; the epochs, as (round, epoch)."""
     seen: list[tuple[int, int]] = []
 
-    def on_epoch(_: Experiment, number: int, __: float, record: dict[str, Any]) -> None:
-        seen.append((number, record["epoch"]))
+    def on_epoch(training: EpochOf, record: EpochRecord) -> None:
+        seen.append((training.round, record.epoch))
         if len(seen) == kill:
             raise Killed
 
@@ -43,7 +45,7 @@ def run_until(chosen: Experiment, store: Store, kill: int) -> list[tuple[int, in
 
 def rest(chosen: Experiment, store: Store) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
-    run(chosen, store, lambda _, number, __, record: seen.append((number, record["epoch"])))
+    run(chosen, store, lambda training, record: seen.append((training.round, record.epoch)))
     return seen
 
 

@@ -25,7 +25,7 @@ def test_more_rounds_go_on_where_fewer_ended(study_file: Path, tmp_path: Path, u
     store = Store(str(tmp_path / "store"))
     run(experiment(study_file, "lottery.rounds=1"), store)
     epochs: list[int] = []
-    run(experiment(study_file), store, lambda _, number, *__: epochs.append(number))
+    run(experiment(study_file), store, lambda training, _: epochs.append(training.round))
     assert epochs == [1, 1, 2, 2]
     assert artifacts(store) == undisturbed
 
@@ -73,7 +73,7 @@ def test_a_kill_at_any_epoch_costs_the_unfinished_round_and_not_a_bit(
     process.stdout.close()
     assert chosen.key("round-0") in store.committed()
     trained: list[int] = []
-    run(chosen, store, lambda _, number, *__: trained.append(number))
+    run(chosen, store, lambda training, _: trained.append(training.round))
     assert trained in ([1, 1, 2, 2], [1, 2, 2], [2, 2])  # late: one epoch of the round, one of its control
     run(chosen, whole)
     assert artifacts(store) == artifacts(whole)

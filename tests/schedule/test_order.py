@@ -154,12 +154,12 @@ def test_a_failure_ends_its_experiment_only(tmp_path: Path) -> None:
     from lion_ray.schedule import TrainingOrder
 
     done = sweep(tmp_path, SchedulerConfig(name="hyperband"), each=1)
-    turns = TrainingOrder(done.plan(), done.scheduler, done.decisions())
-    first = turns.next()
+    order = TrainingOrder(done.plan(), done.scheduler, done.decisions())
+    first = order.next()
     assert first is not None
-    turns.on_end(first.name)
+    order.on_end(first.name)
     left = []
-    while (chosen := turns.next()) is not None:
+    while (chosen := order.next()) is not None:
         left.append(chosen.name)
     assert sorted(left) == ["emoji-0", "textile-0"]
 

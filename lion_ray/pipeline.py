@@ -13,6 +13,10 @@ from collections.abc import Sequence
 
 from lion_ray import console, job
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
 FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, console.INTERRUPTED
 
 
@@ -29,15 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _answer(arguments: Sequence[str] | None) -> int:
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="python -m lion_ray.pipeline", description="Run a study, or go on with it.")
-    parser.add_argument("study", help="a study file, or the name of a shipped one such as quickstart.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="override a key")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
-    parser.add_argument("--verify", action="store_true", help="read every artifact and compare it with its digest")
-    options = parser.parse_args(arguments)
+    made = argparse.ArgumentParser(prog="python -m lion_ray.pipeline", description="Run a study, or go on with it.")
+    made.add_argument("study", help="a study file, or the name of a shipped one such as quickstart.yaml")
+    made.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="override a key")
+    made.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    made.add_argument("--verify", action="store_true", help="read every artifact and compare it with its digest")
+    return made
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
+    options = parser().parse_args(arguments)
     from lion_ray.config import StudyError
     from lion_ray.console import plain_warnings
     from lion_ray.store import redacted

@@ -4,23 +4,14 @@
 """
 
 from lion_ray.config.base import Frozen
-from lion_ray.config.data import DataConfig, ImbalanceConfig, LabelNoiseConfig
-from lion_ray.config.lottery import Control, OneShot, RewindEpoch, RobustConfig
+from lion_ray.config.data import MODIFIERS, DataConfig, DatasetConfig, ImbalanceConfig, LabelNoiseConfig
+from lion_ray.config.lottery import Control, LotteryConfig, OneShot, RewindEpoch, RobustConfig
 from lion_ray.config.protocol import ProtocolConfig
 from lion_ray.config.reading import StudyError, load, nearest, validate
 from lion_ray.config.resources import ResourcesConfig, WorkersRange
 from lion_ray.config.scheduler import BudgetConfig, SchedulerConfig
 from lion_ray.config.sections import sections_of
-from lion_ray.config.study import (
-    LARGEST_IMAGE,
-    MODIFIERS,
-    BackboneConfig,
-    DatasetConfig,
-    LotteryConfig,
-    MethodConfig,
-    Study,
-    TrainConfig,
-)
+from lion_ray.config.study import LARGEST_IMAGE, BackboneConfig, MethodConfig, Study, TrainConfig
 
 __all__ = [
     "LARGEST_IMAGE",

@@ -14,11 +14,15 @@ def _expanded(place: str, info: ValidationInfo) -> str:
     return with_variables(place) if info.mode == "json" else place
 
 
+SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Place = Annotated[str, AfterValidator(_expanded)]
 """A path or URL, the environment's variables in their places."""
 
 
 class Frozen(BaseModel):
-    """Base of every section: immutable, unknown keys rejected, no silent conversion of types."""
+    """Base of every section: immutable, unknown keys rejected, no silent conversion of types.
+
+    Every key has a description: docs/study_file.md is made of them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

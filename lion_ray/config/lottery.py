@@ -1,4 +1,4 @@
-"""The values of `lottery` and `train.robust` that are more than a word or a number (METHOD.md, *Lottery rounds*)."""
+"""The `lottery` section, and `train.robust` (docs/method.md, *Lottery rounds*, *Robust training*)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from lion_ray.config.base import Frozen
 
@@ -17,21 +17,23 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class OneShot(Frozen):
     """`prune: {one_shot: d}`: dense round 0, then one pruning to the density `d`."""
 
-    one_shot: Share
+    one_shot: Share = Field(description="The density after one pruning from dense.")
 
 
 class RewindEpoch(Frozen):
     """`rewind: {epoch: k}`: later rounds start from where round 0 stood after `k` epochs."""
 
-    epoch: int = Field(ge=1)
+    epoch: int = Field(ge=1, description="Later rounds start where round 0 stood after so many epochs.")
 
 
 class RobustConfig(Frozen):
     """After `warmup_epochs` of a round only the share `tau` of critical weights learns; the others shrink."""
 
-    tau: float = Field(gt=0, le=1)
-    shrinkage: float = Field(ge=0)
-    warmup_epochs: int = Field(default=1, ge=1)
+    tau: float = Field(
+        gt=0, le=1, description="Share of the living prompt weights that learn in a step: those of the highest |g·w|."
+    )
+    shrinkage: float = Field(ge=0, description="The others shrink by the rate times this.")
+    warmup_epochs: int = Field(default=1, ge=1, description="Ordinary epochs at the start of each round.")
 
 
 def _falling(densities: tuple[float, ...]) -> tuple[float, ...]:
@@ -71,3 +73,58 @@ def fixed_rounds(prune: object) -> int | None:
     if isinstance(prune, OneShot):
         return 2
     return 1 + len(prune) if isinstance(prune, tuple) else None
+
+
+class LotteryConfig(Frozen):
+    """`rounds: 5` is the dense round 0 and four prunings; `prune` is each one's share of what is alive, or the goal."""
+
+    prune: Prune = Field(
+        default=0.4,
+        description="The share of what survives that goes before each round; or the density of each pruned round.",
+    )
+    rounds: int = Field(
+        default_factory=rounds_of,
+        ge=1,
+        description="The dense round 0 and the pruned ones; 5, unless `prune` fixes it.",
+    )
+    criterion: Literal["magnitude", "gradient_weight", "random"] = Field(
+        default="magnitude",
+        description="The score of a weight: |w|, |g·w| summed over the last epoch, or a random number.",
+    )
+    scope: Literal["layer", "normalised", "global"] = Field(
+        default="layer",
+        description="Which weights are ranked together: a layer's, all by relative scores, or all as they are.",
+    )
+    rewind: Rewind = Field(default="init", description="What the survivors go back to; see lottery.md.")
+    allow_dead_layers: bool = Field(default=False, description="Whether a layer may lose its last weight.")
+    tolerance: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="With `scheduler: lottery`: by how much val accuracy may fall below round 0; null never stops.",
+    )
+    patience: int = Field(default=1, ge=1, description="How many rounds in a row have to fall below it.")
+    controls: tuple[Control, ...] = Field(
+        default=(), description="Trained once beside each pruned round; see lottery.md."
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> LotteryConfig:
+        fixed = fixed_rounds(self.prune)
+        if fixed and self.rounds != fixed:
+            raise ValueError(f"prune fixes rounds: {fixed} (the dense round 0 counts), but rounds is {self.rounds}")
+        if "patience" in self.model_fields_set and "tolerance" not in self.model_fields_set:
+            raise ValueError("patience counts the rounds that fall below tolerance, and tolerance is not given")
+        if self.tolerance is not None and self.patience >= self.rounds:
+            pruned = self.rounds - 1
+            raise ValueError(f"tolerance never stops: patience is {self.patience}, and only {pruned} rounds are pruned")
+        if len(set(self.controls)) < len(self.controls):
+            raise ValueError(f"controls names {self.controls[0]} twice")
+        if self.controls and self.rounds == 1:
+            raise ValueError("controls stand beside pruned rounds, and rounds: 1 has none")
+        if self.controls and self.rewind in ("learning_rate", "none"):
+            raise ValueError(
+                f"controls train once from round 0's start; with rewind: {self.rewind} a ticket trains on from round "
+                "to round, so they compare nothing; use criterion: random as an experiment of its own"
+            )
+        if self.criterion == "random" and "random_ticket" in self.controls:
+            raise ValueError("with criterion: random every ticket is a random ticket; leave that control out")
+        return self

@@ -48,9 +48,13 @@ class ProtocolConfig(Frozen):
     With `samples` so many settings are drawn from it, otherwise it is a grid of lists.
     """
 
-    name: Literal["vtab1k", "fewshot", "longtail", "fixed"]
-    search: Space | None = None
-    samples: Annotated[int, Field(ge=1)] | None = None
+    name: Literal["vtab1k", "fewshot", "longtail", "fixed"] = Field(description="See protocols.md.")
+    search: Space | None = Field(
+        default=None, description="The space, by key of a method entry, such as `train.lr`; null is VPT's grid."
+    )
+    samples: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many settings are drawn from the space; null takes the grid of its lists."
+    )
 
     @model_validator(mode="after")
     def _makes_sense(self) -> ProtocolConfig:

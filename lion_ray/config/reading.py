@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from lion_ray.config.base import SLUG
 from lion_ray.config.parsing import MOST_BYTES, ParseError, decoded, parse
-from lion_ray.config.study import SLUG, Study
+from lion_ray.config.study import Study
 
 
 class StudyError(ValueError):

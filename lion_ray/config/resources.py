@@ -13,8 +13,8 @@ from lion_ray.config.base import Frozen
 class WorkersRange(Frozen):
     """`workers: {min: 1, max: 4}`: as many as the cluster has room for; a group goes on with fewer or more."""
 
-    min: int = Field(ge=1)
-    max: int = Field(ge=2)
+    min: int = Field(ge=1, description="The fewest workers that an experiment starts with.")
+    max: int = Field(ge=2, description="The most workers that it uses.")
 
     @model_validator(mode="after")
     def _is_a_range(self) -> WorkersRange:
@@ -34,9 +34,14 @@ Workers = Annotated[
 class ResourcesConfig(Frozen):
     """Per worker. One worker runs inside its trial; two or more, or a range, run under Ray Train with DDP."""
 
-    workers: Workers = 1
-    cpus: int = Field(default=1, ge=1)
-    gpus: float = Field(default=0, ge=0)
+    workers: Workers = Field(
+        default=1,
+        description="How many train one experiment, sharing each batch; a range takes what there is room for.",
+    )
+    cpus: int = Field(default=1, ge=1, description="CPU cores of each worker.")
+    gpus: float = Field(
+        default=0, ge=0, description="GPUs of each worker; 0.25 packs four experiments of one worker on a GPU."
+    )
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> ResourcesConfig:

@@ -14,8 +14,8 @@ READS = {"grace_rounds": ("asha", "median"), "reduction_factor": ("asha", "hyper
 class BudgetConfig(Frozen):
     """What the whole study may spend, over all its runs: trained rounds, hours of wall time, or both."""
 
-    rounds: Annotated[int, Field(ge=1)] | None = None
-    hours: Annotated[float, Field(gt=0)] | None = None
+    rounds: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Trained rounds of the whole study.")
+    hours: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Wall time of all its runs together.")
 
     @model_validator(mode="after")
     def _limits_something(self) -> BudgetConfig:
@@ -31,12 +31,21 @@ class SchedulerConfig(Frozen):
     one worker, all for more.
     """
 
-    name: Literal["lottery", "asha", "hyperband", "median", "none"] = "lottery"
-    grace_rounds: int = Field(default=1, ge=1)
-    reduction_factor: float = Field(default=3.0, gt=1)
-    min_samples: int = Field(default=3, ge=1)
-    rounds_per_turn: Annotated[int, Field(ge=1)] | None = None
-    budget: BudgetConfig | None = None
+    name: Literal["lottery", "asha", "hyperband", "median", "none"] = Field(
+        default="lottery",
+        description="`lottery` reads `lottery.tolerance`; `asha`, `hyperband` and `median` are Ray Tune's.",
+    )
+    grace_rounds: int = Field(
+        default=1, ge=1, description="Rounds that every experiment trains, for `asha` and `median`."
+    )
+    reduction_factor: float = Field(
+        default=3.0, gt=1, description="The best 1/n of the experiments go on, for `asha` and `hyperband`."
+    )
+    min_samples: int = Field(default=3, ge=1, description="Experiments that `median` waits for before it stops one.")
+    rounds_per_turn: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Rounds before others may go first; null is 1 for one worker, all for more."
+    )
+    budget: BudgetConfig | None = Field(default=None, description="What the whole study may spend; null is no limit.")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> SchedulerConfig:

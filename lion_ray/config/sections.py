@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from lion_ray.config.base import Frozen
-from lion_ray.config.lottery import RewindEpoch
+from lion_ray.config.lottery import LotteryConfig, RewindEpoch
 from lion_ray.config.reading import StudyError, validate
-from lion_ray.config.study import LotteryConfig, Study, TrainConfig
+from lion_ray.config.study import Study, TrainConfig
 
 Section = TypeVar("Section", bound=Frozen)
 

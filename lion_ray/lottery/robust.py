@@ -1,4 +1,4 @@
-"""Robust training inside a round: critical weights learn, all others only shrink (METHOD.md, *Robust training*).
+"""Robust training inside a round: critical weights learn, all others only shrink (docs/method.md, *Robust training*).
 
 After CDR (Xia et al., "Robust early-learning", ICLR 2021): each step ranks the living implicit-layer weights by
 |g ⊙ w|; the top share `tau` is critical. `training` takes its optimizer's steps through `RobustSteps`.

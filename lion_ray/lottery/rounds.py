@@ -1,4 +1,4 @@
-"""The lottery on one screen: prune, rewind, retrain (METHOD.md, *Lottery rounds*; Frankle & Carbin, ICLR 2019).
+"""The lottery on one screen: prune, rewind, retrain (docs/method.md, *Lottery rounds*; Frankle & Carbin, ICLR 2019).
 
 `trial` supplies the two collaborators: a `Trainer` that trains masked weights for one round and a `RoundStore` that
 keeps finished rounds. A round that is stored is never trained again, so running and resuming are the same thing.

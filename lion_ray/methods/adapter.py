@@ -22,8 +22,8 @@ from lion_ray.methods.tuning import NotApplicable, Pointwise, pointwise_layers, 
 class AdapterOptions(Frozen):
     """The units of every bottleneck and the factor of its output."""
 
-    bottleneck: int = Field(default=64, ge=1)
-    scale: float = Field(default=0.1, gt=0)
+    bottleneck: int = Field(default=64, ge=1, description="Units of every adapter.")
+    scale: float = Field(default=0.1, gt=0, description="Factor of its output.")
 
 
 class Adapter(nn.Module):

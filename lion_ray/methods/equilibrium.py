@@ -36,27 +36,34 @@ MOST_KEPT_FREELY = 2_000  # those of one that remembers all
 class AndersonOptions(Frozen):
     """Settings of `implicit.Anderson`."""
 
-    window: int = Field(default=Anderson().window, ge=1, le=MOST_KEPT)
-    regularisation: float = Field(default=Anderson().regularisation, ge=0)
-    damping: float = Field(default=Anderson().damping, gt=0, le=1)
+    window: int = Field(default=Anderson().window, ge=1, le=MOST_KEPT, description="Past steps that are mixed.")
+    regularisation: float = Field(default=Anderson().regularisation, ge=0, description="Of the least-squares problem.")
+    damping: float = Field(
+        default=Anderson().damping, gt=0, le=1, description="Share of each mixed step that is taken."
+    )
 
 
 class BroydenOptions(Frozen):
     """Settings of `implicit.Broyden`; no window: 8 updates under a bound, without one all."""
 
-    window: int | None = Field(default=Broyden().window, ge=1, le=MOST_KEPT)
+    window: int | None = Field(
+        default=Broyden().window,
+        ge=1,
+        le=MOST_KEPT,
+        description="Updates that are kept; null is 8 under a bound, all without one.",
+    )
 
 
 class AndersonChoice(Frozen):
     """`solver: {anderson: {...}}`."""
 
-    anderson: AndersonOptions
+    anderson: AndersonOptions = Field(description="Its settings.")
 
 
 class BroydenChoice(Frozen):
     """`solver: {broyden: {...}}`."""
 
-    broyden: BroydenOptions
+    broyden: BroydenOptions = Field(description="Its settings.")
 
 
 def _tag(choices: Mapping[str, str]) -> Callable[[Any], str | None]:
@@ -97,21 +104,23 @@ SolverChoice: TypeAlias = Annotated[
 class ImplicitOptions(Frozen):
     """The backward solve. Null is the forward solve's value, and so is no solver where gamma is null."""
 
-    solver: SolverChoice = "picard"
-    tolerance: float | None = Field(default=None, gt=0)
-    max_steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
+    solver: SolverChoice = Field(
+        default="picard", description="Of the backward solve; without a bound the forward solve's unless given."
+    )
+    tolerance: float | None = Field(default=None, gt=0, description="Null is the forward solve's.")
+    max_steps: int | None = Field(default=None, ge=1, le=MOST_STEPS, description="Null is the forward solve's.")
 
 
 class ImplicitChoice(Frozen):
     """`gradient: {implicit: {...}}`."""
 
-    implicit: ImplicitOptions
+    implicit: ImplicitOptions = Field(description="Settings of the backward solve.")
 
 
 class NeumannChoice(Frozen):
     """`gradient: {neumann: k}`: the backward series is cut after k products."""
 
-    neumann: int = Field(ge=1, le=MOST_STEPS)
+    neumann: int = Field(ge=1, le=MOST_STEPS, description="Products of the backward series.")
 
 
 GradientWord: TypeAlias = Literal["implicit", "one_step", "unrolled"]

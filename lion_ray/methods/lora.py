@@ -33,8 +33,8 @@ from lion_ray.methods.tuning import (
 class LoraOptions(Frozen):
     """The rank of every change, and `alpha`: the change is scaled by alpha / rank."""
 
-    rank: int = Field(default=8, ge=1)
-    alpha: float = Field(default=8.0, gt=0)
+    rank: int = Field(default=8, ge=1, description="Of every change.")
+    alpha: float = Field(default=8.0, gt=0, description="The change is scaled by alpha / rank.")
 
 
 class LowRank(nn.Module):

@@ -19,7 +19,7 @@ from lion_ray.methods.tuning import NotApplicable, layer_weights, tuned
 class PartialOptions(Frozen):
     """How many blocks are trained, counted from the last."""
 
-    blocks: int = Field(default=1, ge=1)
+    blocks: int = Field(default=1, ge=1, description="How many of the last blocks are trained.")
 
 
 def build(options: PartialOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:

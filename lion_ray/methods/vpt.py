@@ -26,7 +26,7 @@ POSITION = re.compile("rel(ative)?_pos")
 class VptOptions(Frozen):
     """How many tokens are learned (at every block, if deep). VPT searches 1 to 200; Swin's 1 to 50."""
 
-    tokens: int = Field(default=10, ge=1)
+    tokens: int = Field(default=10, ge=1, description="Learned tokens, at every block if deep.")
 
 
 class PromptedBlock(nn.Module):

@@ -21,7 +21,7 @@ from lion_ray.methods.tuning import NotApplicable
 class PadOptions(Frozen):
     """The border's width in pixels, on each side."""
 
-    width: int = Field(default=4, ge=1)
+    width: int = Field(default=4, ge=1, description="Pixels of the border.")
 
 
 class Border(Prompt):

@@ -43,7 +43,7 @@ class NoRule(StoppingRule):
 
 
 class LotteryRule(StoppingRule):
-    """Each by its own `lottery.tolerance` and `patience`, against its own round 0 (METHOD.md, *Lottery rounds*)."""
+    """Each by its own `lottery.tolerance` and `patience`, against its round 0 (docs/method.md, *Lottery rounds*)."""
 
     def __init__(self, experiments: Sequence[Experiment]) -> None:
         self._lotteries = {experiment.name: experiment.lottery for experiment in experiments}

@@ -1,4 +1,4 @@
-"""README's table of what the equilibrium costs, from equilibrium_cost.json: `python -m tests.benchmarks.figures`."""
+"""The tables of docs/benchmarks.md, from equilibrium_cost.json: `python -m tests.benchmarks.figures`."""
 
 from __future__ import annotations
 

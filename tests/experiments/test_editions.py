@@ -15,7 +15,7 @@ from lion_ray import config, pipeline
 from lion_ray.config import Frozen, LotteryConfig, RobustConfig, TrainConfig
 from lion_ray.experiments import expand, first_defaults, identity, identity_of, revisions
 from lion_ray.experiments.experiment import NOT_IN_IDENTITY
-from lion_ray.methods import METHODS, equilibrium, lion
+from lion_ray.methods import METHODS, equilibrium, lion_options
 from lion_ray.report import comparison
 from lion_ray.store import Store
 from lion_ray.study import request
@@ -93,7 +93,13 @@ def revised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sections() -> list[type[Frozen]]:
     """All whose keys enter an identity with a default."""
-    found: list[type[Frozen]] = [TrainConfig, LotteryConfig, RobustConfig, lion.InputOptions, lion.OutputOptions]
+    found: list[type[Frozen]] = [
+        TrainConfig,
+        LotteryConfig,
+        RobustConfig,
+        lion_options.InputOptions,
+        lion_options.OutputOptions,
+    ]
     found += [method.options for method in METHODS.values()]
     found += [equilibrium.AndersonOptions, equilibrium.BroydenOptions, equilibrium.ImplicitOptions]
     return list(dict.fromkeys(found))
@@ -119,7 +125,7 @@ def test_a_new_default_renames_what_takes_it_and_nothing_else(
 
 
 def test_sections_within_a_section_are_held_against_their_own_first_defaults() -> None:
-    options = lion.LionOptions.model_validate({"output": {"width": 8}, "solver": {"anderson": {"window": 3}}})
+    options = lion_options.LionOptions.model_validate({"output": {"width": 8}, "solver": {"anderson": {"window": 3}}})
     assert identity_of(options)["output"] == {"width": 8}
     assert identity_of(options)["solver"] == {"anderson": {"window": 3}}
     assert "input" not in identity_of(options)

@@ -12,7 +12,8 @@ from lion_ray import config, methods
 from lion_ray.config import MethodConfig, StudyError
 from lion_ray.experiments import expand
 from lion_ray.implicit import Anderson, Broyden, Implicit, ImplicitLayer, LinearCell, Picard, evaluations_needed
-from lion_ray.methods.lion import LionOptions, make_layer
+from lion_ray.methods.lion import make_layer
+from lion_ray.methods.lion_options import LionOptions
 
 
 def layer(**options: Any) -> ImplicitLayer:

@@ -18,7 +18,7 @@ from typing import Any
 
 from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import Fingerprint
-from lion_ray.store import Listed, Store, write_url
+from lion_ray.store import ListedFile, Store, write_url
 from lion_ray.store.local import home_for_now
 
 FORMAT = "3"
@@ -54,7 +54,7 @@ def _key(url: str, reading: Mapping[str, Any]) -> str | None:
     return hashlib.sha256(json.dumps([FORMAT, url, reading, sorted(files.items())]).encode()).hexdigest()
 
 
-def _is_settled(file: Listed) -> bool:
+def _is_settled(file: ListedFile) -> bool:
     try:
         return float(file.stamp) < time.time() - SETTLED_SECONDS
     except ValueError:

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
-from lion_ray.store import DONE, DamagedArtifactWarning, Listed, Store, digest, side_by_side
+from lion_ray.store import DONE, DamagedArtifactWarning, ListedFile, Store, digest, map_in_threads
 from lion_ray.study.record import Row, read_record
 
 FOLDER, CLOCK = "experiments", "clock.json"
 NUM_PARAMS = ("num_params", "num_params_without_classifier")
 WITHOUT_PROMPTS = ("val_accuracy_without_prompts", "test_accuracy_without_prompts")
-Files = Mapping[str, Listed]
+Files = Mapping[str, ListedFile]
 Record = TypeVar("Record")
 
 
@@ -65,7 +65,7 @@ def read_found(store: Store, experiment_name: str, files: Files) -> FoundRounds:
     """Read everything that is committed in an experiment's folder; what is damaged is absent, with a warning."""
     tail = f"/{DONE}"
     keys = [path.removesuffix(tail) for path in files if path.endswith(tail)]
-    rows = dict(zip(keys, side_by_side(lambda key: _read(store, key), keys), strict=True))
+    rows = dict(zip(keys, map_in_threads(lambda key: _read(store, key), keys), strict=True))
     rounds: list[Row] = []
     while (row := rows.pop(round_key(experiment_name, len(rounds)), None)) is not None:
         rounds.append(row)

@@ -39,7 +39,7 @@ def train_interval(
     work: TrialInputs = unwrap(ray.get(mailbox.work.remote(config["experiment"])))
     experiment = work.experiment
     laps = Laps()
-    store = store.telling(lambda outage: _tell(mailbox, outage))
+    store = store.reporting_outages_to(lambda outage: _tell(mailbox, outage))
 
     def on_epoch(experiment: Experiment, number: int, density: float, record: Mapping[str, Any]) -> None:
         mailbox.put.remote(epoch_event(experiment, number, density, record, seconds=laps.lap()))

@@ -29,7 +29,7 @@ from torch import Tensor
 from lion_ray import backbones, ticket
 from lion_ray.experiments import Experiment, method_label
 from lion_ray.lottery import WINNING, Mask, Round, TrainState
-from lion_ray.store import Behind, DamagedArtifactWarning, Store
+from lion_ray.store import BackgroundWriter, DamagedArtifactWarning, Store
 from lion_ray.study.record import read_record
 from lion_ray.study.rounds import CLOCK, round_key
 from lion_ray.training.workers import Value, Workers
@@ -52,7 +52,7 @@ class StoredRounds:
         self._experiment, self._store, self._workers, self._classes = experiment, store, workers, classes
         self._backbone = backbone
         self._since = time.time()
-        self._behind = Behind()
+        self._behind = BackgroundWriter()
 
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """The committed start, or `make()`'s, committed from now on: every round rewinds to the same bits."""
@@ -93,7 +93,7 @@ class StoredRounds:
         }
         payload = save_safetensors(dict(start))
         files = {"start.safetensors": payload, "experiment.json": _json(record)}
-        self._behind.do(lambda: self._store.commit(key, files))
+        self._behind.submit(lambda: self._store.commit(key, files))
         return start
 
     def _load(self, number: int, name: str) -> Round | None:
@@ -123,7 +123,7 @@ class StoredRounds:
         if finished.scores:
             files["scores.safetensors"] = save_safetensors(dict(finished.scores))
         key = self._key(finished.number, finished.ticket)
-        self._behind.do(lambda: self._keep(key, files, _json(clock)))
+        self._behind.submit(lambda: self._keep(key, files, _json(clock)))
 
     def _keep(self, key: str, files: Mapping[str, bytes], clock: bytes) -> None:
         """`DONE` last, then the checkpoint of the unfinished round goes."""

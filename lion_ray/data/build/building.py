@@ -25,7 +25,7 @@ from lion_ray.data.fingerprint import Fingerprint, common, fold, repeated
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL, FoundSet
 from lion_ray.data.source import find
-from lion_ray.store import Behind, Listed, Store, digest, find_listed, identity, redacted
+from lion_ray.store import BackgroundWriter, ListedFile, Store, digest, find_listed_files, identity, redacted
 
 OnShard = Callable[[str], None]
 
@@ -123,9 +123,9 @@ def _content(found: FoundSet, planned: Sequence[Planned], sample: Sequence[bytes
     return whole.hexdigest()
 
 
-def _state(source: str) -> dict[str, Listed]:
+def _state(source: str) -> dict[str, ListedFile]:
     """The source's files as listed now: shards of a source that has changed since are not gone on with."""
-    return {} if is_web(source) else find_listed(source)  # web servers keep no stamps
+    return {} if is_web(source) else find_listed_files(source)  # web servers keep no stamps
 
 
 def _holds(outer: str, inner: str) -> bool:
@@ -136,7 +136,7 @@ def _write_shards(
     store: Store, found: FoundSet, planned: Sequence[Planned], key: str, on_shard: OnShard
 ) -> tuple[dict[str, BuildNote], int]:
     """The note of every shard, and how many had to be made; one is uploaded while the next is made."""
-    notes, behind, num_made = dict[str, BuildNote](), Behind(), 0
+    notes, behind, num_made = dict[str, BuildNote](), BackgroundWriter(), 0
     for number, shard in enumerate(planned):
         note = note_at(store, shard, key)
         if note is None:
@@ -147,14 +147,14 @@ def _write_shards(
     return notes, num_made
 
 
-def _make(store: Store, found: FoundSet, shard: Planned, key: str, behind: Behind) -> BuildNote:
+def _make(store: Store, found: FoundSet, shard: Planned, key: str, behind: BackgroundWriter) -> BuildNote:
     try:
         written = shards.write(found, shard)
     except BadData:
         behind.flush()  # what was made before stays
         raise
     note = note_of(written, key)
-    behind.do(partial(commit, store, shard.path, written.payload, note))
+    behind.submit(partial(commit, store, shard.path, written.payload, note))
     return note
 
 

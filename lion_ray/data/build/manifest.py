@@ -21,7 +21,7 @@ from lion_ray.data.fingerprint import Fingerprint, Labels
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers.listing import Files, relative
-from lion_ray.store import digest_url, find_listed, side_by_side
+from lion_ray.store import digest_url, find_listed_files, map_in_threads
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished"
@@ -99,7 +99,7 @@ def trusted(url: str, files: Files, read: Callable[[Files], FoundSet]) -> FoundS
     manifest = find_manifest(files)
     if manifest is None:
         return read(files)
-    listed = find_listed(url)
+    listed = find_listed_files(url)
     placed = {path: file.url for path, file in files.items() if isinstance(file, UrlFile)}
     sizes = {path: listed[place].size for path, place in placed.items() if place in listed}
     problem = next(iter(misfits(manifest, sizes)), None)
@@ -139,9 +139,9 @@ def misfits(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
 
 def damage(manifest: Manifest, url: str) -> list[str]:
     """`misfits` of what lies at `url`, and the shards whose bytes have another digest: reads all of them."""
-    found = misfits(manifest, {relative(one, url): listed.size for one, listed in find_listed(url).items()})
+    found = misfits(manifest, {relative(one, url): listed.size for one, listed in find_listed_files(url).items()})
     whole = [path for path in manifest.shards if not any(line.startswith(f"{path} ") for line in found)]
-    digests = side_by_side(lambda path: digest_url(f"{url.rstrip('/')}/{path}"), whole)
+    digests = map_in_threads(lambda path: digest_url(f"{url.rstrip('/')}/{path}"), whole)
     return found + [
         f"{path} has another SHA-256 than {MANIFEST} says"
         for path, digest in zip(whole, digests, strict=True)

@@ -24,7 +24,7 @@ from lion_ray.config import StudyError
 from lion_ray.data.dataset import IndexedSplit, Pixels
 from lion_ray.data.decode.encoded import EncodedImages
 from lion_ray.data.pool import frozen
-from lion_ray.store.local import is_private, private
+from lion_ray.store.local import is_private, private_folder
 
 Fill = Callable[[Pixels], None]
 
@@ -71,9 +71,9 @@ def own_folder(folder: Path) -> Path:
         OSError: it cannot be made, or belongs to somebody else.
     """
     if folder == default_folder():
-        return private(private(folder.parent) / folder.name)
+        return private_folder(private_folder(folder.parent) / folder.name)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder if is_private(folder) else private(folder / f"lion_ray-{os.getuid()}")
+    return folder if is_private(folder) else private_folder(folder / f"lion_ray-{os.getuid()}")
 
 
 def mapped(folder: Path, name: str, shape: tuple[int, ...], fill: Fill) -> Pixels:

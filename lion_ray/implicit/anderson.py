@@ -85,7 +85,7 @@ class Anderson(Solver[AndersonState]):
         )
 
     def step(self, state: AndersonState, *, z: Tensor, value: Tensor, distance: Tensor) -> SolverStep[AndersonState]:
-        """Step from the last accepted point; a Picard step while one is due or where the system is singular."""
+        """See `Solver.step`. Steps from the last accepted point, or by Picard if due or if the system is singular."""
         error = value - z
         state = self._remember(state, value, error)
         if state.safeguard is None:

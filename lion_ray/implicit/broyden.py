@@ -66,7 +66,7 @@ class Broyden(Solver[BroydenState]):
         return BroydenState(z=None, error=None, u=(), v=(), contraction=contraction, safeguard=None)
 
     def step(self, state: BroydenState, *, z: Tensor, value: Tensor, distance: Tensor) -> SolverStep[BroydenState]:
-        """Update B and step by a share of -B g from the last accepted point; a Picard step while one is due."""
+        """See `Solver.step`. Updates B and steps by a share of -B g from the last accepted point, or by Picard."""
         error = value - z
         if state.safeguard is None or state.z is None or state.error is None:
             safeguard = initial_safeguard(z, error, distance)

@@ -21,7 +21,7 @@ from tests.support.image_sets import encoded, look, write_folder
 ROOT = Path(__file__).parent.parent.parent
 BUILD = f"""
 import sys
-from lion_ray.data.building import build
+from lion_ray.data.build.building import build
 from tests.support.image_sets import look
 def say(line):
     print(line, flush=True)

@@ -20,7 +20,7 @@ from safetensors.torch import load as load_safetensors
 
 from lion_ray.backbones.checkpoints import State
 from lion_ray.backbones.weights import state_digest
-from lion_ray.store.local import private
+from lion_ray.store.local import private_folder
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 
@@ -80,7 +80,7 @@ def _locked(where: Path) -> int:
 
 
 def _opened(where: Path) -> int:
-    descriptor = os.open(private(where), os.O_RDONLY)
+    descriptor = os.open(private_folder(where), os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
 

@@ -52,11 +52,11 @@ def _row(entry: Any) -> tuple[str, ...]:
 
 def _splits(entry: Any) -> dict[str, int]:
     """The images of each split, as a study has them that says nothing else."""
-    from lion_ray.data.select.splits import Counts, plan
+    from lion_ray.data.select.splits import SplitCounts, plan
 
     if "pool" not in entry.sizes:
         return dict(entry.sizes)
-    return {split: part.num for split, part in plan(entry.sizes, Counts(), entry.counts).items()}
+    return {split: part.num for split, part in plan(entry.sizes, SplitCounts(), entry.counts).items()}
 
 
 def _fields(entry: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Decoded data as training, evaluation and the report hold it: three splits, wherever their pixels are kept.
+"""`Dataset` and `Split`: decoded images and labels for training and evaluation.
 
-A `Split` hides which of three storages it is: an array that all trials of a node share (`ArraySplit`), a file that
-they map (`cache.MappedSplit`), or images that are decoded anew on each pass (`streaming.StreamedSplit`). All give the
-same pixels in the same order, so nobody's results depend on it. `source` makes them.
+A `Split` hides where its pixels are kept. `ArraySplit` holds an array that all trials of a node share,
+`decode.mapping.MappedSplit` maps a file of the node, and `decode.streaming.StreamedSplit` decodes on every pass. All
+give the same pixels in the same order, so results do not depend on the choice. `source.Source.decode` makes them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Split(ABC):
-    """N images of (S, S, 3) uint8 and their `labels` (N,) int64, read-only."""
+    """N images (N, S, S, 3) uint8 and their `labels` (N,) int64. Both are read-only."""
 
     labels: Labels
 
@@ -32,7 +32,7 @@ class Split(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for value in state.values():
-            if isinstance(value, np.ndarray):  # NumPy forgets the flag when it is pickled
+            if isinstance(value, np.ndarray):  # pickling a NumPy array drops its read-only flag
                 value.flags.writeable = False
         self.__dict__.update(state)
 
@@ -42,23 +42,32 @@ class Split(ABC):
     @property
     @abstractmethod
     def images(self) -> Pixels:
-        """All pixels at once (N, S, S, 3), read-only; of a split that is streamed, decoded now."""
+        """All pixels (N, S, S, 3), read-only. A streamed split decodes them now."""
 
     @abstractmethod
     def gather(self, rows: Rows) -> Pixels:
-        """The images at `rows`, in any order, as a fresh array (B, S, S, 3)."""
+        """The images at `rows` (B,), in any order, as a new array (B, S, S, 3)."""
 
     @abstractmethod
     def chunks(self, rows: Rows, size: int, *, num_threads: int) -> Iterator[Pixels]:
-        """The images at `rows` (ascending), `size` after `size`; what has to be decoded is, on `num_threads`."""
+        """The images at `rows` in chunks.
+
+        Args:
+            rows: (B,) rows of the split, ascending.
+            size: images per chunk; the last chunk may be smaller.
+            num_threads: threads for decoding, if images have to be decoded.
+
+        Yields:
+            Arrays (size, S, S, 3).
+        """
 
     @abstractmethod
     def prepare(self) -> None:
-        """Do now what the first access would have to do, once per node."""
+        """Do the work of the first access now, such as writing a mapped file. It happens once per node."""
 
 
 class IndexedSplit(Split):
-    """A split whose `images` are one array at hand."""
+    """A split whose `images` are one array that can be indexed."""
 
     def gather(self, rows: Rows) -> Pixels:
         """See `Split.gather`."""
@@ -76,7 +85,7 @@ class IndexedSplit(Split):
 
 @dataclass(frozen=True, kw_only=True)
 class ArraySplit(IndexedSplit):
-    """`pixels` (N, S, S, 3), read-only, in this process or without a copy in Ray's object store."""
+    """A split whose `pixels` (N, S, S, 3) are a read-only array, in this process or in Ray's object store."""
 
     pixels: Pixels
 
@@ -87,13 +96,13 @@ class ArraySplit(IndexedSplit):
 
     @property
     def images(self) -> Pixels:
-        """`pixels`."""
+        """See `Split.images`; no copy."""
         return self.pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The three splits of one set; a label is an index into `classes`."""
+    """The three splits of one dataset. A label is an index into `classes`."""
 
     name: str
     classes: tuple[str, ...]

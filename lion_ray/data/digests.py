@@ -1,8 +1,8 @@
-"""Fingerprints of sets at URLs, remembered on this machine, so that a plan does not read every image each time.
+"""A cache of dataset fingerprints on this machine, so that planning a study does not read every image again.
 
-`source` asks `remembered`. What is remembered hangs on the listing: every file's path, size and etag or time, and on
-how the set is read. A listing without stamps, or with one so young that a second write could bear it too, remembers
-nothing.
+`source.Source.fingerprint` calls `cached_fingerprint`. The key covers the listing (path, size and ETag or time of every
+file) and how the dataset is read. Nothing is cached if the listing has no stamps, or if a stamp is so recent that a
+later write could carry the same one.
 """
 
 from __future__ import annotations
@@ -18,32 +18,37 @@ from typing import Any
 
 from lion_ray.data.files import is_web
 from lion_ray.data.fingerprint import Fingerprint
-from lion_ray.store import Listed, Store, write_url
+from lion_ray.store import ListedFile, Store, write_url
 from lion_ray.store.local import home_for_now
 
 FORMAT = "3"
-SETTLED_SECONDS = 2.0  # file systems give writes this far apart different times; most need only milliseconds
+SETTLED_SECONDS = 2.0  # writes this far apart have different times on every file system; most need milliseconds
 
 
-def remembered(url: str, reading: Mapping[str, Any], make: Callable[[], Fingerprint]) -> Fingerprint:
-    """`make()`, which reads every image, or what it has given for the same listing of `url` before.
+def cached_fingerprint(url: str, reading: Mapping[str, Any], make: Callable[[], Fingerprint]) -> Fingerprint:
+    """The fingerprint of the dataset at `url`, from the cache if its listing has not changed.
 
-    `reading` says how the set is read.
+    Args:
+        url: where the dataset lies.
+        reading: the options with which it is read, as JSON values; part of the cache's key.
+        make: computes the fingerprint by reading every image.
     """
     key = _key(url, reading)
     known = key and _recall(key)
     if known:
         return known
-    made = make()
-    if key and _key(url, reading) == key:  # nothing was written while it was read
-        with suppress(OSError):  # a machine without a place for it reads again
-            write_url(str(_folder() / key), json.dumps([made.digest, made.encoding, made.repeated]).encode())
-    return made
+    fingerprint = make()
+    if key and _key(url, reading) == key:  # no file was written during the reading
+        with suppress(OSError):  # without a writable folder the images are read again next time
+            payload = json.dumps([fingerprint.digest, fingerprint.encoding, fingerprint.repeated]).encode()
+            write_url(str(_folder() / key), payload)
+    return fingerprint
 
 
 def _key(url: str, reading: Mapping[str, Any]) -> str | None:
-    """What names the memory; None if the listing cannot tell whether something was written."""
-    if is_web(url) or "::" in url or url.endswith(".csv"):  # lists nothing, a copy's origin, or not what it names
+    """The cache key; None if the listing cannot show whether a file was changed."""
+    # There is no listing, the listing of a cached copy, or a listing without the files that the list names.
+    if is_web(url) or "::" in url or url.endswith(".csv"):
         return None
     try:
         files = Store(url).listing()
@@ -54,11 +59,11 @@ def _key(url: str, reading: Mapping[str, Any]) -> str | None:
     return hashlib.sha256(json.dumps([FORMAT, url, reading, sorted(files.items())]).encode()).hexdigest()
 
 
-def _is_settled(file: Listed) -> bool:
+def _is_settled(file: ListedFile) -> bool:
     try:
         return float(file.stamp) < time.time() - SETTLED_SECONDS
     except ValueError:
-        return bool(file.stamp)  # an etag, or an object store's time
+        return bool(file.stamp)  # an ETag, or an object store's time
 
 
 def _recall(key: str) -> Fingerprint | None:

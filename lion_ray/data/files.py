@@ -1,7 +1,8 @@
-"""One file of a dataset, wherever it lies: at a URL of its own, or as a range of a larger file.
+"""Files of a dataset: a file at a URL of its own, or a range of bytes in a larger file.
 
-`listing` makes them (`archive` those inside a zip), `webdataset` and `tfds` cut shards into ranges; readers and pools
-only call `read` and `open`. All are small values, so that a set of a million images fits, and can be pickled.
+`readers.listing` makes them (`readers.archive` those inside a zip), and `readers.webdataset` and `readers.records` cut
+shards into ranges. Readers and pools only call `read` and `open`. The values are small, so a million of them fit in
+memory, and they can be pickled.
 """
 
 from __future__ import annotations
@@ -15,32 +16,32 @@ from lion_ray.store import open_url, read_range, read_url
 
 
 def is_web(url: str) -> bool:
-    """Whether a web server has it, which lists no folders and may ignore ranges."""
+    """Whether `url` is on a web server, which cannot list folders and may ignore range requests."""
     return url.lower().startswith(("http://", "https://"))
 
 
 class Readable(Protocol):
-    """Bytes that somebody else keeps; every fault is an `OSError` or a `BadData`."""
+    """Something whose bytes can be read. Every fault is an `OSError` or a `BadData`."""
 
     def read(self) -> bytes:
-        """All of it."""
+        """Read all bytes."""
 
 
 class File(Readable, Protocol):
-    """What a listing holds."""
+    """A file of a listing."""
 
     def open(self) -> IO[bytes]:
-        """A seekable file, to be closed."""
+        """Open it as a seekable file, which the caller closes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UrlFile:
-    """A file of its own."""
+    """A file at a URL of its own."""
 
     url: str
 
     def read(self) -> bytes:
-        """One request, on S3 too; a small local file without fsspec, which costs four times as much."""
+        """Read all bytes with one request. A local file is read without fsspec, which takes four times as long."""
         local = self.local_path
         return local.read_bytes() if local else read_url(self.url)
 
@@ -50,7 +51,7 @@ class UrlFile:
 
     @property
     def local_path(self) -> Path | None:
-        """Where it lies on this machine, if it does."""
+        """The local path; None if the file is not local."""
         protocol, mark, path = self.url.rpartition("://")
         return None if mark and protocol not in ("file", "local") else Path(path).expanduser()
 
@@ -64,7 +65,7 @@ class RangeFile:
     size: int
 
     def read(self) -> bytes:
-        """One request for this range alone."""
+        """Read the range with one request."""
         local = UrlFile(url=self.url).local_path
         if local is None:
             return read_range(self.url, self.start, self.start + self.size)

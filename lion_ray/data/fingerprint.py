@@ -1,7 +1,8 @@
-"""The content digest of a set: what it holds, never where it lies, what it is called or how it is sharded.
+"""The content digest of a dataset. It depends on the images and labels, not on place, name or sharding.
 
-SHA-256 over each split's name and size and, in the source's order, each image's own SHA-256 and label. The same
-rows as an image folder or as Parquet, in one shard or many, here or on a bucket, have the same digest.
+It is the SHA-256 over each split's name and size and, in the source's order, each image's SHA-256 and label. The same
+images as an image folder or as Parquet, in one shard or many, local or on a bucket, have the same digest. `pool`,
+`build` and `verify` compute it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lion_ray.data.item import Encoded, EncodedImage, ordered
+from lion_ray.data.item import Encoded, EncodedImage, map_ordered
 
 Labels = npt.NDArray[np.int64]
-Mark = tuple[bytes, str]
-"""What enters the digest of one image: 32 bytes, and its encoding."""
+ImageDigest = tuple[bytes, str]
+"""SHA-256 of one image (32 bytes), and the name of its encoding."""
 
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "png",
@@ -31,10 +32,13 @@ MAGIC = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """`encoding` is how the source stores its pixels: `raw`, `png`, `jpeg`, ..., or `mixed`.
+    """Digest and encoding of a dataset.
 
-    `repeated` names the images whose stored bytes are alike, as in `train/0 test/3`: pools and places of each group.
-    None where nobody has looked.
+    Attributes:
+        digest: the content digest in hexadecimal.
+        encoding: how the source stores its images: `raw`, `png`, `jpeg`, ..., or `mixed`.
+        repeated: groups of images with equal stored bytes, each group as pools and rows such as `train/0 test/3`; None
+            if this was not checked.
     """
 
     digest: str
@@ -43,21 +47,21 @@ class Fingerprint:
 
 
 def fingerprint(pools: Mapping[str, tuple[Iterable[EncodedImage], Labels]]) -> Fingerprint:
-    """Read every item of every pool once."""
+    """Compute the fingerprint of `pools`: the images and labels of each pool by its name. Reads every image once."""
     encodings, seen = set[str](), {name: list[bytes]() for name in pools}
 
     def digests(name: str, items: Iterable[EncodedImage]) -> Iterator[bytes]:
-        for _, (digest, encoding) in ordered(items, _read_mark):
+        for _, (digest, encoding) in map_ordered(items, _read_digest):
             encodings.add(encoding)
             seen[name].append(digest)
             yield digest
 
-    digest = fold({name: (digests(name, items), labels) for name, (items, labels) in pools.items()})
-    return Fingerprint(digest=digest, encoding=common(encodings), repeated=repeated(seen))
+    digest = content_digest({name: (digests(name, items), labels) for name, (items, labels) in pools.items()})
+    return Fingerprint(digest=digest, encoding=common_encoding(encodings), repeated=repeated_images(seen))
 
 
-def repeated(digests: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
-    """See `Fingerprint.repeated`; by the digests of each pool's images, in their order."""
+def repeated_images(digests: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
+    """Groups of equal images (see `Fingerprint.repeated`), from the image digests of each pool in its order."""
     first = dict[bytes, str]()
     groups = dict[bytes, list[str]]()
     for pool, marks in digests.items():
@@ -69,8 +73,8 @@ def repeated(digests: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
     return tuple(" ".join(places) for places in groups.values())
 
 
-def fold(pools: Mapping[str, tuple[Iterable[bytes], Labels]]) -> str:
-    """The content digest from the digests of every pool's images, in the pool's order."""
+def content_digest(pools: Mapping[str, tuple[Iterable[bytes], Labels]]) -> str:
+    """The content digest in hexadecimal, from the image digests and the labels of each pool, in the pool's order."""
     whole = hashlib.sha256()
     for name in sorted(pools):
         digests, labels = pools[name]
@@ -80,17 +84,17 @@ def fold(pools: Mapping[str, tuple[Iterable[bytes], Labels]]) -> str:
     return whole.hexdigest()
 
 
-def common(encodings: Set[str]) -> str:
-    """The one encoding, or `mixed`."""
+def common_encoding(encodings: Set[str]) -> str:
+    """The encoding that all images share, or `mixed`."""
     return next(iter(encodings)) if len(encodings) == 1 else "mixed"
 
 
-def _read_mark(item: EncodedImage) -> Mark:
-    return mark(item.read())
+def _read_digest(item: EncodedImage) -> ImageDigest:
+    return image_digest(item.read())
 
 
-def mark(encoded: Encoded) -> Mark:
-    """SHA-256 of the stored bytes, or of shape and pixels, and the encoding."""
+def image_digest(encoded: Encoded) -> ImageDigest:
+    """SHA-256 and encoding of one image. Of an array, shape and pixels are hashed."""
     if isinstance(encoded, bytes):
         return hashlib.sha256(encoded).digest(), encoding_of(encoded)
     pixels = np.ascontiguousarray(encoded)
@@ -98,7 +102,7 @@ def mark(encoded: Encoded) -> Mark:
 
 
 def encoding_of(encoded: Encoded) -> str:
-    """The file format by its first bytes, or `other`."""
+    """The file format by its first bytes, `other` if unknown, or `raw` for an array."""
     if not isinstance(encoded, bytes):
         return "raw"
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":

@@ -1,6 +1,7 @@
-"""One encoded image, and the ordered thread pool that everything over many images runs on.
+"""`EncodedImage`, the error `BadData`, and `map_ordered`, the thread pool for work on many images.
 
-`decoding` and `fingerprint` call `ordered`: Pillow, zlib, SHA-256 and file reads all release the GIL.
+`decode.decoding`, `fingerprint`, `build.shards`, `select.skipping` and `verify.census` call `map_ordered`. Threads help
+because Pillow, zlib, SHA-256 and file reads release the GIL.
 """
 
 from __future__ import annotations
@@ -23,92 +24,104 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 CHUNK = 32
-"""Items per task: tiny images would otherwise spend their time in the queue."""
+"""Items per task. Without chunks small images would wait in the queue longer than they are worked on."""
 QUICK = 2e-4
-"""Seconds per item below which a second thread costs more than it brings: both wait for Python's lock."""
+"""Seconds per item below which more threads do not help, because they wait for the GIL."""
 HICCUP = 5e-3
-"""Seconds that the first items may take longer: a busy machine is no slow item."""
+"""Seconds by which the first items together may exceed `QUICK`, so that a busy machine does not start threads."""
 
 
 class BadData(ValueError):
-    """A fault in the data, in one line that names file and row; what a terminal cannot show of a name is escaped."""
+    """A fault in the data. Its message is one line that names file and row, with unprintable characters escaped."""
 
     def __init__(self, text: str) -> None:
-        super().__init__("".join(map(_shown, text)))
+        super().__init__("".join(map(_escaped, text)))
 
 
-class Unreadable(BadData):
-    """A file that is not there or does not answer: nothing is known of the image itself, so it is never skipped."""
+class UnreadableFile(BadData):
+    """A file that is missing or cannot be read. The image itself may be good, so it is never skipped as bad."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedImage:
-    """`load` reads the encoded file (bytes) or the stored pixels (array); `where` is for messages."""
+    """One image of a pool that is not decoded yet.
+
+    Attributes:
+        index: the image's index in its pool.
+        where: file and row, for messages.
+        load: reads the encoded file (bytes) or the stored pixels (uint8 array).
+    """
 
     index: int
     where: str
     load: Callable[[], Encoded]
 
     def read(self) -> Encoded:
-        """`load`, with its failure told by name.
+        """Call `load`.
 
         Raises:
-            BadData: the bytes cannot be read (`Unreadable`), or are not there to be read.
+            BadData: the image cannot be read; an `UnreadableFile` if its file cannot be read.
         """
         try:
             return self.load()
         except OSError as error:
-            raise Unreadable(f"{self.where}: cannot be read ({error.strerror or error})") from error
+            raise UnreadableFile(f"{self.where}: cannot be read ({error.strerror or error})") from error
         except BadData:
             raise
         except Exception as error:
-            raise BadData(f"{self.where}: cannot be read ({reason(error)})") from error
+            raise BadData(f"{self.where}: cannot be read ({error_text(error)})") from error
 
 
 @contextmanager
 def read_as(kind: str, path: str, advice: str = "") -> Iterator[None]:
-    """The border to code that parses what others have written: whatever it raises inside is the fault of `path`.
+    """Convert every exception in the block to a `BadData` about the file `path`.
 
-    No list of a library's exceptions has ever been complete; so each reader opens, and iterates over, a file inside
-    one of these.
+    Libraries raise many undocumented exceptions for damaged files. Each reader therefore opens and reads a file inside
+    such a block.
 
     Args:
-        kind: what the file was taken for, such as `Parquet`.
-        advice: what else to say.
+        kind: the format as which the file is read, such as `Parquet`.
+        path: the file, for the message.
+        advice: text that is appended to the message.
     """
     try:
         yield
     except BadData:
         raise
     except Exception as error:
-        raise BadData(f"{path}: cannot be read as {kind} ({reason(error)}){advice}") from error
+        raise BadData(f"{path}: cannot be read as {kind} ({error_text(error)}){advice}") from error
 
 
-def reason(error: BaseException) -> str:
-    """An exception in a few words."""
-    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(told.split()) or type(error).__name__
+def error_text(error: BaseException) -> str:
+    """The message of an exception on one line, or the name of its class if it has no message."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(message.split()) or type(error).__name__
 
 
-def _shown(character: str) -> str:
+def _escaped(character: str) -> str:
     if character.isprintable():
         return character
     return " " if character.isspace() else character.encode("unicode_escape").decode()
 
 
 def default_threads() -> int:
-    """The cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ordered(
+def map_ordered(
     items: Iterable[Job], work: Callable[[Job], Result], num_threads: int | None = None
 ) -> Iterator[tuple[Job, Result]]:
-    """`work` on every item (or whatever goes with one), in order.
+    """Call `work` on every item and yield the pairs of item and result in order.
 
-    A bounded number is in flight, so memory does not grow with the set. The first failing item in order raises,
-    however many threads there are. As long as items are `QUICK` on the mean they are worked on here; then the threads
-    take over.
+    The number of pending items is bounded, so memory does not grow with the dataset. The error of the first item that
+    fails is raised, whatever the number of threads. Items are handled in this thread while they take less than `QUICK`
+    seconds on average; then threads take over.
+
+    Args:
+        items: the items.
+        work: the function to call; it must be safe to call from threads.
+        num_threads: None uses all cores of this process.
     """
     stream, pending = iter(items), deque[Future[list[tuple[Job, Result]]]]()
     left = HICCUP

@@ -1,8 +1,7 @@
-"""What a reader finds: labels in memory, images still encoded and read one by one.
+"""`FoundSet` and its pools: a dataset as a reader found it, with labels in memory and images still encoded.
 
-Every reader (`readers`, `packages`) gives a `FoundSet`; `source` plans the splits over its pools and `decoding` turns
-the chosen items into pixels. `BadData` is a fault in the data itself; `source` adds the study file and the dataset
-to its message.
+Every reader returns a `FoundSet`. A pool is one split of the source, or all its images if the source has no splits.
+`source` plans the splits of a study over the pools, and `decode.decoding` turns the chosen images into pixels.
 """
 
 from __future__ import annotations
@@ -20,27 +19,30 @@ from lion_ray.data.fingerprint import Fingerprint, Labels, fingerprint
 from lion_ray.data.item import BadData, EncodedImage
 
 POOL = "pool"
-"""The one pool of a set whose source names no splits."""
+"""The name of the only pool if the source has no splits."""
 
 
 class Pool(Protocol):
-    """One split, or the one pool, of a set as its source orders it."""
+    """Labels and encoded images of one split of the source, in the source's order."""
 
     @property
     def labels(self) -> Labels:
-        """Shape (N,), read-only, each in 0..classes-1."""
+        """Labels (N,) in 0..classes-1, read-only."""
 
     def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
-        """The images at `indices` (ascending), in that order."""
+        """The images at `indices`, which ascend."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSet:
-    """A set as found: `pools` holds `pool` alone, or `train` and perhaps `val` and `test`.
+    """A dataset as a reader found it.
 
-    `skipped` counts the images that were left out of a pool because they are bad (see `skipping`); `known` is the
-    fingerprint of a built set, which its manifest holds: then nothing is read for it. `notes` say how the source was
-    read, and what of it was not used (see `account`).
+    Attributes:
+        classes: class names; a label is an index into them.
+        pools: `pool` alone, or `train` and perhaps `val` and `test`.
+        skipped: images that were left out of each pool because they cannot be decoded (see `select.skipping`).
+        known: the fingerprint from the manifest of a built dataset; None if images must be read for it.
+        notes: lines for the user on how the source was read and which files were not used (see `readers.notes`).
     """
 
     classes: tuple[str, ...]
@@ -56,16 +58,16 @@ class FoundSet:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Digest and encoding of all that was found: reads every image once, unless it is `known`."""
+        """Digest and encoding of all images. Reads every image once, unless the fingerprint is `known`."""
         if self.known is not None:
             return self.known
-        parts = {name: (pool.items(range(len(pool.labels))), pool.labels) for name, pool in self.pools.items()}
-        return fingerprint(parts)
+        pools = {name: (pool.items(range(len(pool.labels))), pool.labels) for name, pool in self.pools.items()}
+        return fingerprint(pools)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayPool:
-    """Images that the source stores as pixels: (N, H, W) or (N, H, W, 3) uint8. `name` is for messages."""
+    """A pool of pixels: `images` (N, H, W) or (N, H, W, 3) uint8. `name` is for messages."""
 
     images: npt.NDArray[np.uint8]
     labels: Labels
@@ -80,31 +82,37 @@ class ArrayPool:
 
 @dataclass(frozen=True, kw_only=True)
 class FilePool:
-    """One file per image. `names` are for messages: the path below the root, and the list and line that name it."""
+    """A pool with one file per image. `names` are for messages: the path, and the list and line that name it."""
 
     files: tuple[Readable, ...]
     names: tuple[str, ...]
     labels: Labels
 
     def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
-        """See `Pool.items`; a file is read by whoever loads the item, so reading runs on many threads."""
+        """See `Pool.items`. `EncodedImage.read` reads the file, so reading runs in many threads."""
         for index in indices:
             yield EncodedImage(index=index, where=self.names[index], load=self.files[index].read)
 
 
-def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """`array` itself, made read-only: a cached array that is normalised in place drifts over the epochs."""
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Mark `array` as read-only and return it. In-place normalisation of a cached array would drift over the epochs."""
     array.flags.writeable = False
     return array
 
 
 def as_labels(values: Any) -> Labels:
     """A read-only int64 copy of `values`."""
-    return frozen(np.array(values, dtype=np.int64))
+    return read_only(np.array(values, dtype=np.int64))
 
 
 def check_labels(labels: Labels, num_classes: int, where: Callable[[int], str]) -> None:
-    """Raise `BadData` at the first label outside 0..num_classes-1."""
+    """Raise `BadData` for the first label outside 0..num_classes-1.
+
+    Args:
+        labels: (N,) integers.
+        num_classes: the number of classes.
+        where: names the image at an index in the message.
+    """
     bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(bad):
         index = int(bad[0])

@@ -1,6 +1,7 @@
-"""Equilibrium implicit layers: problem (cell), solver and gradient are three separate arguments.
+"""Equilibrium (implicit) layers. The cell, the solver and the gradient mode are three separate arguments.
 
-`ImplicitLayer(cell, solver=..., gradient=...)` is what the methods build; `solve` is the one loop under it.
+`lion_ray.methods` builds `ImplicitLayer(cell, solver=..., gradient=...)`. Every solver runs in the loop `solve`, both
+forward and backward.
 """
 
 from lion_ray.implicit.anderson import Anderson
@@ -12,7 +13,7 @@ from lion_ray.implicit.fixed import FixedSteps, steps_needed
 from lion_ray.implicit.gradients import AdjointGradient, Gradient, Implicit, Neumann, OneStep, Unrolled
 from lion_ray.implicit.layer import DEFAULT_GAMMA, ImplicitLayer
 from lion_ray.implicit.norms import max_norm, sum_norm
-from lion_ray.implicit.patches import write
+from lion_ray.implicit.patches import add_patches
 from lion_ray.implicit.picard import Picard
 from lion_ray.implicit.projection import project_
 from lion_ray.implicit.solution import Solution
@@ -39,6 +40,7 @@ __all__ = [
     "Solution",
     "Solver",
     "Unrolled",
+    "add_patches",
     "evaluations_allowed",
     "evaluations_needed",
     "injection_init",
@@ -47,5 +49,4 @@ __all__ = [
     "solve",
     "steps_needed",
     "sum_norm",
-    "write",
 ]

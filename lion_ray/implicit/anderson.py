@@ -1,9 +1,10 @@
 """Anderson acceleration (type II, difference form) with one small least-squares problem per sample.
 
-The last `window` differences of f(z) and of f(z) - z predict a combination whose residual is smallest, for the last
-point that counted (see `safeguard`). Each evaluation adds a difference, whether it counts or not. Where nothing is
-known of f, a refusal halves the share of the predicted residual that is added, and a success doubles it: a Picard step
-that leads away becomes a damped one that does not. A sample whose normal equations are singular takes the Picard step.
+The last `window` differences of f(z) and of f(z) - z give the combination with the smallest predicted residual. It
+starts at the last accepted point (see `safeguard`). Each evaluation adds a difference, even if it is rejected. Where no
+contraction factor is known, a rejection halves the share of the predicted residual that is added, and an accepted step
+doubles it. A Picard step that leads away from the equilibrium thus becomes a damped step. A sample with singular normal
+equations takes the Picard step. `lion_ray.methods.equilibrium` builds this solver.
 Source: Walker and Ni, "Anderson acceleration for fixed-point iterations", SIAM J. Numer. Anal. 2011.
 """
 
@@ -16,20 +17,22 @@ import torch
 from torch import Tensor
 
 from lion_ray.implicit.norms import flat
-from lion_ray.implicit.safeguard import StallPatience, Standing, first, judged
-from lion_ray.implicit.solvers import Advance, Solver, per_sample
+from lion_ray.implicit.safeguard import AcceptanceRule, SafeguardState, initial_safeguard, updated_safeguard
+from lion_ray.implicit.solvers import Solver, SolverStep, per_sample
 
-PATIENCE = StallPatience()
+ACCEPTANCE = AcceptanceRule()
 
 
 @dataclass(frozen=True, kw_only=True)
-class History:
-    """What Anderson remembers; columns are ordered from old to new, k <= window of them.
+class AndersonState:
+    """The state of Anderson acceleration between two steps. It holds k <= window differences, from old to new.
 
-    value, error              the last evaluated f(z) and f(z) - z, (B, ...); None before the first step.
-    value_steps, error_steps  k differences of consecutive values and errors, each (B, ...).
-    products                  inner products of the error differences, (B, k, k).
-    contraction, standing     what is known of f, and where the search stands; None before the first step.
+    Attributes:
+        value, error: (B, ...) the last evaluated f(z) and f(z) - z; None before the first step.
+        value_steps, error_steps: k differences of consecutive values and errors, each (B, ...).
+        products: (B, k, k) inner products of the error differences.
+        contraction: the factor < 1 by which f contracts; None if no factor is known.
+        safeguard: the accepted points and rejections; None before the first step.
     """
 
     value: Tensor | None
@@ -38,15 +41,24 @@ class History:
     error_steps: tuple[Tensor, ...]
     products: Tensor
     contraction: float | None
-    standing: Standing | None
+    safeguard: SafeguardState | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anderson(Solver[History]):
-    """`window` differences, Tikhonov `regularisation` of the normalised system, `damping` of the new residual.
+class Anderson(Solver[AndersonState]):
+    """Anderson acceleration.
 
-    Columns are scaled to length 1 before the solve, so the regularisation means the same at every width and scale:
-    1e-5 is above fp32 rounding of the inner products, and step counts are the same from 0 to 1e-3.
+    Columns are scaled to length 1 before the least-squares solve, so the regularisation means the same at every width
+    and scale. The default 1e-5 is above the fp32 rounding of the inner products; from 0 to 1e-3 the step counts do not
+    change.
+
+    Args:
+        window: how many differences are kept.
+        regularisation: Tikhonov term on the diagonal of the normalised normal equations, at least 0.
+        damping: the share of the predicted residual that is added, in (0, 1]; 1 is undamped.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     window: int = 5
@@ -61,35 +73,37 @@ class Anderson(Solver[History]):
         if not 0 < self.damping <= 1:
             raise ValueError(f"damping is {self.damping}: it lies in (0, 1], 1 is undamped")
 
-    def init(self, z0: Tensor, *, contraction: float | None = None) -> History:
-        return History(
+    def init(self, z0: Tensor, *, contraction: float | None = None) -> AndersonState:
+        return AndersonState(
             value=None,
             error=None,
             value_steps=(),
             error_steps=(),
             products=z0.new_zeros(len(z0), 0, 0),
             contraction=contraction,
-            standing=None,
+            safeguard=None,
         )
 
-    def step(self, state: History, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[History]:
-        """From the last point that counted by its window; the Picard step if owed, or if the system is singular."""
+    def step(self, state: AndersonState, *, z: Tensor, value: Tensor, distance: Tensor) -> SolverStep[AndersonState]:
+        """See `Solver.step`. Steps from the last accepted point, or by Picard if due or if the system is singular."""
         error = value - z
-        history = self._remember(state, value, error)
-        if state.standing is None:
-            standing = first(value, error, distance)
-            return Advance(z=self._mix(history, standing, None), state=replace(history, standing=standing))
-        standing = judged(state.standing, value, error, distance, contraction=history.contraction, patience=PATIENCE)
-        history = replace(history, standing=standing)
+        state = self._remember(state, value, error)
+        if state.safeguard is None:
+            safeguard = initial_safeguard(value, error, distance)
+            return SolverStep(z=self._mix(state, safeguard, None), state=replace(state, safeguard=safeguard))
+        safeguard = updated_safeguard(
+            state.safeguard, value, error, distance, contraction=state.contraction, acceptance=ACCEPTANCE
+        )
+        state = replace(state, safeguard=safeguard)
         with torch.no_grad():
-            weights, singular = _least_squares(history, standing.error, self.regularisation)
-        plain = singular | (standing.owed > 0)
-        picard = self._mix(history, standing, None) if history.contraction is None else standing.point
-        z = torch.where(per_sample(plain, value), picard, self._mix(history, standing, weights))
-        return Advance(z=z, state=history, fallback=plain | standing.refused)
+            weights, singular = _least_squares(state, safeguard.error, self.regularisation)
+        plain = singular | (safeguard.picard_steps_left > 0)
+        picard = self._mix(state, safeguard, None) if state.contraction is None else safeguard.point
+        z = torch.where(per_sample(plain, value), picard, self._mix(state, safeguard, weights))
+        return SolverStep(z=z, state=state, fallback=plain | safeguard.rejected)
 
-    def _remember(self, state: History, value: Tensor, error: Tensor) -> History:
-        """Add the newest differences; forget the oldest beyond the window."""
+    def _remember(self, state: AndersonState, value: Tensor, error: Tensor) -> AndersonState:
+        """The state with the newest differences added and the oldest beyond the window dropped."""
         if state.value is None or state.error is None:
             return replace(state, value=value, error=error)
         keep = slice(1, None) if len(state.error_steps) == self.window else slice(None)
@@ -105,13 +119,13 @@ class Anderson(Solver[History]):
             products=products,
         )
 
-    def _mix(self, history: History, standing: Standing, weights: Tensor | None) -> Tensor:
-        """The predicted point plus `damping` times its predicted residual, times the share that is taken."""
-        undamped = per_sample(1 - self.damping * standing.share, standing.point)
-        z = standing.point - undamped * standing.error
+    def _mix(self, state: AndersonState, safeguard: SafeguardState, weights: Tensor | None) -> Tensor:
+        """The predicted point plus its residual times `damping` and the step share; weights None is Picard's step."""
+        undamped = per_sample(1 - self.damping * safeguard.step_share, safeguard.point)
+        z = safeguard.point - undamped * safeguard.error
         if weights is None:
             return z
-        for column, (value_step, error_step) in enumerate(zip(history.value_steps, history.error_steps, strict=True)):
+        for column, (value_step, error_step) in enumerate(zip(state.value_steps, state.error_steps, strict=True)):
             z = z - per_sample(weights[:, column], z) * (value_step - undamped * error_step)
         return z
 
@@ -122,24 +136,24 @@ def _inner_products(columns: tuple[Tensor, ...], x: Tensor) -> Tensor:
 
 
 def _grow(products: Tensor, newest: Tensor) -> Tensor:
-    """Border the symmetric (B, k, k) matrix with the newest row (B, k + 1)."""
+    """Append the newest row and column (B, k + 1) to the symmetric matrix (B, k, k)."""
     upper = torch.cat([products, newest[:, :-1, None]], dim=2)
     return torch.cat([upper, newest[:, None, :]], dim=1)
 
 
-def _least_squares(history: History, error: Tensor, regularisation: float) -> tuple[Tensor, Tensor]:
+def _least_squares(state: AndersonState, error: Tensor, regularisation: float) -> tuple[Tensor, Tensor]:
     """Weights (B, k) minimising ||error - sum_i w_i error_step_i||, and which samples' systems are singular (B,).
 
     A column that is zero or not finite becomes a unit column with weight 0. Pivots at rounding level count as singular.
     """
-    products = history.products
+    products = state.products
     square = products.diagonal(dim1=1, dim2=2)
     usable = square.isfinite() & (square > 0)
     scale = torch.where(usable, square, 1).rsqrt()
     pairs = usable[:, :, None] & usable[:, None, :]
     gram = torch.where(pairs, products * scale[:, :, None] * scale[:, None, :], 0)
     gram = gram + torch.diag_embed(torch.where(usable, regularisation, 1.0).to(gram.dtype))
-    target = torch.where(usable, _inner_products(history.error_steps, error) * scale, 0)
+    target = torch.where(usable, _inner_products(state.error_steps, error) * scale, 0)
     factor, info = torch.linalg.cholesky_ex(gram)
     pivots = factor.diagonal(dim1=1, dim2=2).square().amin(1)
     weights = torch.cholesky_solve(target[:, :, None], factor)[:, :, 0] * scale

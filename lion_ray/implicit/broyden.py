@@ -1,11 +1,11 @@
-"""Broyden's "good" method on g(z) = f(z) - z with a memory of rank-one updates, one history per sample.
+"""Broyden's "good" method on g(z) = f(z) - z, with limited memory and separate rank-one updates per sample.
 
-B, the estimate of the inverse Jacobian of g, starts at -I, which is the Picard step; each evaluation, whether it counts
-or not (see `safeguard`), adds u v^T with u = (dz - B dg) / (dz^T B dg) and v^T = dz^T B. Powell's modification keeps
-an update from making B singular. The step is -B g from the last point that counted, or a share of it.
+B estimates the inverse Jacobian of g. It starts at -I, which gives the Picard step. Each evaluation, accepted or not
+(see `safeguard`), adds u v^T with u = (dz - B dg) / (dz^T B dg) and v^T = dz^T B. Powell's modification keeps B
+non-singular. The step is -B g from the last accepted point, or a share of it. `lion_ray.methods.equilibrium` builds it.
 Sources: Broyden, "A class of methods for solving nonlinear simultaneous equations", Math. Comp. 1965; Powell, "A hybrid
-method for nonlinear equations", 1970; the patience with steps that lead up: Grippo, Lampariello and Lucidi, SIAM J.
-Numer. Anal. 1986.
+method for nonlinear equations", 1970; for the acceptance of steps: Grippo, Lampariello and Lucidi, SIAM J. Numer. Anal.
+1986.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ import torch
 from torch import Tensor
 
 from lion_ray.implicit.norms import flat
-from lion_ray.implicit.safeguard import StallPatience, Standing, first, judged
-from lion_ray.implicit.solvers import Advance, Solver, per_sample
+from lion_ray.implicit.safeguard import AcceptanceRule, SafeguardState, initial_safeguard, updated_safeguard
+from lion_ray.implicit.solvers import Solver, SolverStep, per_sample
 
-PATIENCE = StallPatience(factor=2.0, memory=5, growth=math.inf)
+ACCEPTANCE = AcceptanceRule(factor=2.0, memory=5, growth=math.inf)
 WINDOW = 8
-SMALLEST = 0.1  # |dz^T B dg| / dz^T dz below which an update is only taken in part
+SMALLEST = 0.1  # below this |dz^T B dg| / dz^T dz only a part of an update is applied
 
 
 @dataclass(frozen=True, kw_only=True)
-class Updates:
-    """What Broyden remembers: B = -I + sum_i u_i v_i^T.
+class BroydenState:
+    """The state of Broyden's method between two steps: the estimate -I + sum_i u_i v_i^T and the last evaluation.
 
-    z, error  the last evaluated z and f(z) - z, (B, ...); None before the first step.
-    u, v      at most `window` columns, each (B, ...).
-    contraction, standing  what is known of f, and where the search stands; None before the first step.
+    Attributes:
+        z, error: (B, ...) the last evaluated z and f(z) - z; None before the first step.
+        u, v: at most `window` columns and rows, each (B, ...).
+        contraction: the factor < 1 by which f contracts; None if no factor is known.
+        safeguard: the accepted points and rejections; None before the first step.
     """
 
     z: Tensor | None
@@ -39,14 +41,19 @@ class Updates:
     u: tuple[Tensor, ...]
     v: tuple[Tensor, ...]
     contraction: float | None
-    standing: Standing | None
+    safeguard: SafeguardState | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broyden(Solver[Updates]):
-    """`window` is the number of updates after which B is -I again. None: 8 where f contracts, else all are kept.
+class Broyden(Solver[BroydenState]):
+    """Broyden's method.
 
-    Where f does not contract a short memory is often not enough; what is kept then grows with the steps.
+    Args:
+        window: the number of updates after which B is reset to -I. None stands for 8 where f contracts; elsewhere all
+            updates are kept, because a short memory often does not suffice, and memory grows with the steps.
+
+    Raises:
+        ValueError: `window` is below 1.
     """
 
     window: int | None = None
@@ -55,27 +62,29 @@ class Broyden(Solver[Updates]):
         if self.window is not None and self.window < 1:
             raise ValueError(f"window is {self.window}: keep at least 1 update, or use Picard()")
 
-    def init(self, z0: Tensor, *, contraction: float | None = None) -> Updates:
-        return Updates(z=None, error=None, u=(), v=(), contraction=contraction, standing=None)
+    def init(self, z0: Tensor, *, contraction: float | None = None) -> BroydenState:
+        return BroydenState(z=None, error=None, u=(), v=(), contraction=contraction, safeguard=None)
 
-    def step(self, state: Updates, *, z: Tensor, value: Tensor, distance: Tensor) -> Advance[Updates]:
-        """From the last point that counted by a share of -B g, with B brought up to date; or the Picard step owed."""
+    def step(self, state: BroydenState, *, z: Tensor, value: Tensor, distance: Tensor) -> SolverStep[BroydenState]:
+        """See `Solver.step`. Updates B and steps by a share of -B g from the last accepted point, or by Picard."""
         error = value - z
-        if state.standing is None or state.z is None or state.error is None:
-            standing = first(z, error, distance)
-            return Advance(z=z + error, state=replace(state, z=z, error=error, standing=standing))
-        standing = judged(state.standing, z, error, distance, contraction=state.contraction, patience=PATIENCE)
+        if state.safeguard is None or state.z is None or state.error is None:
+            safeguard = initial_safeguard(z, error, distance)
+            return SolverStep(z=z + error, state=replace(state, z=z, error=error, safeguard=safeguard))
+        safeguard = updated_safeguard(
+            state.safeguard, z, error, distance, contraction=state.contraction, acceptance=ACCEPTANCE
+        )
         window = self.window or (None if state.contraction is None else WINDOW)
         u, v = ((), ()) if len(state.u) == window else (state.u, state.v)
         column, row = _update(u, v, z - state.z, error - state.error)
         u, v = (*u, column), (*v, row)
-        owed = standing.owed > 0
-        share = per_sample(standing.share, z)
-        proposal = standing.point - share * _times(u, v, standing.error)
-        return Advance(
-            z=torch.where(per_sample(owed, z), standing.point + standing.error, proposal),
-            state=replace(state, z=z, error=error, u=u, v=v, standing=standing),
-            fallback=owed | standing.refused,
+        is_picard = safeguard.picard_steps_left > 0
+        share = per_sample(safeguard.step_share, z)
+        proposal = safeguard.point - share * _times(u, v, safeguard.error)
+        return SolverStep(
+            z=torch.where(per_sample(is_picard, z), safeguard.point + safeguard.error, proposal),
+            state=replace(state, z=z, error=error, u=u, v=v, safeguard=safeguard),
+            fallback=is_picard | safeguard.rejected,
         )
 
 
@@ -85,7 +94,7 @@ def _update(u: tuple[Tensor, ...], v: tuple[Tensor, ...], dz: Tensor, dg: Tensor
     square = _inner(dz, dz)
     curvature = _inner(dz, estimate) / torch.where(square > 0, square, 1)
     is_small = curvature.abs() < SMALLEST
-    # Powell: the part of dg by which B would become singular is replaced by what B predicts of it.
+    # Powell: the part of dg that would make B singular is replaced by the part that B predicts.
     part = (1 - torch.where(curvature < 0, -SMALLEST, SMALLEST)) / torch.where(is_small, 1 - curvature, 1)
     mixed = dz + per_sample(part, dz) * (estimate - dz)
     estimate = torch.where(per_sample(is_small, dz), mixed, estimate)
@@ -97,7 +106,7 @@ def _update(u: tuple[Tensor, ...], v: tuple[Tensor, ...], dz: Tensor, dg: Tensor
 
 
 def _times(columns: tuple[Tensor, ...], rows: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    """(-I + sum columns rows^T) x; with the two exchanged, its transpose times x."""
+    """(-I + sum columns rows^T) x. With columns and rows exchanged it is the transpose times x."""
     result = -x
     for column, row in zip(columns, rows, strict=True):
         result = result + per_sample(_inner(row, x), x) * column

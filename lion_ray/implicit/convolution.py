@@ -1,7 +1,7 @@
 """The convolutional cell of the input prompt: a state of a few maps at 1/stride of the image's resolution.
 
-States are held in channels_last order, in which both the ways in and out and the small convolutions between are
-fastest (1.6 x against the standard order). Built by `methods.lion`.
+States are kept in channels_last order, in which patch products and the small convolutions are 1.6 times as fast as in
+the standard order. `lion_ray.methods.lion` builds this cell.
 """
 
 from __future__ import annotations
@@ -12,14 +12,26 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 from lion_ray.implicit.cells import Cell, check_positive, injection_init, recurrent_init
-from lion_ray.implicit.patches import read
+from lion_ray.implicit.patches import read_patches
 
 
 class ConvCell(Cell):
-    """Convolutions: u (B, in_channels, H, W), z (B, state_channels, ceil(H / stride), ceil(W / stride)).
+    """A cell of convolutions: u (B, in_channels, H, W) and z (B, c, ceil(H / stride), ceil(W / stride)).
 
     W (c, c / groups, k, k) has stride 1 and zero same-padding. U (c, in_channels, stride, stride) reads patches that do
-    not overlap; zeros fill the last ones where stride does not divide H or W. W joins the patches.
+    not overlap; the last ones are filled with zeros where stride does not divide H or W. Only W connects patches.
+
+    Args:
+        in_channels: channels of u.
+        state_channels: channels c of the state.
+        kernel_size: side k of W's kernel, odd.
+        stride: side of the patches that U reads, in pixels.
+        groups: groups of W; it divides `state_channels`.
+        dilation: dilation of W.
+        generator: source of the initial weights.
+
+    Raises:
+        ValueError: a size is out of range.
     """
 
     def __init__(
@@ -48,7 +60,7 @@ class ConvCell(Cell):
         self.b = nn.Parameter(torch.zeros(state_channels))
 
     def inject(self, u: Tensor) -> Tensor:
-        return read(u, self.U).add_(self.b[:, None, None])
+        return read_patches(u, self.U).add_(self.b[:, None, None])
 
     def recur(self, weight: Tensor, z: Tensor) -> Tensor:
         return F.conv2d(z, weight, padding=self.padding, groups=self.groups, dilation=self.dilation)

@@ -1,6 +1,7 @@
-"""The ablation of the equilibrium: an explicit stack of copies of its cell, behind the same interface.
+"""The ablation of the equilibrium layer: an explicit stack of cells with the interface of `ImplicitLayer`.
 
-z_1 = f_1(0; u), z_l = f_l(z_{l-1}; u) for l = 2..depth, each copy with parameters of its own. Built by `methods.lion`.
+z_1 = f_1(0; u) and z_l = f_l(z_{l-1}; u) for l = 2..depth. Each cell has its own parameters. `lion_ray.methods.lion`
+builds it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from lion_ray.implicit.projection import check_gamma, project_
 
 
 class ExplicitLayer(nn.Module):
-    """`cells` in a row on one input u. The first starts from zero, so its W never acts: it is frozen.
+    """A stack of cells that all read the same input u. The first cell starts from zero, so its unused W is frozen.
+
+    Args:
+        cells: the cells, first to last; at least one.
+        gamma: the bound of every W in (0, 1); None leaves the cells unconstrained.
 
     Raises:
-        ValueError: no cells, or gamma out of range.
+        ValueError: there are no cells, or gamma is out of range.
     """
 
     def __init__(self, cells: list[Cell], *, gamma: float | None = DEFAULT_GAMMA) -> None:
@@ -30,7 +35,7 @@ class ExplicitLayer(nn.Module):
         self.project_()
 
     def forward(self, u: Tensor) -> Tensor:
-        """The last state (B, ...) for u (B, ...), in the dtype of u."""
+        """The state (B, ...) of the last cell for the input u (B, ...), in the dtype of u."""
         first, *others = self.stack
         with torch.autocast(u.device.type, enabled=False):
             x = in_solve_precision(u, first.W.dtype)
@@ -41,18 +46,18 @@ class ExplicitLayer(nn.Module):
 
     @property
     def stack(self) -> list[Cell]:
-        """The cells, first to last."""
+        """The cells, first to last, with their type."""
         return [cell for cell in self.cells if isinstance(cell, Cell)]
 
     def project_(self) -> None:
-        """Bring every W back inside the bound, in place."""
+        """Project every W to the bound, in place."""
         for cell in self.stack:
             project_(cell, self.gamma)
 
     def reset_health(self) -> None:
-        """Nothing is solved, so nothing is counted."""
+        """Do nothing: there is no solve to count."""
 
     def health(self) -> dict[str, float]:
-        """`bound_used`, the largest of the stack; an explicit stack has no residual."""
+        """The figure `bound_used`, the largest ||W||_inf / gamma of the stack. There is no residual to report."""
         bound = max(float(cell.bound()) for cell in self.stack)
         return {"bound_used": bound / (1.0 if self.gamma is None else self.gamma)}

@@ -1,6 +1,6 @@
-"""The equilibrium as a fixed number of Picard steps: no loop whose length depends on the data, as a served graph needs.
+"""The equilibrium as a fixed number of Picard steps, for exported graphs, which have no data-dependent loops.
 
-`ticket.serving` puts it in the place of an `ImplicitLayer`, with the same cell.
+`lion_ray.ticket.serving` replaces each `ImplicitLayer` by a `FixedSteps` with the same cell.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from lion_ray.implicit.steps import evaluations_needed
 
 
 class FixedSteps(nn.Module):
-    """f applied `num_steps` times to f(0; u): u (B, ...) to z (B, ...), both fp32. ValueError below 1 step."""
+    """Apply f `num_steps` times to f(0; u). Input u (B, ...) and output z (B, ...) are fp32.
+
+    Raises:
+        ValueError: `num_steps` is below 1.
+    """
 
     def __init__(self, cell: Cell, num_steps: int) -> None:
         super().__init__()
@@ -22,7 +26,7 @@ class FixedSteps(nn.Module):
         self.cell, self.num_steps = cell, num_steps
 
     def forward(self, u: Tensor) -> Tensor:
-        """The last state; within a layer's tolerance of the equilibrium if `num_steps` is `steps_needed` of it."""
+        """The last state (B, ...). It is within a layer's tolerance if `num_steps` is `steps_needed(layer)`."""
         injected = self.cell.inject(u)
         z = self.cell.start(injected)
         for _ in range(self.num_steps):
@@ -31,9 +35,9 @@ class FixedSteps(nn.Module):
 
 
 def steps_needed(layer: ImplicitLayer) -> int:
-    """Picard steps after which every input is within the layer's tolerance, by the bound that its W has (see `picard`).
+    """The number of Picard steps after which every input is within the layer's tolerance, by the bound of its W.
 
-    At most the layer's own `max_steps`, which is also the answer where W has no bound below 1 and nothing is known.
+    It is at most the layer's `max_steps`. If the bound is 1 or more, no number is known, and `max_steps` is returned.
     """
     bound = float(layer.cell.bound())
     if bound >= 1:

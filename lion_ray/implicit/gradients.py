@@ -1,9 +1,9 @@
-"""How a gradient is sent through an equilibrium: modes as values behind one interface.
+"""Gradient modes of an equilibrium, as values behind one interface.
 
-`Implicit` solves y = J^T y + g at z* (implicit function theorem); `Neumann` cuts its series after k terms and
-`OneStep` after none. All three need memory that does not depend on the number of solver steps. `Unrolled`
-differentiates the solver's own steps: the reference, with memory that grows by step.
-First-order only: a second backward raises. Chosen by config, called by `layer.ImplicitLayer`.
+`Implicit` solves y = J^T y + g at z* (implicit function theorem). `Neumann` cuts the Neumann series of this solution
+after k products, and `OneStep` before the first. The memory of these three does not depend on the number of solver
+steps. `Unrolled` differentiates through the solver's steps; it is the reference, and its memory grows with each step.
+Gradients are of first order: a second backward raises. The study file chooses the mode, `layer.ImplicitLayer` calls it.
 """
 
 from __future__ import annotations
@@ -32,21 +32,30 @@ _PICARD = Picard()
 
 
 class Gradient(ABC):
-    """Finds an equilibrium with `forward` and makes it differentiable."""
+    """A gradient mode: it finds an equilibrium and makes it differentiable."""
 
     @abstractmethod
     def equilibrium(
         self, cell: Cell, injected: Tensor, *, forward: ForwardSolve, observe: Observer, contraction: float | None
     ) -> Solution:
-        """The forward solution; its z carries gradients to `injected` and W. `observe` gets every backward solve.
+        """Solve forward and connect the solution's z to the graph.
 
-        `contraction` < 1 bounds ||W||_inf, and with it the transposed product in the 1-norm; None: nothing does.
+        Args:
+            cell: the map f; its W receives a gradient.
+            injected: (B, ...) U u + b; it receives a gradient.
+            forward: runs the forward solve for a map and a starting point.
+            observe: called with the `Solution` of every backward solve.
+            contraction: an upper bound < 1 of ||W||_inf, which also bounds the transposed product in the 1-norm; None
+                if there is no bound.
+
+        Returns:
+            The forward solution with a differentiable z.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unrolled(Gradient):
-    """Differentiate through every solver step. Anderson's mixing weights count as constants: compare with Picard."""
+    """Differentiate through every solver step. Anderson's mixing weights count as constants; Picard is exact."""
 
     def equilibrium(
         self, cell: Cell, injected: Tensor, *, forward: ForwardSolve, observe: Observer, contraction: float | None
@@ -55,13 +64,23 @@ class Unrolled(Gradient):
 
 
 class AdjointGradient(Gradient):
-    """z* is found without a graph; backward turns the incoming g into y and sends y on to W, U, b and u."""
+    """Find z* without a graph. Backward turns the incoming gradient g into y and passes y on to W, U, b and u."""
 
     @abstractmethod
     def adjoint(
         self, pull_back: FixedPointMap, grad: Tensor, observe: Observer, *, contraction: float | None = None
     ) -> Tensor:
-        """y (B, ...), exact or not, for y = J^T y + g, given `pull_back(y) = J^T y` and g = `grad` (B, ...)."""
+        """An exact or approximate solution of y = J^T y + g.
+
+        Args:
+            pull_back: the product y -> J^T y, (B, ...) to (B, ...).
+            grad: (B, ...) the incoming gradient g.
+            observe: called with the `Solution`, if there is a solve.
+            contraction: a factor < 1 by which `pull_back` contracts in the 1-norm; None if no factor is known.
+
+        Returns:
+            y (B, ...).
+        """
 
     def equilibrium(
         self, cell: Cell, injected: Tensor, *, forward: ForwardSolve, observe: Observer, contraction: float | None
@@ -74,9 +93,16 @@ class AdjointGradient(Gradient):
 
 @dataclass(frozen=True, kw_only=True)
 class Implicit(AdjointGradient):
-    """The implicit function theorem, solved in the 1-norm, in which J^T contracts, with its own solver settings.
+    """The gradient of the implicit function theorem, solved in the 1-norm, in which J^T contracts.
 
-    `max_steps` None: as many as `evaluations_allowed` says of the layer's bound and this tolerance.
+    Args:
+        solver: the solver of the backward solve.
+        tolerance: largest relative residual of the backward solve.
+        max_steps: evaluation limit; None takes `evaluations_allowed` for the layer's bound and this tolerance.
+        check_every: steps between two checks whether all samples are done (see `solvers.solve`).
+
+    Raises:
+        ValueError: a setting is out of range.
     """
 
     solver: Solver[Any] = _PICARD
@@ -88,14 +114,14 @@ class Implicit(AdjointGradient):
         check_settings(tolerance=self.tolerance, max_steps=self.max_steps, check_every=self.check_every)
 
     def steps_allowed(self, contraction: float | None) -> int:
-        """`max_steps`, or what it stands for under this bound."""
+        """The limit of backward evaluations: `max_steps`, or the default for this contraction factor."""
         allowed = evaluations_allowed(contraction, self.tolerance, accelerated=self.solver.is_accelerated)
         return self.max_steps or allowed
 
     def adjoint(
         self, pull_back: FixedPointMap, grad: Tensor, observe: Observer, *, contraction: float | None = None
     ) -> Tensor:
-        """y within tolerance."""
+        """y (B, ...) within the tolerance. See `AdjointGradient.adjoint`."""
         solution = solve(
             lambda y: pull_back(y).add_(grad),
             grad,
@@ -112,9 +138,9 @@ class Implicit(AdjointGradient):
 
 @dataclass(frozen=True, kw_only=True)
 class OneStep(AdjointGradient):
-    """y = g: the gradient of the last step alone, "Jacobian-free" (Fung et al., AAAI 2022).
+    """y = g: the gradient of the last step only ("Jacobian-free backpropagation", Fung et al., AAAI 2022).
 
-    There is no backward solve to observe. The relative error is at most gamma / (1 - gamma) in the 1-norm.
+    There is no backward solve. The relative error of y is at most gamma / (1 - gamma) in the 1-norm.
     """
 
     def adjoint(
@@ -125,7 +151,7 @@ class OneStep(AdjointGradient):
 
 @dataclass(frozen=True, kw_only=True)
 class Neumann(AdjointGradient):
-    """y = g + J^T g + ... + (J^T)^k g, cut after `k` products (Geng et al., "On training implicit models", 2021)."""
+    """y = g + J^T g + ... + (J^T)^k g, with `k` >= 1 products (Geng et al., "On training implicit models", 2021)."""
 
     k: int
 
@@ -136,21 +162,21 @@ class Neumann(AdjointGradient):
     def adjoint(
         self, pull_back: FixedPointMap, grad: Tensor, observe: Observer, *, contraction: float | None = None
     ) -> Tensor:
-        """The first k + 1 terms."""
+        """The sum (B, ...) of the first k + 1 terms. See `AdjointGradient.adjoint`."""
         previous = y = grad
         for _ in range(self.k):
             previous, y = y, pull_back(y).add_(grad)
         _, residual = distance_and_residual(previous, y, sum_norm)
         steps = torch.full_like(residual, self.k, dtype=torch.int64)
-        done = residual.isfinite()  # it is cut by choice: what is left is reported as residual, not as failure
+        done = residual.isfinite()  # the series is cut on purpose, so a large residual is no failure
         observe(Solution(z=y, residual=residual, num_steps=steps, converged=done, fallback=torch.zeros_like(steps)))
         return y
 
 
 class _Adjoint(torch.autograd.Function):
-    """Identity on z*; backward replaces the incoming g by y and hands it to the cell's inputs.
+    """The identity on z*. Backward replaces the incoming gradient g by y and passes it to `injected` and W.
 
-    The weight is saved as a tensor: changing it between forward and backward is an error, as everywhere in autograd.
+    The weight is saved for backward, so autograd raises if it is changed in place between forward and backward.
     """
 
     @staticmethod
@@ -171,11 +197,11 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Solve for y and send it on."""
+        """Solve for y and pass it on."""
         (weight, z_star), (cell, gradient, observe, contraction) = ctx.saved_tensors, ctx.how
         with exact_products(grad.device):
             slope = cell.slope(z_star)
-            grad = torch.empty_like(z_star).copy_(grad)  # in the layout of the states
+            grad = torch.empty_like(z_star).copy_(grad)  # in the memory layout of the states
             y = gradient.adjoint(lambda y: cell.pull_back(weight, slope * y), grad, observe, contraction=contraction)
             y = slope * y
             weight_gradient = cell.weight_gradient(z_star, y) if ctx.needs_input_grad[1] else None

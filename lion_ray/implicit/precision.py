@@ -1,7 +1,8 @@
-"""The arithmetic of a solve: fp32 (or float64) as written, whatever surrounds it.
+"""Exact fp32 (or float64) arithmetic inside a solve, whatever autocast and TF32 settings are active outside.
 
-Autocast would round products to 8 bits of mantissa and TF32, cuDNN's default for convolutions, to 10: the residual then
-stalls near 1e-3, above the default tolerance. `layer` and the backward pass enter here.
+Autocast to bf16 rounds products to 8 bits of mantissa, and TF32, cuDNN's default for convolutions, rounds them to 10.
+The residual then stalls near 1e-3, above the default tolerance. `layer` and `gradients` run their solves inside
+`exact_products`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import torch
 
 @contextmanager
 def exact_products(device: torch.device) -> Iterator[None]:
-    """No autocast, and on CUDA no TF32, inside; what was set before comes back, after an error too."""
+    """Disable autocast on `device`, and TF32 on CUDA, inside the block. The settings before are restored at its end."""
     backends: Any = torch.backends
-    places = (backends.cudnn.conv, backends.cuda.matmul) if device.type == "cuda" else ()
-    before = [place.fp32_precision for place in places]
+    settings = (backends.cudnn.conv, backends.cuda.matmul) if device.type == "cuda" else ()
+    before = [setting.fp32_precision for setting in settings]
     try:
-        for place in places:
-            place.fp32_precision = "ieee"
+        for setting in settings:
+            setting.fp32_precision = "ieee"
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        for place, precision in zip(places, before, strict=True):
-            place.fp32_precision = precision
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision

@@ -1,9 +1,9 @@
-"""A linear map whose rows do not depend on their place in the batch.
+"""A linear map whose result for a row does not depend on the row's position in the batch.
 
-A BLAS picks other kernels for the ragged edge of a matrix, so the same row gives other last bits at another place
-(measured with MKL: most shapes that are no multiple of 8, in fp32 and float64, also by thread count). Padding rows to
-16 and features to 8 with zeros removes the edge, forward and backward (12 x 11 x 7 shapes at 1 to 3 threads: no row
-differs). Used by the cells and by prompts.
+A BLAS library uses other kernels for the last rows of a matrix, so the same row can have other last bits at another
+position. With MKL this was measured for most shapes that are no multiple of 8, in fp32 and float64, and it also depends
+on the number of threads. Zero padding to 16 rows and 8 features avoids it, forward and backward: in 12 x 11 x 7 shapes
+with 1 to 3 threads no row differs. The cells and `patches` use this map.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ ROW_TILE, FEATURE_TILE = 16, 8
 
 
 def linear_rows(x: Tensor, weight: Tensor) -> Tensor:
-    """x weight^T over the last dimension: (..., n), (m, n) -> (..., m), contiguous. Autocast does not enter."""
-    if torch.compiler.is_exporting():  # a served graph takes any batch size, and padding would tie it to one
+    """x weight^T over the last dimension: x (..., n), weight (m, n), result (..., m), contiguous, without autocast."""
+    if torch.compiler.is_exporting():  # padding would fix the batch size of an exported graph
         return F.linear(x, weight)
     rows = x.reshape(-1, weight.shape[1])
     result: Tensor = _LinearRows.apply(rows, weight) if torch.is_grad_enabled() else _padded_product(rows, weight)
@@ -28,7 +28,7 @@ def linear_rows(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class _LinearRows(torch.autograd.Function):
-    """Rows (N, n) and weight (m, n) to (N, m)."""
+    """The product of rows (N, n) and the transposed weight (m, n), (N, m)."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, rows: Tensor, weight: Tensor) -> Tensor:
@@ -38,14 +38,14 @@ class _LinearRows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients of rows and weight; a long thin product is fastest with its thin side first (10 x, MKL)."""
-        (rows, weight), (wants_rows, wants_weight) = ctx.saved_tensors, ctx.needs_input_grad
+        """The gradients of rows and weight. A product with one short side is 10 x faster with that side first (MKL)."""
+        (rows, weight), (needs_rows, needs_weight) = ctx.saved_tensors, ctx.needs_input_grad
         with torch.autocast(grad.device.type, enabled=False):
-            to_rows = _padded_product(grad, weight.t()) if wants_rows else None
-            if not wants_weight:
-                return to_rows, None
+            rows_grad = _padded_product(grad, weight.t()) if needs_rows else None
+            if not needs_weight:
+                return rows_grad, None
             is_thin = weight.shape[0] <= weight.shape[1]
-            return to_rows, grad.t() @ rows if is_thin else (rows.t() @ grad).t()
+            return rows_grad, grad.t() @ rows if is_thin else (rows.t() @ grad).t()
 
 
 def _padded_product(rows: Tensor, weight: Tensor) -> Tensor:
@@ -64,6 +64,6 @@ def _padded_product(rows: Tensor, weight: Tensor) -> Tensor:
 
 
 def _pad(matrix: Tensor, rows: int, columns: int) -> Tensor:
-    if not rows:  # torch 2.9 pads no rows of no rows
+    if not rows:  # torch 2.9 raises if it pads 0 rows of an empty matrix
         return F.pad(matrix, (0, columns)) if columns else matrix
     return F.pad(matrix, (0, columns, 0, rows))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lion_ray.backbones import averaged
-from lion_ray.implicit import Cell, ExplicitLayer, ImplicitLayer, write
+from lion_ray.implicit import Cell, ExplicitLayer, ImplicitLayer, add_patches
 from lion_ray.methods import paths
 from lion_ray.methods.prompt import Prompt
 
@@ -111,7 +111,7 @@ class InputPrompt(EquilibriumPrompt):
 
     def forward(self, x: Tensor) -> Tensor:
         """The prompted images."""
-        return write(x, self.equilibrium(x), self.V.to(x.dtype))
+        return add_patches(x, self.equilibrium(x), self.V.to(x.dtype))
 
 
 class OutputPrompt(EquilibriumPrompt):

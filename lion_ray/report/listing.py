@@ -17,7 +17,7 @@ from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
 from lion_ray.report.formatting import aligned
 from lion_ray.report.tables import ACCURACIES, SCHEMA, SIZES, accuracy_text, measured, read_table
-from lion_ray.store import Store, side_by_side
+from lion_ray.store import Store, map_in_threads
 from lion_ray.store.layout import DONE, RESULT, RESULTS, TICKET
 from lion_ray.study.index import indexed
 from lion_ray.study.record import RoundRecord
@@ -53,7 +53,7 @@ def tickets(study_url: str) -> pa.Table:
     labels = _labels(store) if RESULTS in files else {}
     known = indexed(store, files)
     unknown = [key for key in finished if key not in known]
-    read = zip(unknown, side_by_side(partial(_record, store), unknown), strict=True)
+    read = zip(unknown, map_in_threads(partial(_record, store), unknown), strict=True)
     known |= {key: record for key, record in read if record is not None}  # the store has warned of the others
     rows = [
         _row(known[key], labels, files[f"{key}/{TICKET}"].size, f"{store.url}/{key}/{TICKET}")

@@ -15,7 +15,7 @@ from lion_ray.config import Study
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.experiments import dataset_labels, entry_label
 from lion_ray.lottery import WINNING
-from lion_ray.store import Store, holder, identity, redacted
+from lion_ray.store import Store, current_driver, identity, redacted
 from lion_ray.study import request
 from lion_ray.study.plan import Plan, PlannedExperiment, stopped
 from lion_ray.study.record import RoundRecord
@@ -75,7 +75,7 @@ def opened(urls: Sequence[str]) -> list[StudyView]:
         store = Store(url)
         asked = request.recall(store)
         plan = Stages(asked.experiments, asked.study).plan(store, keep=False)
-        failures, driver = request.recall_failures(store), holder(store)
+        failures, driver = request.recall_failures(store), current_driver(store)
         views.append(view(plan, asked.study, store, failures, driver))
     return _named_apart(views)
 

@@ -1,23 +1,25 @@
-"""Artifacts under one root URL, and the only door to fsspec.
+"""Artifacts under one root URL. This is the only package that imports fsspec.
 
-A stage commits its files under a key: payload first, then `DONE`, which lists every file's SHA-256 and size. What
-carries a readable `DONE` whose digests hold exists; everything else is to be done again. Faults that pass are waited
-out (`patience`), the others end the run as one `StorageError`. `data` and `backbones` read users' URLs with `open_url`.
+An artifact is a set of files that is committed under a key. The files are written first and the marker `DONE` last; it
+lists the SHA-256 and the size of every file. An artifact exists if its `DONE` can be read and all digests hold;
+otherwise the work behind it is done again. Transient faults of the storage are retried (`lion_ray.store.patience`), and
+every other fault is raised as a `StorageError`. `lion_ray.data` and `lion_ray.backbones` read the URLs of users with
+`open_url`.
 """
 
-from lion_ray.store.artifacts import DamagedArtifactWarning, Store, digest, side_by_side
-from lion_ray.store.behind import Behind
+from lion_ray.store.artifacts import DamagedArtifactWarning, Store, digest, map_in_threads
+from lion_ray.store.background import BackgroundWriter
 from lion_ray.store.faults import StorageError
 from lion_ray.store.layout import DONE
-from lion_ray.store.lease import Lease, forget_dead, holder
+from lion_ray.store.lease import Lease, current_driver, remove_dead_lease
 from lion_ray.store.patience import OnOutage, Outage, Patience
 from lion_ray.store.places import canonical, identity, is_local
 from lion_ray.store.redaction import has_credentials, redacted
 from lion_ray.store.urls import (
-    Listed,
+    ListedFile,
     digest_url,
     find_files,
-    find_listed,
+    find_listed_files,
     open_url,
     read_range,
     read_up_to,
@@ -28,31 +30,31 @@ from lion_ray.store.urls import (
 
 __all__ = [
     "DONE",
-    "Behind",
+    "BackgroundWriter",
     "DamagedArtifactWarning",
     "Lease",
-    "Listed",
+    "ListedFile",
     "OnOutage",
     "Outage",
     "Patience",
     "StorageError",
     "Store",
     "canonical",
+    "current_driver",
     "digest",
     "digest_url",
     "find_files",
-    "find_listed",
-    "forget_dead",
+    "find_listed_files",
     "has_credentials",
-    "holder",
     "identity",
     "is_local",
+    "map_in_threads",
     "open_url",
     "read_range",
     "read_up_to",
     "read_url",
     "redacted",
-    "side_by_side",
+    "remove_dead_lease",
     "size_of",
     "write_url",
 ]

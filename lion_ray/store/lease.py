@@ -1,9 +1,10 @@
-"""One driver per study: a small file that its driver rewrites while it lives.
+"""A lease that allows one driver per study: a small file that the driver rewrites while it runs.
 
-Whoever finds one looks whether it changes, by a clock of its own: no clock of another machine is believed. One that
-does not change belonged to a driver that died, and is taken. Two that start at the same moment both write; the last to
-write holds it, and the other sees that before its first trial. Should two ever run together all the same (the storage
-was cut off from one of them for longer than `patience`), they write the same bits, and what mixes fails its digest.
+A second driver that finds the file watches, by its own clock, whether it changes; clocks of other machines are never
+compared. A file that does not change belongs to a driver that has died, and the second driver takes the lease over. If
+two drivers start at the same moment, both write the file. The last writer holds the lease, and the other one notices
+before its first trial. Two drivers can only run together if one loses the storage for longer than `patience`. Even then
+both write the same bits, and a mixture fails its digests. `lion_ray.sweep.run` holds the lease.
 """
 
 from __future__ import annotations
@@ -21,35 +22,47 @@ from lion_ray.store.artifacts import Store
 from lion_ray.store.faults import StorageError
 from lion_ray.store.layout import DRIVER
 
-BEAT = 3.0  # seconds between two changes
-PATIENCE = 12.0  # seconds without a change after which its driver counts as dead
+BEAT = 3.0  # seconds between two writes
+PATIENCE = 12.0  # seconds without a change after which the driver counts as dead
 
 
 class StudyInUseError(StorageError):
-    """Another driver works on this study."""
+    """Another driver holds the lease of this study."""
 
 
 class Lease:
-    """Held from `with Lease(store):` on; `check` says when it was lost."""
+    """A context manager that holds a study's lease. `check` raises once another driver has taken it.
+
+    A store in memory needs no lease, because no other process sees it.
+
+    Args:
+        store: the study's store.
+        beat: seconds between two writes of the file.
+        patience: seconds without a change after which another driver counts as dead.
+    """
 
     def __init__(self, store: Store, *, beat: float = BEAT, patience: float = PATIENCE) -> None:
         self._store, self._beat, self._patience = store, beat, patience
         self._id = uuid.uuid4().hex
-        self._who = {"host": _host(), "pid": os.getpid(), "born": _start_of(os.getpid())}
+        self._process = {"host": _host(), "pid": os.getpid(), "born": _start_of(os.getpid())}
         self._count = 0
         self._over, self._lost = threading.Event(), False
-        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread = threading.Thread(target=self._renew, daemon=True)
 
     def __reduce__(self) -> tuple[type[Lease], tuple[Store]]:
-        return Lease, (self._store,)  # Tune saves copies of what it is given; they hold nothing
+        return Lease, (self._store,)  # Tune pickles the values that it is given; a copy does not hold the lease
 
     def __enter__(self) -> Lease:
-        """Raises StudyInUseError if another driver lives."""
+        """Take the lease.
+
+        Raises:
+            StudyInUseError: another driver is alive.
+        """
         if self._store.is_private:
             return self
-        found = self._store.read(DRIVER)
-        if found is not None and not _is_dead(found) and self._changes(found):
-            raise self._in_use(found)
+        content = self._store.read(DRIVER)
+        if content is not None and not _is_dead(content) and self._changes(content):
+            raise self._in_use(content)
         self._write()
         self._thread.start()
         return self
@@ -57,40 +70,45 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give it back."""
+        """Release the lease, unless another driver has taken it or the storage failed."""
         if self._store.is_private:
             return
         self._over.set()
         self._thread.join(timeout=2 * self._beat)
         if self._lost or isinstance(error, StorageError):
             return
-        found = self._store.read(DRIVER)
-        if found is not None and _fields(found).get("id") == self._id:  # no beat may have come since another took it
+        content = self._store.read(DRIVER)
+        # Another driver may have taken the lease since the last write.
+        if content is not None and _fields(content).get("id") == self._id:
             self._store.remove(DRIVER)
 
     def check(self) -> None:
-        """Raises StudyInUseError if another driver has taken it."""
-        found = self._store.read(DRIVER)
-        if found is not None and _fields(found).get("id") != self._id:
+        """Read the lease file.
+
+        Raises:
+            StudyInUseError: another driver has taken the lease.
+        """
+        content = self._store.read(DRIVER)
+        if content is not None and _fields(content).get("id") != self._id:
             self._lost = True
-            raise self._in_use(found)
+            raise self._in_use(content)
 
     @property
     def is_lost(self) -> bool:
-        """Whether another driver has taken it, as far as the last beat saw."""
+        """Whether another driver had taken the lease at the last check."""
         return self._lost
 
-    def _changes(self, found: bytes) -> bool:
-        """Whether anybody rewrites it."""
+    def _changes(self, content: bytes) -> bool:
+        """Whether a living driver rewrites the file within `patience` seconds."""
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             time.sleep(min(1.0, self._patience / 10))
             now = self._store.read(DRIVER)
-            if now != found:
+            if now != content:
                 return now is not None
         return False
 
-    def _keep(self) -> None:
+    def _renew(self) -> None:
         while not self._over.wait(self._beat):
             try:
                 self.check()
@@ -98,54 +116,57 @@ class Lease:
             except StudyInUseError:
                 return
             except StorageError:
-                continue  # whoever needs the storage says so
+                continue  # the next operation that needs the storage reports the fault
 
     def _write(self) -> None:
         self._count += 1
-        self._store.write(DRIVER, json.dumps({"id": self._id, **self._who, "count": self._count}).encode())
+        self._store.write(DRIVER, json.dumps({"id": self._id, **self._process, "count": self._count}).encode())
 
-    def _in_use(self, found: bytes) -> StudyInUseError:
+    def _in_use(self, content: bytes) -> StudyInUseError:
         return StudyInUseError(
-            f"{self._store.url} is in use by another driver, {_where(found)}; wait for it, or stop it"
+            f"{self._store.url} is in use by another driver, {_where(content)}; wait for it, or stop it"
         )
 
 
-def holder(store: Store) -> str | None:
-    """The driver that works on a study, `process 12 on host`; one that was killed elsewhere is not known to be gone."""
-    found = None if store.is_private else store.read(DRIVER)
-    return None if found is None or _is_dead(found) else _where(found)
+def current_driver(store: Store) -> str | None:
+    """The driver that holds a study's lease, as `process 12 on host`; None without one.
+
+    A driver that was killed on another machine is still returned, because its death cannot be known here.
+    """
+    content = None if store.is_private else store.read(DRIVER)
+    return None if content is None or _is_dead(content) else _where(content)
 
 
-def forget_dead(store: Store) -> None:
-    """Remove what a driver of this machine left that was killed behind its study's last round."""
-    found = None if store.is_private else store.read(DRIVER)
-    if found is not None and _is_dead(found):
+def remove_dead_lease(store: Store) -> None:
+    """Remove the lease file of a driver on this machine that was killed, for a study with no work left."""
+    content = None if store.is_private else store.read(DRIVER)
+    if content is not None and _is_dead(content):
         store.remove(DRIVER)
 
 
-def _is_dead(found: bytes) -> bool:
-    """Whether its driver is known to have ended, so that nobody need wait for a change.
+def _is_dead(content: bytes) -> bool:
+    """Whether the driver that wrote the lease file has certainly ended, so that there is no need to wait for a change.
 
-    That is known only where its process number means what it meant there: on the same host, since the same start of the
-    machine, in the same namespace of process numbers. Machines share host names, and the first namespace is called
-    alike on all of them.
+    This is certain only if its process number means the same here: on the same host, in the same boot of the machine
+    and in the same PID namespace. The boot is compared because host names and the name of the first PID namespace are
+    not unique among machines.
     """
-    who, own = _fields(found), _start_of(os.getpid())
-    pid, born = who.get("pid"), str(who.get("born"))
+    owner, own = _fields(content), _start_of(os.getpid())
+    pid, born = owner.get("pid"), str(owner.get("born"))
     boot = own.partition("/")[0]
-    is_here = bool(boot) and who.get("host") == _host() and born.partition("/")[0] == boot
+    is_here = bool(boot) and owner.get("host") == _host() and born.partition("/")[0] == boot
     if not is_here or not isinstance(pid, int) or not 0 < pid < 2**31:
         return False
     return not _exists(pid) or _start_of(pid) not in ("", born)
 
 
-def _where(found: bytes) -> str:
-    who = _fields(found)
-    return f"process {who.get('pid')} on {str(who.get('host')).partition(' ')[0]}"
+def _where(content: bytes) -> str:
+    owner = _fields(content)
+    return f"process {owner.get('pid')} on {str(owner.get('host')).partition(' ')[0]}"
 
 
 def _host() -> str:
-    """This machine, and where process numbers mean the same: containers may share a host's name."""
+    """Host name and PID namespace; containers may share a host's name but not its PID namespace."""
     try:
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
@@ -153,7 +174,7 @@ def _host() -> str:
 
 
 def _exists(pid: int) -> bool:
-    """Whether a process of that number runs, anybody's; one that has ended and waits for its parent does not."""
+    """Whether a process with that number runs, of any user. A zombie process does not count."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -164,7 +185,7 @@ def _exists(pid: int) -> bool:
 
 
 def _start_of(pid: int) -> str:
-    """When a process was started, with the start of its machine; empty if nobody says, as of other users' processes."""
+    """Boot identifier of the machine and start time of the process; empty if unknown, as for other users' processes."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as boot:
             return f"{boot.read().strip()}/{_stat(pid)[19]}"
@@ -173,9 +194,9 @@ def _start_of(pid: int) -> str:
 
 
 def _stat(pid: int) -> list[str]:
-    """What the kernel says of a process from its state on; empty if it may not be asked, or counts otherwise."""
+    """The fields of `/proc/PID/stat` from the state on; empty if unreadable or of another PID namespace."""
     try:
-        if os.readlink("/proc/self") != str(os.getpid()):  # /proc shows another namespace of process numbers
+        if os.readlink("/proc/self") != str(os.getpid()):  # /proc belongs to another PID namespace
             return []
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()
@@ -183,9 +204,9 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _fields(found: bytes) -> dict[str, Any]:
+def _fields(content: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(found)
+        fields = json.loads(content)
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

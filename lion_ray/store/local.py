@@ -1,9 +1,9 @@
-"""Folders of this machine: those for what Tune and Train write and nobody keeps, and those that belong to one user.
+"""Local folders: scratch folders that are deleted after use, and private folders that one user owns.
 
-`sweep` and `distributed` make one of the first kind each; those that a killed process left behind go at the next start.
-Its owner holds a lock on it, which ends with the process, however that ends: a folder that nobody has locked is
-rubbish, in whatever container or under whatever process number it was made. `data` and `backbones` keep things for
-later in `private` folders, whose names never begin as a scratch folder's does.
+`lion_ray.sweep.run` and `lion_ray.sweep.train_workers` give Tune and Train a scratch folder each. The owning process
+holds a file lock on it, which the kernel releases when the process ends. A scratch folder without a lock is therefore
+abandoned, whatever container or process number it came from, and the next run deletes it. `lion_ray.data` and
+`lion_ray.backbones` keep caches in private folders, whose names never begin with `PREFIX`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ PREFIX = "lion_ray_scratch-"
 
 
 @contextmanager
-def scratch(purpose: str) -> Iterator[str]:
-    """A fresh folder of this machine, deleted in the end; deletes those of dead processes, before and after."""
+def scratch_folder(purpose: str) -> Iterator[str]:
+    """A new local folder that is deleted when the block ends. `purpose` becomes part of its name.
+
+    Scratch folders of processes that have ended are deleted before and after the block.
+    """
     remove_abandoned()
     folder, lock = _locked(purpose)
     try:
@@ -35,21 +38,22 @@ def scratch(purpose: str) -> Iterator[str]:
 
 
 def remove_abandoned() -> None:
-    """Delete every scratch folder whose owner is gone."""
+    """Delete every scratch folder whose process has ended."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError):  # locked, another user's, or deleted by somebody else at the same moment
+        with suppress(OSError):  # it is locked, belongs to another user, or another process deletes it now
             lock = _lock(folder)
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
 
 
-def private(folder: Path) -> Path:
-    """`folder`, made if need be, once it is known that nobody else can have put anything into it.
+def private_folder(folder: Path) -> Path:
+    """Create `folder` if it is missing, and make sure that only this user can write to it.
 
-    Folders for temporary files are shared by all users of a machine, and whoever comes first may make any name there.
+    All users of a machine share the folder for temporary files, so another user may have created the name first.
 
     Raises:
-        PermissionError: it is a link, belongs to somebody else, or is no folder.
+        OSError: `folder` is a link or no folder.
+        PermissionError: it belongs to another user.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -63,24 +67,24 @@ def private(folder: Path) -> Path:
 
 
 def home_for_now() -> Path:
-    """A home for a user who has none: a private folder among those for temporary files."""
+    """A home folder for a user without one: a private folder below the folder for temporary files."""
     try:
-        return private(private(Path(tempfile.gettempdir()) / f"lion_ray-{os.getuid()}") / "home")
-    except OSError:  # somebody else was there first
+        return private_folder(private_folder(Path(tempfile.gettempdir()) / f"lion_ray-{os.getuid()}") / "home")
+    except OSError:  # another user has created that name first
         return Path(tempfile.mkdtemp(prefix="lion-ray-home-"))
 
 
 def is_private(folder: Path) -> bool:
-    """Whether `folder` is a folder of this user that nobody else can write to."""
+    """Whether `folder` is a folder that this user owns and that no other user can write to."""
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _locked(purpose: str) -> tuple[str, int]:
-    """A new folder and its lock. Another process may take it for abandoned until it is locked: then one more."""
+    """A new folder and its lock. Another process may delete the folder before it is locked; then a new one is made."""
     while True:
         folder = tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-")
         with suppress(OSError):
@@ -91,7 +95,7 @@ def _locked(purpose: str) -> tuple[str, int]:
 
 
 def _lock(folder: Path) -> int:
-    """Raises OSError if it is locked, gone, a link, or another user's."""
+    """Lock `folder` and return its descriptor. Raises OSError if it is locked, missing, a link, or another user's."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if os.fstat(opened).st_uid != os.geteuid():

@@ -1,6 +1,8 @@
-"""Reading an S3 object piece by piece, each within its time: a server that drips bytes is one that does not answer.
+"""Reading an S3 object in pieces, each within a time limit.
 
-Time-outs of sockets only see silence. `urls` reads everything on S3 through here; what is too slow is repeated there.
+A socket's time-out only notices silence, not a server that sends a few bytes at a time. Such a server counts as one
+that does not answer. `lion_ray.store.urls` and `lion_ray.store.remote_file` read everything on S3 with `read_pieces`,
+and retry a piece that was too slow.
 """
 
 from __future__ import annotations
@@ -11,15 +13,21 @@ from typing import Any
 from fsspec.asyn import sync
 
 PIECE_BYTES = 2**20
-PIECE_SECONDS = 60.0  # slower than 17 KiB/s
+PIECE_SECONDS = 60.0  # the limit is about 17 KiB/s
 
 
 def read_pieces(filesystem: Any, path: str, start: int | None = None, end: int | None = None) -> bytes:
-    """All of an object, or its bytes from `start` up to `end`.
+    """Read an S3 object, whole or in part.
+
+    Args:
+        filesystem: an `s3fs.S3FileSystem`.
+        path: the object's path on it, `bucket/key`.
+        start: first byte; None reads the whole object.
+        end: byte after the last one; None reads the whole object.
 
     Raises:
-        TimeoutError: a piece took too long.
-        Exception: what s3fs raises.
+        TimeoutError: a piece took longer than `PIECE_SECONDS`.
+        Exception: any error of s3fs.
     """
     payload: bytes = sync(filesystem.loop, _read, filesystem, path, start, end)
     return payload
@@ -27,10 +35,10 @@ def read_pieces(filesystem: Any, path: str, start: int | None = None, end: int |
 
 async def _read(filesystem: Any, path: str, start: int | None, end: int | None) -> bytes:
     bucket, key, version = filesystem.split_path(path)
-    asked = {"VersionId": version} if version else {}
+    arguments = {"VersionId": version} if version else {}
     if start is not None and end is not None:
-        asked["Range"] = f"bytes={start}-{end - 1}"
-    response = await filesystem._call_s3("get_object", Bucket=bucket, Key=key, **asked)
+        arguments["Range"] = f"bytes={start}-{end - 1}"
+    response = await filesystem._call_s3("get_object", Bucket=bucket, Key=key, **arguments)
     pieces: list[bytes] = []
     try:
         while not pieces or pieces[-1]:
@@ -41,7 +49,7 @@ async def _read(filesystem: Any, path: str, start: int | None, end: int | None) 
 
 
 async def _piece(body: Any) -> bytes:
-    """The next bytes, fewer than a piece only at the end."""
+    """The next `PIECE_BYTES` bytes; fewer only at the end of the object."""
     parts: list[bytes] = []
     left = PIECE_BYTES
     while left and (part := await body.read(left)):

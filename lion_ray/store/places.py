@@ -1,7 +1,7 @@
-"""Places as people spell them: a path or an fsspec URL, made canonical in one function that every door goes through.
+"""Canonical spelling of places. A place is a local path or an fsspec URL, as a user writes it.
 
-`urls.filesystem_of` asks for `canonical`, so storage, datasets, weights, targets and images are spelled alike. What
-looks like a URL and is none is refused: otherwise it would be a local folder of that very name.
+`lion_ray.store.filesystems.filesystem_of` calls `canonical`, so storage, datasets, weights and images follow the same
+rules. Text that looks like a misspelled URL is refused; otherwise it would be taken as the name of a local folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lion_ray.store.variables import with_variables
 
 SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 ALMOST = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOTALL)
-ALSO = {"abfss": "abfs"}  # what `adlfs` reads beyond the names that fsspec has for it
+ALSO = {"abfss": "abfs"}  # `adlfs` reads it, but fsspec does not register it
 LOCAL = ("file", "local")
 WRAPPERS = {"zip", "tar", "libarchive", "dir", "reference", "simplecache", "filecache", "blockcache", "cached"}
 FAMILIES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az", "local": "file", "ssh": "sftp"}
@@ -24,74 +24,80 @@ ACCOUNT = re.compile(r"(?P<container>[^/@:]+)@(?P<host>[^/]+)(?P<path>/.*|$)", r
 
 
 class PlaceError(ValueError):
-    """No place is spelled so; one line says why."""
+    """The text is no valid place. The message is one line that says why."""
 
 
 def canonical(place: str) -> str:
-    """`place` as a URL with a scheme in small letters, or as an absolute local path without `~`, `..` and variables.
+    """`place` as a URL with a lower-case scheme, or as an absolute local path without `~`, `..` and variables.
 
-    What exists by the very name given is meant, whatever the name looks like. In a URL nothing is expanded: a listing
-    may have named it.
+    Text that is the literal name of an existing file or folder means that file or folder. Nothing is expanded in a
+    URL, because the URL may come from a listing.
 
     Raises:
-        PlaceError: an unknown scheme, a variable that is not set, or what looks like a URL and is none.
+        PlaceError: the scheme is unknown, a variable is not set, or the text looks like a URL and is not one.
     """
     if not SCHEME.match(place) and os.path.lexists(place):
         return _absolute(place)
     head, separator, outer = place.partition("::")
     if separator and _scheme(head) in WRAPPERS:
         return f"{_scheme(head)}{head[len(_scheme(head)) :]}::{canonical(outer)}"
-    found = SCHEME.match(place)
-    if found is None:
+    match = SCHEME.match(place)
+    if match is None:
         return _absolute(_local(_with_variables(place)))
-    scheme, rest = _known(found["scheme"], place), place[found.end() :]
+    scheme, rest = _known(match["scheme"], place), place[match.end() :]
     return _absolute(rest) if scheme in LOCAL else f"{scheme}://{rest}"
 
 
 def is_chain(place: str) -> bool:
-    """Whether a canonical place lies inside another, such as `zip://INNER::URL`."""
+    """Whether a canonical place is a chained URL, such as `zip://INNER::URL`."""
     head, separator, _ = place.partition("::")
     return bool(separator) and _scheme(head) in WRAPPERS
 
 
 def is_local(place: str) -> bool:
-    """Whether a canonical place lies on this machine."""
+    """Whether a canonical place is a local path."""
     return place.startswith("/")
 
 
 def _scheme(head: str) -> str:
-    """Of the first part of a chain, which may be no more than that."""
+    """The scheme of the first part of a chained URL. That part may be the scheme alone."""
     return head.partition("://")[0].lower()
 
 
 def identity(place: str) -> str:
-    """The same text for every spelling of one place: links followed, schemes of one service alike, no login.
+    """One text for all spellings of a place.
+
+    Links are followed, the aliases of a scheme are unified, and an Azure account is left out.
 
     Raises:
         PlaceError: see `canonical`.
     """
-    told = canonical(place)
-    found = SCHEME.match(told)
-    if found is None:
-        return os.path.realpath(told)
-    scheme = FAMILIES.get(found["scheme"], found["scheme"])
-    rest = told[found.end() :].rstrip("/")
+    url = canonical(place)
+    match = SCHEME.match(url)
+    if match is None:
+        return os.path.realpath(url)
+    scheme = FAMILIES.get(match["scheme"], match["scheme"])
+    rest = url[match.end() :].rstrip("/")
     account = ACCOUNT.match(rest) if scheme == "az" else None
     return f"{scheme}://{account['container']}{account['path']}" if account else f"{scheme}://{rest}"
 
 
 def with_account(path: str, place: str, unstripped: str) -> str:
-    """The URL of `path` on the filesystem of `place`; an Azure account that `place` names is named again.
+    """The URL of a listed file, with the Azure account that the listed place names.
+
+    fsspec leaves the account out of the URLs that it builds.
 
     Args:
-        unstripped: what the filesystem makes of `path`.
+        path: the file's path as the filesystem spells it.
+        place: the canonical place that was listed.
+        unstripped: the URL that the filesystem builds from `path`.
     """
-    found = SCHEME.match(place)
-    account = ACCOUNT.match(place[found.end() :]) if found and FAMILIES.get(found["scheme"]) == "az" else None
-    if found is None or account is None:
+    match = SCHEME.match(place)
+    account = ACCOUNT.match(place[match.end() :]) if match and FAMILIES.get(match["scheme"]) == "az" else None
+    if match is None or account is None:
         return unstripped
     inner = path.strip("/").removeprefix(account["container"]).lstrip("/")
-    return f"{found['scheme']}://{account['container']}@{account['host']}/{inner}"
+    return f"{match['scheme']}://{account['container']}@{account['host']}/{inner}"
 
 
 def _with_variables(place: str) -> str:
@@ -102,14 +108,14 @@ def _with_variables(place: str) -> str:
 
 
 def _local(place: str) -> str:
-    """A local path, unless it is meant as something else."""
-    found = ALMOST.match(place)
-    scheme, rest = (found["scheme"].lower(), found["rest"]) if found else ("", "")
+    """The local path that `place` means. Raises PlaceError if it looks like a URL or a Windows path."""
+    match = ALMOST.match(place)
+    scheme, rest = (match["scheme"].lower(), match["rest"]) if match else ("", "")
     if len(scheme) == 1 or place.startswith("\\\\"):
         raise PlaceError(f"'{place}' is a path of Windows, and this is not Windows")
     if scheme in LOCAL and rest.startswith("/"):
         return rest
-    if found and (rest.startswith("/") or scheme in {*_schemes(), *ALSO}):
+    if match and (rest.startswith("/") or scheme in {*_schemes(), *ALSO}):
         raise PlaceError(f"'{place}' is no URL: write {scheme}://{rest.lstrip('/')}")
     expanded = os.path.expanduser(place)
     if place.startswith("~") and expanded == place:
@@ -133,6 +139,6 @@ def _schemes() -> set[str]:
 
 
 def _absolute(path: str) -> str:
-    """Absolute, in its shortest spelling; behind a link `..` is the folder above what the link names."""
+    """The absolute, normalised path. `..` after a link means the parent of the link's target."""
     whole = os.path.expanduser(path) if path.startswith("~") and not os.path.lexists(path) else path
     return os.path.realpath(whole) if ".." in whole.split("/") else os.path.abspath(whole)

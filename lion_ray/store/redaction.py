@@ -1,7 +1,8 @@
-"""Credentials in URLs: where they stand, and text without them.
+"""Masking of credentials in URLs.
 
-A URL's login lies between `://` and the `@` that ends it, in front of the first slash. An `@` in a path is none, nor is
-the container in front of an Azure account, the user of an SSH host or the revision behind a repository's name.
+A URL's login lies between `://` and the last `@` before the first slash. An `@` in a path does not end a login. The
+container before an Azure account, the user of an SSH host and the revision after a repository's name are no logins.
+`lion_ray.console`, `lion_ray.report` and every error message that quotes a URL call `redacted`.
 """
 
 from __future__ import annotations
@@ -16,42 +17,42 @@ PATHS = {"file", "local", "memory", "zip", "tar", "libarchive", "dir", "referenc
 CACHES = {"simplecache", "filecache", "blockcache", "cached"}
 AZURE, ORACLE = {"az", "abfs", "abfss", "adl", "wasb", "wasbs"}, {"oci", "ocilake"}
 USERS = {"ssh", "sftp", "ftp", "ftps", "smb", "hdfs", "webhdfs"}
-NEVER = PATHS | CACHES  # has an `@` in a path at most
-NAMES = AZURE | ORACLE | USERS  # what stands in front of `@` is a name, and only behind a colon a secret
+NEVER = PATHS | CACHES  # these schemes have no login; an `@` is part of the path
+NAMES = AZURE | ORACLE | USERS  # the text before `@` is a name; only the text after a colon is secret
 PORT = re.compile(r"[^:/]*:\d{1,5}(?:[/?#]|$)")
 
 
 def redacted(text: object) -> str:
-    """`text` without the credentials that its URLs hold."""
-    told = str(text)
-    for start, end in reversed(list(_spans(told))):
-        told = f"{told[:start]}***{told[end:]}"
-    return QUERY.sub(r"\1***", told)
+    """`text` with `***` in the place of the credentials in its URLs."""
+    masked = str(text)
+    for start, end in reversed(list(_spans(masked))):
+        masked = f"{masked[:start]}***{masked[end:]}"
+    return QUERY.sub(r"\1***", masked)
 
 
 def has_credentials(url: str) -> bool:
-    """Whether `url` holds a secret."""
+    """Whether `url` holds credentials."""
     return redacted(url) != url
 
 
 def logins(text: str) -> list[str]:
-    """What stands in front of `@` in the URLs of `text`."""
+    """The logins (the text before `@`) of the URLs in `text`."""
     return [text[start:end] for start, end in _spans(text)]
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where the logins stand; they end in front of their `@`."""
+    """Start and end of each login in `text`; the end is the position of its `@`."""
     at = 0
-    while found := URL.search(text, at):
-        start = found.start("rest")
-        length = _length(found["scheme"].lower(), found["rest"])
+    while match := URL.search(text, at):
+        start = match.start("rest")
+        length = _login_length(match["scheme"].lower(), match["rest"])
         if length:
             yield start, start + length
         at = start + length  # a chained URL may follow
 
 
-def _length(scheme: str, rest: str) -> int:
-    """How much of what follows `://` is a login; 0 if nothing is."""
+def _login_length(scheme: str, rest: str) -> int:
+    """The length of the login at the start of `rest`, the text after `://`; 0 if there is no login."""
     rest = rest.partition("::")[0]
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if scheme in NEVER or "@" not in rest:

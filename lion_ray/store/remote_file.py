@@ -1,4 +1,7 @@
-"""An object of a remote storage as a file that can be read anywhere: what `urls.open_url` gives."""
+"""A seekable, read-only file over an object of a remote storage.
+
+`lion_ray.store.urls.open_url` returns one for every object store. Each read is one range request, which is retried.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,19 @@ import io
 import os
 from typing import Any
 
-from lion_ray.store.patience import persist
+from lion_ray.store.patience import retry
 from lion_ray.store.pieces import read_pieces
 
 
 class RemoteFile(io.RawIOBase):
-    """An object read range by range, each with patience."""
+    """An object that is read range by range; transient faults of each request are retried.
+
+    Args:
+        filesystem: the fsspec filesystem that holds the object.
+        path: the object's path as the filesystem spells it.
+        url: the object's URL, for error messages.
+        size: the object's size in bytes.
+    """
 
     def __init__(self, filesystem: Any, path: str, url: str, size: int) -> None:
         super().__init__()
@@ -38,7 +48,7 @@ class RemoteFile(io.RawIOBase):
         end = min(self._at + len(buffer), self._size)
         if end <= self._at:
             return 0
-        part = persist(lambda: _read_range(self._filesystem, self._path, self._at, end), self._url)
+        part = retry(lambda: _read_range(self._filesystem, self._path, self._at, end), self._url)
         buffer[: len(part)] = part
         self._at += len(part)
         return len(part)
@@ -52,6 +62,6 @@ def _read_range(filesystem: Any, path: str, start: int, end: int) -> bytes:
 
 
 def protocols(filesystem: Any) -> set[str]:
-    """The names that a filesystem goes by."""
+    """All protocol names of an fsspec filesystem, such as `{"s3", "s3a"}`."""
     protocol = filesystem.protocol
     return {protocol} if isinstance(protocol, str) else set(protocol)

@@ -1,4 +1,7 @@
-"""Variables of the environment in places as people spell them. `config` and `store` ask."""
+"""Environment variables inside paths and URLs.
+
+`lion_ray.config.base` expands them in a study file, and `lion_ray.store.places` expands them in local paths.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<bare>[A-Za-z_]\w*))")
 
 
 def with_variables(place: str) -> str:
-    """`place` with `$NAME` and `${NAME}` in their places; what exists by that very name is left alone.
+    """Replace `$NAME` and `${NAME}` in `place` by the values of these environment variables.
+
+    A `place` that exists literally, with its `$`, is returned unchanged.
 
     Raises:
         ValueError: a variable is not set.
     """
     if "$" not in place or os.path.lexists(place):
         return place
-    return VARIABLE.sub(lambda found: _value(found["braced"] or found["bare"], place), place)
+    return VARIABLE.sub(lambda match: _value(match["braced"] or match["bare"], place), place)
 
 
 def _value(name: str | None, place: str) -> str:

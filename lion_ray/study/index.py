@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lion_ray.lottery import control_of
-from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, layout, side_by_side
+from lion_ray.store import DamagedArtifactWarning, ListedFile, Store, digest, layout, map_in_threads
 from lion_ray.study.record import RoundRecord, checked
 from lion_ray.study.rounds import Files, FoundRounds, fingerprint, read_found
 
@@ -46,12 +46,12 @@ def survey(
     known = {} if verify else _entries(names, shards, loose)
     now = _listings(store, names, known, is_finished)
     stale = [name for name, files in now.items() if fingerprint(files) != known.get(name, FoundRounds()).listing]
-    derived = dict(zip(stale, side_by_side(lambda name: read_found(store, name, now[name]), stale), strict=True))
+    derived = dict(zip(stale, map_in_threads(lambda name: read_found(store, name, now[name]), stale), strict=True))
     for name in stale:
         _say_what_is_gone(store, name, known.get(name, FoundRounds()), derived[name])
     found = {**{name: FoundRounds() for name in names}, **known, **derived}
     if keep:
-        side_by_side(lambda name: store.write(layout.index_entry(name), _packed(found[name])), stale)
+        map_in_threads(lambda name: store.write(layout.index_entry(name), _packed(found[name])), stale)
         if len(loose) + len(stale) > LOOSE_ENTRIES:
             compact(store, {**shards, **found})
     return found
@@ -88,7 +88,7 @@ def compact(store: Store, found: Mapping[str, FoundRounds]) -> None:
         entries = {name: _fields(found[name]) for name in names[first : first + SHARD_ENTRIES]}
         payload = zlib.compress(json.dumps(entries, sort_keys=True).encode(), 1)
         shards[layout.index_shard(digest(payload))] = payload
-    side_by_side(lambda path: store.write(path, shards[path]), shards)
+    map_in_threads(lambda path: store.write(path, shards[path]), shards)
     store.remove_files(before - shards.keys())
     store.remove_files(path for path in map(layout.index_entry, names) if path in loose)
 
@@ -98,7 +98,7 @@ def _loose(store: Store, names: Sequence[str]) -> dict[str, FoundRounds | None]:
     listed = store.listing(layout.INDEX)
     loose = [name for name in names if layout.index_entry(name) in listed]
     return dict(
-        zip(loose, side_by_side(lambda name: _parsed(store.read(layout.index_entry(name))), loose), strict=True)
+        zip(loose, map_in_threads(lambda name: _parsed(store.read(layout.index_entry(name))), loose), strict=True)
     )
 
 
@@ -114,7 +114,7 @@ def _shards(store: Store) -> dict[str, FoundRounds]:
     """What all shards hold; a damaged one holds nothing."""
     paths = list(store.listing(layout.SHARDS))
     found: dict[str, FoundRounds] = {}
-    for path, payload in zip(paths, side_by_side(store.read, paths), strict=True):
+    for path, payload in zip(paths, map_in_threads(store.read, paths), strict=True):
         if payload is not None and path == layout.index_shard(digest(payload)):
             found |= _unpacked(payload)
     return found
@@ -136,14 +136,14 @@ def _listings(
     """The files of each experiment: of all if they are few, otherwise of those that are not finished."""
     if sum(found.num_files for found in known.values()) > LISTED_FILES:
         unfinished = [name for name in names if name not in known or not is_finished(name, known[name])]
-        listings = side_by_side(lambda name: store.listing(layout.experiment(name)), unfinished)
+        listings = map_in_threads(lambda name: store.listing(layout.experiment(name)), unfinished)
         return dict(zip(unfinished, listings, strict=True))
     by_name = _by_experiment(store.listing(layout.EXPERIMENTS))
     return {name: by_name.get(name, {}) for name in names}
 
 
 def _by_experiment(files: Files) -> dict[str, Files]:
-    by_name: dict[str, dict[str, Listed]] = defaultdict(dict)
+    by_name: dict[str, dict[str, ListedFile]] = defaultdict(dict)
     for path, listed in files.items():
         if path.startswith(f"{layout.EXPERIMENTS}/"):
             by_name[path.split("/", 2)[1]][path] = listed

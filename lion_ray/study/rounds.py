@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
-from lion_ray.store import DamagedArtifactWarning, Listed, Store, digest, layout, side_by_side
+from lion_ray.store import DamagedArtifactWarning, ListedFile, Store, digest, layout, map_in_threads
 from lion_ray.study.record import RoundRecord, read_record
 
-Files = Mapping[str, Listed]
+Files = Mapping[str, ListedFile]
 Record = TypeVar("Record")
 
 
@@ -52,7 +52,7 @@ def read_found(store: Store, experiment_name: str, files: Files) -> FoundRounds:
     """Read everything that is committed in an experiment's folder; what is damaged is absent, with a warning."""
     tail = f"/{layout.DONE}"
     keys = [path.removesuffix(tail) for path in files if path.endswith(tail)]
-    loaded = dict(zip(keys, side_by_side(lambda key: _load(store, key), keys), strict=True))
+    loaded = dict(zip(keys, map_in_threads(lambda key: _load(store, key), keys), strict=True))
     has_start = loaded.pop(layout.start(experiment_name), None) is not None
     records = {key: _record(store, key, *files) for key, files in loaded.items() if files is not None}
     rounds: list[RoundRecord] = []

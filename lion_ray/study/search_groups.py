@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lion_ray.config import DatasetConfig, SchedulerConfig, Study
 from lion_ray.experiments import Experiment, final_run
 from lion_ray.experiments.protocol import final_stage
-from lion_ray.store import Store, layout, side_by_side
+from lion_ray.store import Store, layout, map_in_threads
 from lion_ray.store.signed import digest_of
 from lion_ray.study.choices import Choice, Trial, choose, diverged, read, write
 from lion_ray.study.decisions import DIVERGENCE, Stop
@@ -113,7 +113,7 @@ class Stages:
             return group.resolved(store, done, keep=keep)
 
         groups = list(self.groups.values())
-        choices = list(zip(groups, side_by_side(resolved, groups), strict=True))
+        choices = list(zip(groups, map_in_threads(resolved, groups), strict=True))
         finals = [run for group, choice in choices if choice for run in group.finals(choice)]
         awaiting = [run for group, choice in choices if choice is None for run in group.stand_ins()]
         more = make_plan(finals, store, self.scheduler, verify=verify, keep=keep).items if finals else []

@@ -15,7 +15,7 @@ from pathlib import Path
 from lion_ray import backbones, config, job, methods, report
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
-from lion_ray.store import Lease, Store, canonical, forget_dead, layout
+from lion_ray.store import Lease, Store, canonical, layout, remove_dead_lease
 from lion_ray.study import request
 from lion_ray.study.plan import Plan, describe
 from lion_ray.study.search_groups import Stages
@@ -65,7 +65,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
             plan = stages.plan(store)
     else:
         request.record(store, study, experiments)
-        forget_dead(store)
+        remove_dead_lease(store)
         print("nothing to do: every round is in the store")
     with _no_collection():
         print(report.write(plan, study, store, failures))

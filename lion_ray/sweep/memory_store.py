@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from lion_ray.store import Listed, OnOutage, Store
+from lion_ray.store import ListedFile, OnOutage, Store
 
 
 class HostedStore(Store):
@@ -30,9 +30,9 @@ class HostedStore(Store):
         """As `Store.write`."""
         ray.get(self._host.write.remote(path, payload))
 
-    def listing(self, folder: str = "") -> dict[str, Listed]:
+    def listing(self, folder: str = "") -> dict[str, ListedFile]:
         """As `Store.listing`."""
-        found: dict[str, Listed] = ray.get(self._host.listing.remote(folder))
+        found: dict[str, ListedFile] = ray.get(self._host.listing.remote(folder))
         return found
 
     def remove(self, path: str) -> None:
@@ -46,7 +46,7 @@ class HostedStore(Store):
     def __reduce__(self) -> tuple[Any, ...]:
         return HostedStore, (self.url, self._host)
 
-    def telling(self, on_outage: OnOutage) -> Store:
+    def reporting_outages_to(self, on_outage: OnOutage) -> Store:
         """This store: an actor does not fall silent by itself."""
         return self
 

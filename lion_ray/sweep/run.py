@@ -24,8 +24,8 @@ from lion_ray.config import DatasetConfig, Study, StudyError
 from lion_ray.experiments import Experiment
 from lion_ray.schedule import TrainingOrder
 from lion_ray.schedule.following import Following
-from lion_ray.store import Behind, Lease, StorageError, Store
-from lion_ray.store.local import scratch
+from lion_ray.store import BackgroundWriter, Lease, StorageError, Store
+from lion_ray.store.local import scratch_folder
 from lion_ray.study import request
 from lion_ray.study.decisions import Decisions
 from lion_ray.study.index import renew
@@ -173,7 +173,7 @@ def _tune(
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever `verbose` says
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the report, in one line each
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
-    indexing = Behind()
+    indexing = BackgroundWriter()
 
     def hand(experiment: Experiment) -> None:
         """What the trial that starts now is to do; it is there before the trial asks."""
@@ -182,9 +182,9 @@ def _tune(
     def ended(name: str) -> None:
         """What is over may be indexed: a driver that is killed leaves little to be read again."""
         if order.is_over_for(name):
-            indexing.do(partial(renew, store, name))
+            indexing.submit(partial(renew, store, name))
 
-    with scratch("tune") as folder, released_when_abandoned(), console.interrupted_by_the_main_thread():
+    with scratch_folder("tune") as folder, released_when_abandoned(), console.interrupted_by_the_main_thread():
         results = tune.Tuner(
             tune.with_resources(trainable, cluster.trial_resources(study.resources)),
             tune_config=tune.TuneConfig(

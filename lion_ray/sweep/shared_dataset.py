@@ -16,7 +16,7 @@ from lion_ray.sweep.trial_inputs import SharedDataset, shared
 def decode(
     pending: Sequence[Experiment], study: Study, transform: backbones.Transform, source: str
 ) -> dict[DatasetConfig, SharedDataset]:
-    """The datasets of the experiments, decoded into the object store as far as `data.memory_gb` goes (see `Storage`).
+    """The datasets of the experiments, decoded into the object store up to `data.memory_gb` (see `SplitStorage`).
 
     There their arrays are read-only and shared by all trials of a node.
 
@@ -31,10 +31,10 @@ def decode(
         for config in sources
     }
     memory_gb = study.data.memory_gb
-    kept = data.fitting(num_bytes, cluster.object_store_bytes() / 2 if memory_gb is None else memory_gb * 1e9)
+    kept = data.fit_in_memory(num_bytes, cluster.object_store_bytes() / 2 if memory_gb is None else memory_gb * 1e9)
     decoded = {}
     for config, identity in identities.items():
-        storage = data.Storage(
+        storage = data.SplitStorage(
             in_memory=frozenset(split for own, split in kept if own == config),
             cache=study.data.cache and os.path.abspath(os.path.expanduser(study.data.cache)),  # trials work elsewhere
             identity=json.dumps([identity["dataset"], identity["transform"]], sort_keys=True),

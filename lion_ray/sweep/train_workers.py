@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lion_ray.config import ResourcesConfig
-from lion_ray.store.local import scratch
+from lion_ray.store.local import scratch_folder
 from lion_ray.sweep import worker_setup
 from lion_ray.sweep.trial_body import TrialBody
 from lion_ray.training.workers import Value, Workers
@@ -113,7 +113,7 @@ def _fit(train: Callable[[], None], name: str, resources: ResourcesConfig) -> Co
     outage of the storage can end it. A controller repeats nothing: one whose group dies while it starts keeps what it
     has reserved and waits for as much again, for ever (Ray 2.60).
     """
-    with scratch("train") as folder:
+    with scratch_folder("train") as folder:
         run_config = ray.train.RunConfig(
             name=f"{name}-{uuid.uuid4().hex[:8]}",  # a fresh run: what is done is in our store
             storage_path=folder,

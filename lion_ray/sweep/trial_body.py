@@ -66,7 +66,7 @@ class TrialBody:
             report: `tune.report` or `ray.train.report`; called on every worker with what schedulers may see of a round.
         """
         try:
-            store = self.store.telling(lambda outage: self._send(StorageOutage(line=str(outage))))
+            store = self.store.reporting_outages_to(lambda outage: self._send(StorageOutage(line=str(outage))))
             loaded = workers.on_every_rank(lambda: backbones.load_staged(self.backbone, store))
             rounds = run_experiment(
                 self.experiment,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lion_ray.backbones import Transform
-from lion_ray.data import Split, ahead
+from lion_ray.data import Split, prefetch
 from lion_ray.methods import AdaptedModel
 from lion_ray.training.augmentation import augmented
 
@@ -46,7 +46,7 @@ class Examples:
             yield from (self.features[self._moved(rows)] for rows in batches)
             return
         split = self._split
-        gathered = ahead(self._host(split.gather(rows.numpy())) for rows in batches)
+        gathered = prefetch(self._host(split.gather(rows.numpy())) for rows in batches)
         for rows, pixels in zip(batches, gathered, strict=True):
             yield self._inputs(augmented(self._moved(pixels), rows, self.augment, seed))
 
@@ -66,7 +66,7 @@ class Examples:
         return self.split
 
     def _ahead(self, pixels: Iterable[np.ndarray]) -> Iterator[Tensor]:
-        return ahead(map(self._host, pixels))
+        return prefetch(map(self._host, pixels))
 
     def _host(self, pixels: np.ndarray) -> Tensor:
         """Still on the host, ready to be copied."""

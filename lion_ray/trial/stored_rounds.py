@@ -29,7 +29,7 @@ from torch import Tensor
 from lion_ray import backbones, ticket
 from lion_ray.experiments import Experiment, method_label
 from lion_ray.lottery import WINNING, Mask, Round, TrainState, control_of
-from lion_ray.store import Behind, DamagedArtifactWarning, Store, layout
+from lion_ray.store import BackgroundWriter, DamagedArtifactWarning, Store, layout
 from lion_ray.study.record import read_record
 from lion_ray.training.workers import Value, Workers
 from lion_ray.trial.checkpoints import StoreCheckpointer
@@ -50,7 +50,7 @@ class StoredRounds:
         self._experiment, self._store, self._workers, self._classes = experiment, store, workers, classes
         self._backbone = backbone
         self._since = time.time()
-        self._behind = Behind()
+        self._behind = BackgroundWriter()
 
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """The committed start, or `make()`'s, committed from now on: every round rewinds to the same bits."""
@@ -91,7 +91,7 @@ class StoredRounds:
         }
         payload = save_safetensors(dict(start))
         files = {layout.START: payload, layout.EXPERIMENT: _json(record)}
-        self._behind.do(lambda: self._store.commit(key, files))
+        self._behind.submit(lambda: self._store.commit(key, files))
         return start
 
     def _load(self, number: int, name: str) -> Round | None:
@@ -121,7 +121,7 @@ class StoredRounds:
         if finished.scores:
             files[layout.SCORES] = save_safetensors(dict(finished.scores))
         key = self._key(finished.number, finished.ticket)
-        self._behind.do(lambda: self._keep(key, files, _json(clock)))
+        self._behind.submit(lambda: self._keep(key, files, _json(clock)))
 
     def _keep(self, key: str, files: Mapping[str, bytes], clock: bytes) -> None:
         """`DONE` last, then the checkpoint of the unfinished round goes."""

@@ -23,10 +23,10 @@ import torch
 from lion_ray import backbones, methods
 from lion_ray.backbones import Transform
 from lion_ray.config import BackboneConfig, MethodConfig, TrainConfig
-from lion_ray.data import ahead
+from lion_ray.data import prefetch
 from lion_ray.data.dataset import ArraySplit, Pixels
 from lion_ray.data.decode.mapping import mapped
-from lion_ray.data.pool import as_labels, frozen
+from lion_ray.data.pool import as_labels, read_only
 from lion_ray.lottery import Mask, NoCheckpoints, TrainState
 from lion_ray.training import batches, loop
 from lion_ray.training.augmentation import augmented
@@ -73,7 +73,7 @@ def train(split: ArraySplit, augment: str, epochs: int) -> list[dict[str, float]
     """The seconds of each epoch."""
     watch, laps = Stopwatch(), []
     patches = (
-        patch.object(batches, "ahead", lambda values: watch.waiting(ahead(values))),
+        patch.object(batches, "ahead", lambda values: watch.waiting(prefetch(values))),
         patch.object(batches, "augmented", watch.timed("views", augmented)),
         patch.object(Transform, "of_pixels", watch.timed("normalisation", Transform.of_pixels)),
     )
@@ -122,7 +122,7 @@ def main() -> None:
         found: dict[str, Any] = {}
         file = mapped(Path(folder), "noise", shape, fill)
         labels = as_labels(np.arange(NUM_IMAGES) % 10)
-        memory = frozen(np.array(file))
+        memory = read_only(np.array(file))
         cases = {f"memory, {augment}": (memory, augment) for augment in ("none", "flip", "crop_flip", "randaugment")}
         for name, (pixels, augment) in {**cases, "mapped, none": (file, "none")}.items():
             laps = train(ArraySplit(pixels=pixels, labels=labels), augment, options.epochs)

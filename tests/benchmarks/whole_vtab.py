@@ -71,7 +71,7 @@ def run(folder: Path) -> dict[str, float]:
     identified = time.perf_counter()
     backbone = backbones.load(experiment.backbone)
     transform = backbone.transform
-    storage = data.Storage(in_memory=frozenset(), cache=study.data.cache, identity=experiment.digest)
+    storage = data.SplitStorage(in_memory=frozenset(), cache=study.data.cache, identity=experiment.digest)
     dataset = data.find(experiment.dataset).decode(
         size=transform.size, interpolation=transform.interpolation, storage=storage
     )

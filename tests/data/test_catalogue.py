@@ -21,7 +21,7 @@ from lion_ray.data import catalogue, find
 from lion_ray.data.catalogue import CATALOGUE, CatalogueEntry
 from lion_ray.data.catalogue.rules import IMAGES, LABELS
 from lion_ray.data.item import BadData
-from lion_ray.data.pool import ArrayPool, FoundSet, as_labels, frozen
+from lion_ray.data.pool import ArrayPool, FoundSet, as_labels, read_only
 
 ENTRIES = tuple(CATALOGUE.values())
 BY_NAME = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
@@ -67,14 +67,14 @@ def _entry(**fields: object) -> CatalogueEntry:
         "sizes": {"train": 3, "test": 2},
         "encoding": "png",
         "licence": "none",
-        "origin": catalogue.Origin(homepage="nowhere"),
+        "origin": catalogue.DatasetOrigin(homepage="nowhere"),
     }
     return CatalogueEntry(**{**known, **fields})  # type: ignore[arg-type]
 
 
 def _found(labels: Mapping[str, list[int]], classes: tuple[str, ...] = ("0", "1", "2")) -> FoundSet:
     pools = {
-        split: ArrayPool(images=frozen(np.zeros((len(each), 2, 2), np.uint8)), labels=as_labels(each))
+        split: ArrayPool(images=read_only(np.zeros((len(each), 2, 2), np.uint8)), labels=as_labels(each))
         for split, each in labels.items()
     }
     return FoundSet(classes=classes, pools=pools)

@@ -56,7 +56,7 @@ class Stored:
 
 def test_binary_images_become_black_and_white() -> None:
     stored = np.arange(4, dtype=np.uint8).reshape(2, 2) % 2
-    made = cutting._Made(image=Stored(pixels=stored), rule="binary").read()  # type: ignore[arg-type]
+    made = cutting._ConvertedImage(image=Stored(pixels=stored), rule="binary").read()  # type: ignore[arg-type]
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(made))), np.stack([stored * 255] * 3, axis=2))
     with pytest.raises(BadData, match="image holds"):
         pixels(read_cut(listing(str(PREPARED)), dataclasses.replace(TASK, image_rule="binary")).pools["train"])

@@ -134,7 +134,7 @@ def test_only_what_takes_time_goes_to_threads(seconds: float, threads: set[int])
         if threading.current_thread() is not threading.main_thread():
             pool.add(threading.get_ident())
 
-    assert [number for number, _ in item.ordered(range(300), work, 2)] == list(range(300))
+    assert [number for number, _ in item.map_ordered(range(300), work, 2)] == list(range(300))
     assert len(pool) in threads
 
 

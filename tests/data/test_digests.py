@@ -11,7 +11,7 @@ from PIL import Image
 
 from lion_ray.config import DataConfig, DatasetConfig
 from lion_ray.data import Source, find
-from lion_ray.data.digests import remembered
+from lion_ray.data.digests import cached_fingerprint
 from lion_ray.data.fingerprint import Fingerprint
 
 LONG_AGO = 1_500_000_000
@@ -73,8 +73,8 @@ def test_a_file_written_a_moment_ago_is_not_believed(photos: Path) -> None:
 
 def test_what_is_read_in_another_way_is_another_memory(photos: Path) -> None:
     made = [Fingerprint(digest=name, encoding="bmp") for name in ("a", "b")]
-    assert [remembered(str(photos), {"format": each.digest}, lambda each=each: each) for each in made] == made  # type: ignore[misc]
-    assert remembered(str(photos), {"format": "a"}, lambda: made[1]) == made[0]
+    assert [cached_fingerprint(str(photos), {"format": each.digest}, lambda each=each: each) for each in made] == made  # type: ignore[misc]
+    assert cached_fingerprint(str(photos), {"format": "a"}, lambda: made[1]) == made[0]
 
 
 def test_a_damaged_memory_is_made_again(photos: Path, tmp_path: Path) -> None:

@@ -131,9 +131,9 @@ def test_rounds_before_a_streamed_image_broke_stay_and_the_next_run_goes_on_from
 
 def test_the_pixels_of_a_gathered_batch_are_a_copy() -> None:
     from lion_ray.data.dataset import ArraySplit
-    from lion_ray.data.pool import as_labels, frozen
+    from lion_ray.data.pool import as_labels, read_only
 
-    split = ArraySplit(pixels=frozen(np.zeros((4, 2, 2, 3), dtype=np.uint8)), labels=as_labels(range(4)))
+    split = ArraySplit(pixels=read_only(np.zeros((4, 2, 2, 3), dtype=np.uint8)), labels=as_labels(range(4)))
     gathered = split.gather(np.arange(4))
     gathered += 1
     assert not split.images.any()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lion_ray.data.catalogue import CATALOGUE, image_of, label_of, pieces
+from lion_ray.data.catalogue import CATALOGUE, image_of, label_of, slices_of
 from lion_ray.data.catalogue.slices import slice_of
 from lion_ray.data.item import BadData
 
@@ -160,7 +160,7 @@ CUTS = {
 @pytest.mark.parametrize("name", CUTS)
 def test_vtab_is_cut_by_position(name: str) -> None:
     entry = CATALOGUE[name]
-    cut = pieces(entry.cut, entry.tfds_sizes)
+    cut = slices_of(entry.cut, entry.tfds_sizes)
     places = {split: (piece.split, piece.start, piece.stop) for split, piece in cut.items()}
     assert places == {"train": ("train", 0, 800), "val": CUTS[name][0], "test": CUTS[name][1]}
     assert {split: len(piece) for split, piece in cut.items()} == entry.sizes
@@ -168,7 +168,7 @@ def test_vtab_is_cut_by_position(name: str) -> None:
 
 @pytest.mark.parametrize("entry", [entry for entry in CATALOGUE.values() if entry.cut], ids=lambda entry: entry.name)
 def test_no_two_splits_of_a_set_share_an_image(entry: Any) -> None:
-    cut = pieces(entry.cut, entry.tfds_sizes)
+    cut = slices_of(entry.cut, entry.tfds_sizes)
     images = [(piece.split, index) for piece in cut.values() for index in range(piece.start, piece.stop)]
     assert len(set(images)) == len(images) == sum(entry.sizes.values())
 

@@ -11,8 +11,8 @@ import pytest
 from lion_ray import config
 from lion_ray.config import DatasetConfig, ImbalanceConfig, LabelNoiseConfig, StudyError
 from lion_ray.data import Source, find
-from lion_ray.data.select.sampling import few_shot, long_tailed, noisy, sampled, subset
-from lion_ray.data.select.splits import Counts, TooFew, plan, with_val_share
+from lion_ray.data.select.sampling import apply_modifiers, few_shot, long_tailed, noisy, subset
+from lion_ray.data.select.splits import SplitCounts, TooFewImages, plan, with_val_share
 from lion_ray.experiments import dataset_label, expand
 
 CLASSES = tuple("abcdefghij")
@@ -53,7 +53,7 @@ def test_shots_are_exact_per_class_and_fewer_are_part_of_more() -> None:
 
 
 def test_more_shots_than_a_class_has_names_the_class() -> None:
-    with pytest.raises(TooFew, match="3 is more than the 2 training images of class 'b'") as caught:
+    with pytest.raises(TooFewImages, match="3 is more than the 2 training images of class 'b'") as caught:
         few_shot(INDICES[:5], np.array([0, 0, 0, 1, 1]), 3, 0, ("a", "b"))
     assert caught.value.key == "shots"
 
@@ -72,7 +72,7 @@ def test_a_class_below_its_share_keeps_what_it_has_and_none_is_emptied() -> None
     labels = np.repeat([0, 1, 2], [100, 4, 100])
     kept = long_tailed(np.arange(204), labels, 10, 0, ("a", "b", "c"))
     assert counts(labels[kept], 3) == [100, 4, 10]
-    with pytest.raises(TooFew, match="1000 leaves class 'c' nothing of 100 images"):
+    with pytest.raises(TooFewImages, match="1000 leaves class 'c' nothing of 100 images"):
         long_tailed(np.arange(204), labels, 1000, 0, ("a", "b", "c"))
 
 
@@ -101,7 +101,7 @@ def test_a_subset_is_exact_nested_and_in_the_splits_order() -> None:
     assert (len(small), len(large)) == (10, 30)
     assert set(small) < set(large)
     assert small.tolist() == sorted(small.tolist())
-    with pytest.raises(TooFew, match="1001 is more than the 1000 training images"):
+    with pytest.raises(TooFewImages, match="1001 is more than the 1000 training images"):
         subset(INDICES, 1001, 0)
 
 
@@ -109,7 +109,7 @@ def test_modifiers_apply_in_their_order_imbalance_subset_noise() -> None:
     asked = DatasetConfig(name="a", imbalance=LONG_TAIL, subset=100, label_noise=NOISE, seed=5)
     kept = long_tailed(INDICES, LABELS, 10, 5, CLASSES)
     kept = kept[subset(INDICES[kept], 100, 5)]
-    indices, labels = sampled(asked, INDICES, LABELS, CLASSES)
+    indices, labels = apply_modifiers(asked, INDICES, LABELS, CLASSES)
     np.testing.assert_array_equal(indices, kept)
     np.testing.assert_array_equal(labels, noisy(kept, LABELS[kept], 10, 0.2, 5))
     assert int((labels != LABELS[indices]).sum()) == 20
@@ -190,22 +190,22 @@ def test_too_many_shots_name_file_and_key() -> None:
 @pytest.mark.parametrize(
     ("sizes", "wish", "defaults", "numbers"),
     [
-        ({"train": 50000, "test": 10000}, Counts(), Counts(), (45000, 5000, 10000)),
-        ({"train": 290, "test": 5}, Counts(), Counts(), (261, 29, 5)),
-        ({"train": 50000, "test": 10000}, Counts(train=100), Counts(), (100, 5000, 10000)),
-        ({"pool": 5000}, Counts(), Counts(train=800, val=200, test=1000), (900, 100, 1000)),
-        ({"pool": 100}, Counts(), Counts(), (72, 8, 20)),
-        ({"train": 100}, Counts(test=10), Counts(), (81, 9, 10)),
+        ({"train": 50000, "test": 10000}, SplitCounts(), SplitCounts(), (45000, 5000, 10000)),
+        ({"train": 290, "test": 5}, SplitCounts(), SplitCounts(), (261, 29, 5)),
+        ({"train": 50000, "test": 10000}, SplitCounts(train=100), SplitCounts(), (100, 5000, 10000)),
+        ({"pool": 5000}, SplitCounts(), SplitCounts(train=800, val=200, test=1000), (900, 100, 1000)),
+        ({"pool": 100}, SplitCounts(), SplitCounts(), (72, 8, 20)),
+        ({"train": 100}, SplitCounts(test=10), SplitCounts(), (81, 9, 10)),
     ],
 )
 def test_a_share_of_train_becomes_val(
-    sizes: dict[str, int], wish: Counts, defaults: Counts, numbers: tuple[int, ...]
+    sizes: dict[str, int], wish: SplitCounts, defaults: SplitCounts, numbers: tuple[int, ...]
 ) -> None:
     parts = plan(sizes, with_val_share(sizes, wish, defaults, 0.1), defaults)
     assert tuple(part.num for part in parts.values()) == numbers
 
 
 def test_a_share_for_val_is_refused_where_the_source_has_one() -> None:
-    with pytest.raises(TooFew, match="the source has 5 val images of its own") as caught:
-        with_val_share({"train": 9, "val": 5, "test": 5}, Counts(), Counts(), 0.1)
+    with pytest.raises(TooFewImages, match="the source has 5 val images of its own") as caught:
+        with_val_share({"train": 9, "val": 5, "test": 5}, SplitCounts(), SplitCounts(), 0.1)
     assert caught.value.key == "val"

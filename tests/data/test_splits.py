@@ -7,14 +7,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from lion_ray.data.select.splits import Counts, Part, TooFew, plan, stable_order
+from lion_ray.data.select.splits import SplitCounts, SplitRange, TooFewImages, plan, stable_order
 
-NONE = Counts()
+NONE = SplitCounts()
 PINNED_MNIST = [324, 609, 1011, 3169, 4118, 2599]
 PINNED_FLOWERS = [1, 6, 2, 9, 8, 7, 4, 5, 0, 3]
 
 
-def counts(parts: dict[str, Part]) -> dict[str, int]:
+def counts(parts: dict[str, SplitRange]) -> dict[str, int]:
     return {split: part.num for split, part in parts.items()}
 
 
@@ -46,11 +46,11 @@ def test_a_smaller_pool_keeps_the_order_of_what_stays() -> None:
                 {"train": 60, "test": 30},
                 {"train": 60, "val": 20, "test": 20},
             ],
-            [NONE, Counts(train=7), Counts(train=9, val=8, test=7)],
+            [NONE, SplitCounts(train=7), SplitCounts(train=9, val=8, test=7)],
         )
     ),
 )
-def test_splits_are_disjoint_and_never_empty(sizes: dict[str, int], wish: Counts) -> None:
+def test_splits_are_disjoint_and_never_empty(sizes: dict[str, int], wish: SplitCounts) -> None:
     parts = plan(sizes, wish, NONE)
     seen = [(part.pool, i) for part in parts.values() for i in part.indices("x", sizes[part.pool]).tolist()]
     assert len(seen) == len(set(seen)) == sum(counts(parts).values())
@@ -60,9 +60,9 @@ def test_splits_are_disjoint_and_never_empty(sizes: dict[str, int], wish: Counts
 
 
 def test_a_pool_is_cut_by_the_catalogues_counts_unless_the_study_says_otherwise() -> None:
-    defaults = Counts(train=800, val=200, test=1000)
+    defaults = SplitCounts(train=800, val=200, test=1000)
     assert counts(plan({"pool": 5000}, NONE, defaults)) == {"train": 800, "val": 200, "test": 1000}
-    assert counts(plan({"pool": 5000}, Counts(train=50, test=9), defaults)) == {"train": 50, "val": 200, "test": 9}
+    assert counts(plan({"pool": 5000}, SplitCounts(train=50, test=9), defaults)) == {"train": 50, "val": 200, "test": 9}
     assert counts(plan({"pool": 1500}, NONE, defaults)) == {"train": 800, "val": 200, "test": 500}
 
 
@@ -74,7 +74,7 @@ def test_named_splits_are_kept_whole_and_in_their_own_order() -> None:
 
 
 def test_a_count_takes_the_first_of_the_stable_order() -> None:
-    parts = plan({"train": 60, "val": 4, "test": 5}, Counts(train=10), NONE)
+    parts = plan({"train": 60, "val": 4, "test": 5}, SplitCounts(train=10), NONE)
     np.testing.assert_array_equal(parts["train"].indices("x", 60), stable_order("x", 60)[:10])
     assert parts["train"].identity("x") == {"pool": "train", "first": 0, "num": 10, "order": "x"}
 
@@ -86,12 +86,12 @@ def test_a_missing_val_takes_200_or_a_fifth_from_train() -> None:
 
 
 def test_one_image_for_test_is_enough_and_none_is_too_few() -> None:
-    assert counts(plan({"pool": 11}, Counts(train=8, val=2, test=50), NONE))["test"] == 1
-    with pytest.raises(TooFew, match="8 train \\+ 3 val \\+ at least 1 test do not fit into 11 images"):
-        plan({"pool": 11}, Counts(train=8, val=3), NONE)
+    assert counts(plan({"pool": 11}, SplitCounts(train=8, val=2, test=50), NONE))["test"] == 1
+    with pytest.raises(TooFewImages, match="8 train \\+ 3 val \\+ at least 1 test do not fit into 11 images"):
+        plan({"pool": 11}, SplitCounts(train=8, val=3), NONE)
 
 
 def test_a_count_above_a_named_split_is_refused() -> None:
-    with pytest.raises(TooFew, match="7 is more than the 6 images of train") as caught:
-        plan({"train": 6, "val": 4, "test": 5}, Counts(train=7), NONE)
+    with pytest.raises(TooFewImages, match="7 is more than the 6 images of train") as caught:
+        plan({"train": 6, "val": 4, "test": 5}, SplitCounts(train=7), NONE)
     assert caught.value.key == "num_train"

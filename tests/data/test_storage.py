@@ -18,7 +18,7 @@ import torch
 
 from lion_ray import backbones, data
 from lion_ray.config import DatasetConfig, StudyError
-from lion_ray.data import Dataset, Storage, ahead, fitting
+from lion_ray.data import Dataset, SplitStorage, fit_in_memory, prefetch
 from lion_ray.data.dataset import ArraySplit
 from lion_ray.data.decode import mapping
 from lion_ray.data.decode.mapping import MappedSplit, mapped
@@ -49,7 +49,7 @@ def unmap() -> None:
 def beyond(chosen: Experiment, folder: Path) -> Dataset:
     """The images of `chosen` with no memory for any of them."""
     transform = backbones.load(chosen.backbone).transform
-    storage = Storage(in_memory=frozenset(), cache=str(folder), identity=chosen.digest)
+    storage = SplitStorage(in_memory=frozenset(), cache=str(folder), identity=chosen.digest)
     return data.find(chosen.dataset).decode(size=transform.size, interpolation=transform.interpolation, storage=storage)
 
 
@@ -110,9 +110,9 @@ def test_every_storage_gives_the_same_pixels(study_file: Path, tmp_path: Path) -
 
 def test_the_budget_goes_to_those_that_fit_in_their_order() -> None:
     sizes = {"train": 50, "other train": 60, "val": 40, "test": 20}
-    assert fitting(sizes, 100) == {"train", "val"}
-    assert fitting(sizes, 0) == frozenset()
-    assert fitting(sizes, 1000) == set(sizes)
+    assert fit_in_memory(sizes, 100) == {"train", "val"}
+    assert fit_in_memory(sizes, 0) == frozenset()
+    assert fit_in_memory(sizes, 1000) == set(sizes)
 
 
 def test_a_broken_image_of_a_stream_is_told_by_file_and_a_file_of_broken_images_is_not_kept(tmp_path: Path) -> None:
@@ -123,14 +123,16 @@ def test_a_broken_image_of_a_stream_is_told_by_file_and_a_file_of_broken_images_
                 (tmp_path / "set" / split / label / f"{index:02}.png").write_bytes(save_noise(index))
     (tmp_path / "set" / "val" / "dog" / "07.png").write_bytes(b"broken")
     source = data.find(DatasetConfig(name="pets", url=str(tmp_path / "set")), source="s.yaml")
-    storage = Storage(in_memory=frozenset(), cache=str(tmp_path / "cache"), identity="pets")
+    storage = SplitStorage(in_memory=frozenset(), cache=str(tmp_path / "cache"), identity="pets")
     dataset = source.decode(size=8, storage=storage)
     says = r"s\.yaml: datasets\.pets: val/dog/07\.png: the image cannot be decoded"
     with pytest.raises(StudyError, match=says):
         list(dataset.val.chunks(np.arange(len(dataset.val)), 10, num_threads=2))
     dataset.train.prepare()
     (tmp_path / "set" / "train" / "cat" / "01.png").write_bytes(b"broken")
-    other = source.decode(size=8, storage=Storage(in_memory=frozenset(), cache=str(tmp_path / "c"), identity="other"))
+    other = source.decode(
+        size=8, storage=SplitStorage(in_memory=frozenset(), cache=str(tmp_path / "c"), identity="other")
+    )
     for _ in range(2):
         with pytest.raises(StudyError, match=r"train/cat/01\.png"):
             other.train.prepare()
@@ -152,11 +154,11 @@ def test_a_stream_holds_a_few_chunks_however_many_images_there_are(tmp_path: Pat
     for split, num in (("train", 2), ("val", 2), ("test", 2000)):
         table = pa.table({"image": [save_noise(0)] * num, "label": [row % 2 for row in range(num)]})
         pq.write_table(table, tmp_path / "set" / f"{split}.parquet", row_group_size=100)
-    storage = Storage(in_memory=frozenset(), cache=str(tmp_path), identity="many")
+    storage = SplitStorage(in_memory=frozenset(), cache=str(tmp_path), identity="many")
     test = data.find(DatasetConfig(name="many", url=str(tmp_path / "set"))).decode(size=224, storage=storage).test
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = memory_kb("VmRSS")
-    sums = [int(chunk[:, 0, 0, 0].sum()) for chunk in ahead(test.chunks(np.arange(2000), 50, num_threads=2))]
+    sums = [int(chunk[:, 0, 0, 0].sum()) for chunk in prefetch(test.chunks(np.arange(2000), 50, num_threads=2))]
     assert len(set(sums)) == 1
     assert len(sums) == 40
     assert memory_kb("VmHWM") - before < 100_000
@@ -229,7 +231,7 @@ def test_a_small_disk_loses_what_nobody_maps_and_then_says_so(tmp_path: Path, mo
     mapped(tmp_path, "a", SHAPE, filled)
     unmap()
     mapped(tmp_path, "b", SHAPE, filled)
-    with pytest.raises(mapping.NoRoom, match=r"GB free, .* need 0\.0 GB; name a folder on a larger disk"):
+    with pytest.raises(mapping.DiskFullError, match=r"GB free, .* need 0\.0 GB; name a folder on a larger disk"):
         mapped(tmp_path, "c", (30, 4, 4, 3), filled)  # larger than what a leaves; b is mapped
     assert {name for name in files(tmp_path) if not name.endswith(".lock")} == {"b.pixels", "b.done"}
     mapped(tmp_path, "d", SHAPE, filled)
@@ -260,7 +262,7 @@ def test_work_is_done_ahead_in_order_and_its_errors_come_in_their_place() -> Non
             made.append(value)
             yield value
 
-    seen, stream = [], ahead(values())
+    seen, stream = [], prefetch(values())
     for value in (next(stream), next(stream)):
         seen.append(value)
     deadline = time.monotonic() + 10

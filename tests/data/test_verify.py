@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from lion_ray.cli.commands import main
 from lion_ray.data.build.building import build, build_named
 from lion_ray.data.build.manifest import MANIFEST
-from lion_ray.data.verify.verifying import Check, verify
+from lion_ray.data.verify.verifying import CheckResult, verify
 from lion_ray.store import StorageError, Store, write_url
 from tests.support.image_sets import encoded, look, write_folder
 
@@ -38,7 +38,7 @@ def make(folder: Path, url: str) -> str:
     return url
 
 
-def problems(url: str) -> dict[str, Check]:
+def problems(url: str) -> dict[str, CheckResult]:
     """What is not ok."""
     return {check.name: check for check in verify(url) if check.status != "ok"}
 
@@ -122,7 +122,7 @@ def test_an_empty_class_is_told(tmp_path: Path) -> None:
     write_url(f"{tmp_path}/val-0.parquet", table(*rows(9, 3), num_classes=5))
     write_url(f"{tmp_path}/test-0.parquet", table(*rows(12, 3), num_classes=5))
     assert problems(str(tmp_path)) == {
-        "labels": Check(name="labels", status="warning", detail="no image in train of 3, 4")
+        "labels": CheckResult(name="labels", status="warning", detail="no image in train of 3, 4")
     }
 
 
@@ -130,7 +130,7 @@ def test_a_set_of_one_class_is_wrong_as_a_study_refuses_it(tmp_path: Path) -> No
     for split, first in (("train", 0), ("val", 9), ("test", 12)):
         write_url(f"{tmp_path}/{split}-0.parquet", table(*((encoded(first + k), 0) for k in range(3)), num_classes=1))
     detail = "one class only: there is nothing to tell apart"
-    assert problems(str(tmp_path)) == {"labels": Check(name="labels", status="wrong", detail=detail)}
+    assert problems(str(tmp_path)) == {"labels": CheckResult(name="labels", status="wrong", detail=detail)}
 
 
 def test_a_broken_image_is_named_and_the_rest_is_looked_at(tmp_path: Path) -> None:
@@ -151,15 +151,15 @@ def test_an_image_of_train_in_test_is_named_whatever_its_format(tmp_path: Path) 
     write_url(f"{tmp_path}/set/val/cat/copy.png", encoded(8))
     write_url(f"{tmp_path}/set/train/cat/copy.png", encoded(11))
     assert problems(f"{tmp_path}/set") == {
-        "train and test": Check(
+        "train and test": CheckResult(
             name="train and test",
             status="wrong",
             detail="1 of test in train: train/cat/00005.png = test/cat/copy.bmp",
         ),
-        "train and val": Check(
+        "train and val": CheckResult(
             name="train and val", status="warning", detail="1: train/cat/00008.png = val/cat/copy.png"
         ),
-        "twice in train": Check(
+        "twice in train": CheckResult(
             name="twice in train", status="warning", detail="1: train/cat/00011.png = train/cat/copy.png"
         ),
     }

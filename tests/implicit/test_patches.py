@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lion_ray.implicit.patches import read, write
+from lion_ray.implicit.patches import add_patches, read_patches
 
 SHAPES = [(4, (16, 12)), (4, (15, 9)), (16, (48, 32)), (16, (33, 40)), (1, (5, 6))]
 
@@ -35,9 +35,9 @@ def plain_write(images: Tensor, z: Tensor, weight: Tensor) -> Tensor:
 @pytest.mark.parametrize(("size", "shape"), SHAPES)
 def test_both_ways_and_all_gradients_equal_the_plain_convolutions(size: int, shape: tuple[int, int]) -> None:
     images, z, weight = drawn(size, shape)
-    compare(read, plain_read, images, weight)
-    compare(write, plain_write, images, z, weight)
-    assert write(images, z, weight).is_contiguous(memory_format=torch.channels_last)
+    compare(read_patches, plain_read, images, weight)
+    compare(add_patches, plain_write, images, z, weight)
+    assert add_patches(images, z, weight).is_contiguous(memory_format=torch.channels_last)
 
 
 def compare(found: Callable[..., Tensor], expected: Callable[..., Tensor], *tensors: Tensor) -> None:
@@ -52,4 +52,4 @@ def compare(found: Callable[..., Tensor], expected: Callable[..., Tensor], *tens
 
 def test_writing_zeros_leaves_the_image_to_the_bit() -> None:
     images, z, weight = drawn(4, (16, 12))
-    assert torch.equal(write(images, z, torch.zeros_like(weight)), images)
+    assert torch.equal(add_patches(images, z, torch.zeros_like(weight)), images)

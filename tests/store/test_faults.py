@@ -20,11 +20,11 @@ from fsspec.implementations.local import LocalFileSystem
 from lion_ray.store import Outage, Patience, StorageError, Store, open_url, pieces, read_url, redacted
 from lion_ray.store.faults import as_storage_error, is_transient
 from lion_ray.store.filesystems import S3_CONFIG
-from lion_ray.store.patience import has_answered, persist
+from lion_ray.store.patience import has_answered, retry
 from tests.conftest import SECRET
 from tests.support.proxy import FaultyProxy
 
-QUICK = Patience(seconds=20, first_pause=0.02, longest_pause=0.2, say_every=0.5)
+QUICK = Patience(seconds=20, first_pause=0.02, longest_pause=0.2, report_every=0.5)
 PASSING = ["500", "503", "429", "reset", "hang", "cut"]
 
 
@@ -237,7 +237,7 @@ def test_names_that_do_not_resolve_may_do_so_later(monkeypatch: pytest.MonkeyPat
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     said: list[Outage] = []
-    patience = Patience(seconds=1, first_pause=0.1, say_every=0)
+    patience = Patience(seconds=1, first_pause=0.1, report_every=0)
     has_answered("s3://bucket/x")
     with pytest.raises(StorageError, match="gave up after"):
         Store("s3://bucket/x", patience=patience, on_outage=said.append).read("a")
@@ -307,9 +307,9 @@ def test_a_host_of_no_known_name_is_given_up_at_once_unless_it_has_answered(monk
     outages: list[Outage] = []
     patient = Patience(seconds=0.5, first_pause=0.3)
     with pytest.raises(OSError, match="spelled right"):
-        persist(unknown, "s3://misspelled/x", patience=patient, on_outage=outages.append)
+        retry(unknown, "s3://misspelled/x", patience=patient, on_outage=outages.append)
     assert not outages
-    persist(lambda: None, "s3://known/y", patience=patient)
+    retry(lambda: None, "s3://known/y", patience=patient)
     with pytest.raises(OSError, match=r"gave up after 0:0\d and \d+ attempts\)") as given_up:
-        persist(unknown, "s3://known/x", patience=patient, on_outage=outages.append)
+        retry(unknown, "s3://known/x", patience=patient, on_outage=outages.append)
     assert "1 attempts" not in str(given_up.value)

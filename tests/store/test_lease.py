@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lion_ray.store import Lease, Store, forget_dead, holder, lease
+from lion_ray.store import Lease, Store, current_driver, lease, remove_dead_lease
 from lion_ray.store.layout import DRIVER
 from lion_ray.store.lease import StudyInUseError
 
@@ -69,10 +69,10 @@ def test_only_where_a_process_number_means_the_same_is_a_driver_dead_for_the_lac
     ended.wait()
     gone = {**own, "id": "another", "pid": ended.pid}
     store.write(DRIVER, json.dumps(gone).encode())
-    assert holder(store) is None
+    assert current_driver(store) is None
     store.write(DRIVER, json.dumps({**gone, **differs}).encode())
-    assert holder(store) is not None
-    forget_dead(store)
+    assert current_driver(store) is not None
+    remove_dead_lease(store)
     assert store.read(DRIVER) is not None
 
 
@@ -138,9 +138,9 @@ def test_what_a_driver_left_that_was_killed_behind_its_last_round_is_forgotten(t
     killed = subprocess.Popen([sys.executable, "-c", PAUSED, store.url], stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None
     assert killed.stdout.readline() == "holds it\n"
-    forget_dead(store)
+    remove_dead_lease(store)
     assert store.read(DRIVER) is not None
     killed.kill()
     killed.communicate()
-    forget_dead(store)
+    remove_dead_lease(store)
     assert store.read(DRIVER) is None

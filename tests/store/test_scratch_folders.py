@@ -19,9 +19,12 @@ from safetensors.torch import save
 
 from lion_ray.backbones import node, state_digest
 from lion_ray.data.decode import mapping
-from lion_ray.store.local import is_private, private, remove_abandoned, scratch
+from lion_ray.store.local import is_private, private_folder, remove_abandoned, scratch_folder
 
-HOLD = "from lion_ray.store.local import scratch\nwith scratch('tune') as folder: print(folder, flush=True), input()"
+HOLD = (
+    "from lion_ray.store.local import scratch_folder\n"
+    "with scratch_folder('tune') as folder: print(folder, flush=True), input()"
+)
 
 
 def test_what_a_killed_process_left_is_deleted_at_the_next_start_and_nothing_of_a_living_one(
@@ -37,7 +40,7 @@ def test_what_a_killed_process_left_is_deleted_at_the_next_start_and_nothing_of_
     others[0].send_signal(signal.SIGKILL)
     others[0].wait()
     assert {str(path) for path in tmp_path.iterdir()} == {killed, living}
-    with scratch("train") as own:
+    with scratch_folder("train") as own:
         assert {str(path) for path in tmp_path.iterdir()} == {living, own}
     others[1].communicate("\n")
     others[0].communicate()
@@ -63,17 +66,17 @@ def of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_that_somebody_else_made_or_put_a_link_to_is_not_trusted(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert private(shared / "own").stat().st_mode & 0o777 == 0o700
+    assert private_folder(shared / "own").stat().st_mode & 0o777 == 0o700
     elsewhere = shared.parent / "elsewhere"
     elsewhere.mkdir()
     (shared / "link").symlink_to(elsewhere)
     with pytest.raises(OSError, match="link"):
-        private(shared / "link")
+        private_folder(shared / "link")
     assert not is_private(shared / "link")
     assert not is_private(shared)
     of_somebody_else(shared / "own", monkeypatch)
     with pytest.raises(PermissionError, match="belongs to another user"):
-        private(shared / "own")
+        private_folder(shared / "own")
     assert not is_private(shared / "own")
 
 
@@ -113,7 +116,7 @@ def test_what_is_kept_for_later_outlives_every_sweep(shared: Path) -> None:
     pixels.write_bytes(b"decoded")
     for purpose in ("tune", "train"):
         node.on_this_node(state_digest(state), fetch)
-        with scratch(purpose):
+        with scratch_folder(purpose):
             remove_abandoned()
     assert fetched == [1]
     assert pixels.exists()

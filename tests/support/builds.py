@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lion_ray.data.build.building import Built, build
+from lion_ray.data.build.building import BuiltSet, build
 from lion_ray.store import Store
 from tests.support.image_sets import look
 
@@ -10,7 +10,7 @@ SMALL = 4000
 """Bytes of a shard, so that train has several."""
 
 
-def make(source: str, url: str, *, force: bool = False) -> Built:
+def make(source: str, url: str, *, force: bool = False) -> BuiltSet:
     return build(look(source).found, url, name="mine", source=source, shard_bytes=SMALL, force=force)
 
 

@@ -1,1 +1,4 @@
-"""Any set that can be read, written as lossless Parquet with a manifest: what `lion-ray data build` does."""
+"""Writing a dataset as lossless Parquet with a manifest: `lion-ray data build`.
+
+`lion_ray.cli.data` calls `building.build_named`.
+"""

@@ -1,8 +1,8 @@
-"""Any set that can be read → sharded, lossless Parquet with a manifest, at any URL that can be written.
+"""Writing any dataset that can be read as sharded, lossless Parquet with a manifest, at any URL that can be written.
 
-`lion-ray data build` calls `build_named`. One shard after the other: its file first, then a note (`unfinished`); the
-manifest last. A build that was killed begins behind its notes and ends with the same bytes; memory holds two shards,
-however large the set is.
+`lion_ray.cli.data` calls `build_named` for `lion-ray data build`. Shards are written one after the other, each followed
+by a record of it (`unfinished`); the manifest is written last. A build that was killed continues after its last record
+and ends with the same bytes. At most two shards are in memory.
 """
 
 from __future__ import annotations
@@ -16,23 +16,31 @@ from typing import Literal
 
 from lion_ray.config import DataConfig, DatasetConfig, validate
 from lion_ray.data.build import shards
-from lion_ray.data.build.manifest import MANIFEST, UNFINISHED, Manifest, Pixels, labels_of
-from lion_ray.data.build.shards import SHARD_BYTES, Planned
-from lion_ray.data.build.unfinished import BuildNote, BuildPlan, clear, commit, finished, note_at, note_of
+from lion_ray.data.build.manifest import MANIFEST, UNFINISHED, ImageSizes, Manifest, label_summary
+from lion_ray.data.build.shards import SHARD_BYTES, PlannedShard
+from lion_ray.data.build.unfinished import (
+    BuildPlan,
+    ShardRecord,
+    commit,
+    finished_manifest,
+    prepare_place,
+    shard_record,
+    stored_shard_record,
+)
 from lion_ray.data.catalogue import CATALOGUE
 from lion_ray.data.files import is_web
-from lion_ray.data.fingerprint import Fingerprint, common, fold, repeated
+from lion_ray.data.fingerprint import Fingerprint, common_encoding, content_digest, repeated_images
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL, FoundSet
 from lion_ray.data.source import find
-from lion_ray.store import Behind, Listed, Store, digest, find_listed, identity, redacted
+from lion_ray.store import BackgroundWriter, ListedFile, Store, digest, find_listed_files, identity, redacted
 
 OnShard = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built:
-    """The manifest; how many shards were made now (none: the set was finished before)."""
+class BuiltSet:
+    """A built dataset: its manifest, and how many shards were written now (0 if it was already finished)."""
 
     manifest: Manifest
     num_made: int
@@ -48,16 +56,23 @@ def build_named(
     on_shard: OnShard = lambda _: None,
     on_note: OnShard = lambda _: None,
     **reading: str | None,
-) -> Built:
-    """Find the set as a study would, at the URL `source` or else in the package that the catalogue names; build it.
+) -> BuiltSet:
+    """Read a dataset as a study would, and build it.
 
-    `reading` says how, as a dataset entry of a study does: `format`, `image_column`, `label_column`. `on_note` is
-    called with each line on how the source was read; faults are warned of as a study does.
+    Args:
+        name: the dataset's name; a name of the catalogue is checked against its entry.
+        source: the URL to read; None reads the Python package that the catalogue names.
+        url: where the built dataset is written.
+        force: replace another finished dataset at `url`.
+        on_bad_image: whether an image that cannot be decoded is an error or is skipped.
+        on_shard: called with a line after each shard.
+        on_note: called with each line on how the source was read.
+        reading: `format`, `image_column` and `label_column`, as in a dataset entry of a study.
 
     Raises:
-        StudyError: it cannot be found or read.
-        BadData: it is not what the catalogue says of `name`.
-        And what `build` raises.
+        StudyError: the dataset cannot be found or read.
+        BadData: it differs from the catalogue's entry of `name`, or an image is missing or broken.
+        ValueError, StorageError: see `build`.
     """
     config = validate(DatasetConfig, {"name": name, "url": source, **reading}, source="")
     read, entry = find(config, DataConfig(on_bad_image=on_bad_image), source=""), CATALOGUE.get(name)
@@ -84,13 +99,22 @@ def build(
     force: bool = False,
     shard_bytes: int = SHARD_BYTES,
     on_shard: OnShard = lambda _: None,
-) -> Built:
-    """Write `found` to `url`, or what is missing of it. `source` is where it comes from: a URL, or words.
+) -> BuiltSet:
+    """Write a dataset to `url`, or the shards of it that are missing there.
+
+    Args:
+        found: the dataset.
+        url: where it is written.
+        name: its name, for the manifest.
+        source: where it comes from, for the manifest: a URL or a description.
+        force: replace another finished dataset, or this one under another name.
+        shard_bytes: approximate size of a shard in bytes.
+        on_shard: called with a line after each shard.
 
     Raises:
         BadData: an image is missing or broken.
-        ValueError: `url` holds another finished set, or this one under another name (`force` replaces it), or other
-            files, or credentials.
+        ValueError: `url` holds another finished dataset (`force` replaces it), other files, or credentials; or `url`
+            and `source` lie inside one another.
         StorageError: `url` cannot be written.
     """
     store = Store(url)
@@ -99,22 +123,22 @@ def build(
     planned, sample = shards.plan(found, shard_bytes)
     content = _content(found, planned, sample)
     key = digest(json.dumps([content, _state(source)]).encode())
-    done = finished(store, content)
+    done = finished_manifest(store, content)
     if done is not None and done.name != name and not force:
         raise ValueError(f"{store.url} holds this set, finished under the name {done.name}; --force makes it again")
     if done is not None and not force:
         store.remove(UNFINISHED)
-        return Built(manifest=done, num_made=0)
-    clear(store, BuildPlan(key=key, files=tuple(shard.path for shard in planned)), content, force)
-    notes, num_made = _write_shards(store, found, planned, key, on_shard)
-    manifest = _manifest(found, planned, notes, name=name, source=source, content=content)
+        return BuiltSet(manifest=done, num_made=0)
+    prepare_place(store, BuildPlan(key=key, files=tuple(shard.path for shard in planned)), content, force)
+    records, num_made = _write_shards(store, found, planned, key, on_shard)
+    manifest = _manifest(found, planned, records, name=name, source=source, content=content)
     store.write(MANIFEST, manifest.to_json())
     store.remove(UNFINISHED)
-    return Built(manifest=manifest, num_made=num_made)
+    return BuiltSet(manifest=manifest, num_made=num_made)
 
 
-def _content(found: FoundSet, planned: Sequence[Planned], sample: Sequence[bytes]) -> str:
-    """What tells one set from another before all of it is read: classes, labels, shards and a sample of images."""
+def _content(found: FoundSet, planned: Sequence[PlannedShard], sample: Sequence[bytes]) -> str:
+    """A digest that identifies a dataset before all images are read: of classes, labels, shards and sampled images."""
     whole = hashlib.sha256(json.dumps(found.classes).encode())
     for shard in planned:
         labels = found.pools[shard.pool].labels[shard.first : shard.first + shard.num]
@@ -123,9 +147,9 @@ def _content(found: FoundSet, planned: Sequence[Planned], sample: Sequence[bytes
     return whole.hexdigest()
 
 
-def _state(source: str) -> dict[str, Listed]:
-    """The source's files as listed now: shards of a source that has changed since are not gone on with."""
-    return {} if is_web(source) else find_listed(source)  # web servers keep no stamps
+def _state(source: str) -> dict[str, ListedFile]:
+    """The source's files as listed now. Shards that were written from an older state of the source are not reused."""
+    return {} if is_web(source) else find_listed_files(source)  # web servers list no stamps
 
 
 def _holds(outer: str, inner: str) -> bool:
@@ -133,62 +157,62 @@ def _holds(outer: str, inner: str) -> bool:
 
 
 def _write_shards(
-    store: Store, found: FoundSet, planned: Sequence[Planned], key: str, on_shard: OnShard
-) -> tuple[dict[str, BuildNote], int]:
-    """The note of every shard, and how many had to be made; one is uploaded while the next is made."""
-    notes, behind, num_made = dict[str, BuildNote](), Behind(), 0
+    store: Store, found: FoundSet, planned: Sequence[PlannedShard], key: str, on_shard: OnShard
+) -> tuple[dict[str, ShardRecord], int]:
+    """The record of every shard, and how many were written now. One is uploaded while the next is encoded."""
+    records, writer, num_made = dict[str, ShardRecord](), BackgroundWriter(), 0
     for number, shard in enumerate(planned):
-        note = note_at(store, shard, key)
-        if note is None:
-            note, num_made = _make(store, found, shard, key, behind), num_made + 1
-        notes[shard.path] = note
-        on_shard(f"{shard.path} ({number + 1} of {len(planned)}): {note.shard.images} images")
-    behind.flush()
-    return notes, num_made
+        record = stored_shard_record(store, shard, key)
+        if record is None:
+            record, num_made = _make(store, found, shard, key, writer), num_made + 1
+        records[shard.path] = record
+        on_shard(f"{shard.path} ({number + 1} of {len(planned)}): {record.shard.images} images")
+    writer.flush()
+    return records, num_made
 
 
-def _make(store: Store, found: FoundSet, shard: Planned, key: str, behind: Behind) -> BuildNote:
+def _make(store: Store, found: FoundSet, shard: PlannedShard, key: str, writer: BackgroundWriter) -> ShardRecord:
     try:
         written = shards.write(found, shard)
     except BadData:
-        behind.flush()  # what was made before stays
+        writer.flush()  # the shards before the broken image are kept
         raise
-    note = note_of(written, key)
-    behind.do(partial(commit, store, shard.path, written.payload, note))
-    return note
+    record = shard_record(written, key)
+    writer.submit(partial(commit, store, shard.path, written.payload, record))
+    return record
 
 
 def _manifest(
     found: FoundSet,
-    planned: Sequence[Planned],
-    notes: Mapping[str, BuildNote],
+    planned: Sequence[PlannedShard],
+    records: Mapping[str, ShardRecord],
     *,
     name: str,
     source: str,
     content: str,
 ) -> Manifest:
     def digests(pool: str) -> Iterator[bytes]:
-        return (image for shard in planned if shard.pool == pool for image in notes[shard.path].digests())
+        return (image for shard in planned if shard.pool == pool for image in records[shard.path].digests())
 
     rule = "one pool in the source's order, which a study cuts" if POOL in found.pools else "as the source names them"
     skipped = ", ".join(f"{num} of {pool}" for pool, num in found.skipped.items())
     rule += f"; without {skipped} that could not be decoded" if skipped else ""
     return Manifest(
         name=name,
-        digest=fold({pool: (digests(pool), members.labels) for pool, members in found.pools.items()}),
-        encoding=common({encoding for note in notes.values() for encoding in note.encodings}),
+        digest=content_digest({pool: (digests(pool), members.labels) for pool, members in found.pools.items()}),
+        encoding=common_encoding({encoding for record in records.values() for encoding in record.encodings}),
         classes=found.classes,
-        splits={pool: labels_of(members.labels, len(found.classes)) for pool, members in found.pools.items()},
+        splits={pool: label_summary(members.labels, len(found.classes)) for pool, members in found.pools.items()},
         split_rule=rule,
         source=redacted(source),
         content=content,
-        pixels=_extremes([note.pixels for note in notes.values()]),
-        shards={path: note.shard for path, note in notes.items()},
-        repeated=repeated({pool: digests(pool) for pool in found.pools}),
+        pixels=_extremes([record.pixels for record in records.values()]),
+        shards={path: record.shard for path, record in records.items()},
+        repeated=repeated_images({pool: digests(pool) for pool in found.pools}),
     )
 
 
-def _extremes(parts: Sequence[Pixels]) -> Pixels:
+def _extremes(parts: Sequence[ImageSizes]) -> ImageSizes:
     sides = [[getattr(part, side) for part in parts] for side in ("width", "height")]
     width, height = ((min(low for low, _ in side), max(high for _, high in side)) for side in sides)
-    return Pixels(width=width, height=height)
+    return ImageSizes(width=width, height=height)

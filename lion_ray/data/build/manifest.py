@@ -1,7 +1,8 @@
-"""`manifest.json`, the last file that a build writes: what a built set holds, and the digest of every shard.
+"""`manifest.json`, the last file that a build writes. It describes a built dataset and holds the digest of every shard.
 
-`building` writes it, `verifying` checks every byte against it, and `source` reads a built set through `trusted`:
-shards, sizes, labels and class names are compared with it at once, the images' digest is believed.
+`building` writes it, and `lion_ray.data.verify` checks all bytes against it. `lion_ray.data.catalogue.lookup` reads a
+built dataset with `read_with_manifest`: shards, sizes, labels and class names are compared with the manifest, and the
+digest of the images is taken from it without reading them.
 """
 
 from __future__ import annotations
@@ -21,41 +22,43 @@ from lion_ray.data.fingerprint import Fingerprint, Labels
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers.listing import Files, relative
-from lion_ray.store import digest_url, find_listed, side_by_side
+from lion_ray.store import digest_url, find_listed_files, map_in_threads
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished"
-"""The folder of a build's notes. Without a manifest beside it the set is not whole."""
+"""The folder of a build's shard records. Without a manifest beside it the dataset is not complete."""
 
 FORMAT: Literal["lion-ray dataset 1"] = "lion-ray dataset 1"
 
 
 class BuiltShard(Frozen):
-    """One Parquet file: SHA-256 in hex, bytes, images."""
+    """One Parquet file: its SHA-256 in hexadecimal, its size in bytes, and its number of images."""
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     bytes: int
     images: int
 
 
-class LabelFacts(Frozen):
-    """The labels of one pool: how many images, how many of each class, SHA-256 of them all in order."""
+class LabelSummary(Frozen):
+    """The labels of one pool: images, images per class, and the SHA-256 of all labels in order."""
 
     images: int
     per_class: tuple[int, ...]
     sha256: str
 
 
-class Pixels(Frozen):
-    """The least and the greatest width and height, upright."""
+class ImageSizes(Frozen):
+    """The smallest and the largest width and height of the upright images, in pixels."""
 
     width: tuple[int, int]
     height: tuple[int, int]
 
 
 class Manifest(Frozen):
-    """See the module. `digest` is that of `Source.identity`; `content` is by what a build knows its own set again;
-    `repeated` is the fingerprint's, None from builds that did not look.
+    """The content of `manifest.json`.
+
+    `digest`, `encoding` and `repeated` are those of `Fingerprint`; `repeated` is None in manifests of older builds.
+    `content` is the digest by which a build recognises its own dataset before it has read all images.
     """
 
     format: Literal["lion-ray dataset 1"] = FORMAT
@@ -63,24 +66,24 @@ class Manifest(Frozen):
     digest: str
     encoding: str
     classes: tuple[str, ...]
-    splits: Mapping[str, LabelFacts]
+    splits: Mapping[str, LabelSummary]
     split_rule: str
     source: str
     content: str
-    pixels: Pixels
+    pixels: ImageSizes
     shards: Mapping[str, BuiltShard]
     repeated: tuple[str, ...] | None = None
 
     def to_json(self) -> bytes:
-        """The file."""
+        """The bytes of the file."""
         return (json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def parse(payload: bytes) -> Manifest:
-    """The manifest in a file.
+    """Parse the bytes of a manifest file.
 
     Raises:
-        BadData: it is not one.
+        BadData: they are no manifest.
     """
     try:
         return Manifest.model_validate_json(payload)
@@ -90,19 +93,24 @@ def parse(payload: bytes) -> Manifest:
         raise BadData(f"{where}: {first['msg']}") from error
 
 
-def trusted(url: str, files: Files, read: Callable[[Files], FoundSet]) -> FoundSet:
-    """`read(files)`; of a built set checked against its manifest, so that no image is read for its digest.
+def read_with_manifest(url: str, files: Files, read: Callable[[Files], FoundSet]) -> FoundSet:
+    """Read a dataset, and check it against its manifest if it was built. Its fingerprint is then the manifest's.
+
+    Args:
+        url: where the dataset lies.
+        files: its listing.
+        read: reads the dataset from a listing.
 
     Raises:
-        BadData: the build has not come to its end, or shards, sizes, labels or class names are others.
+        BadData: the build is not finished, or shards, sizes, labels or class names differ from the manifest.
     """
     manifest = find_manifest(files)
     if manifest is None:
         return read(files)
-    listed = find_listed(url)
+    listed = find_listed_files(url)
     placed = {path: file.url for path, file in files.items() if isinstance(file, UrlFile)}
     sizes = {path: listed[place].size for path, place in placed.items() if place in listed}
-    problem = next(iter(misfits(manifest, sizes)), None)
+    problem = next(iter(listing_problems(manifest, sizes)), None)
     if problem is not None:
         raise BadData(problem)
     found = read({path: files[path] for path in files if path in manifest.shards})
@@ -113,10 +121,10 @@ def trusted(url: str, files: Files, read: Callable[[Files], FoundSet]) -> FoundS
 
 
 def find_manifest(files: Files) -> Manifest | None:
-    """The manifest in a listing; None if no build has written this set.
+    """The manifest in a listing; None if no build has written this dataset.
 
     Raises:
-        BadData: it is damaged, or a build has begun and not come to its end.
+        BadData: the manifest is damaged, or the build is not finished.
     """
     if MANIFEST in files:
         return parse(files[MANIFEST].read())
@@ -125,24 +133,31 @@ def find_manifest(files: Files) -> Manifest | None:
     return None
 
 
-def misfits(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
-    """What a listing (path → bytes, 0 if it does not know) says against it: shards missing, cut, or in excess."""
-    found = []
+def listing_problems(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
+    """The differences between a manifest and a listing: shards missing, of another size, or not in the manifest.
+
+    Args:
+        manifest: the manifest.
+        sizes: bytes of each listed file by its path; 0 if the listing has no sizes.
+    """
+    problems = []
     for path, shard in manifest.shards.items():
         if path not in sizes:
-            found.append(f"{path} is missing; {MANIFEST} names it")
+            problems.append(f"{path} is missing; {MANIFEST} names it")
         elif sizes[path] not in (0, shard.bytes):
-            found.append(f"{path} has {sizes[path]} bytes, not {shard.bytes} as {MANIFEST} says")
+            problems.append(f"{path} has {sizes[path]} bytes, not {shard.bytes} as {MANIFEST} says")
     extra = [path for path in sizes if path.endswith(".parquet") and path not in manifest.shards]
-    return found + [f"{path} is not in {MANIFEST}" for path in extra]
+    return problems + [f"{path} is not in {MANIFEST}" for path in extra]
 
 
-def damage(manifest: Manifest, url: str) -> list[str]:
-    """`misfits` of what lies at `url`, and the shards whose bytes have another digest: reads all of them."""
-    found = misfits(manifest, {relative(one, url): listed.size for one, listed in find_listed(url).items()})
-    whole = [path for path in manifest.shards if not any(line.startswith(f"{path} ") for line in found)]
-    digests = side_by_side(lambda path: digest_url(f"{url.rstrip('/')}/{path}"), whole)
-    return found + [
+def shard_problems(manifest: Manifest, url: str) -> list[str]:
+    """All differences between a manifest and the files at `url`, in sizes and digests. Reads every shard."""
+    problems = listing_problems(
+        manifest, {relative(one, url): listed.size for one, listed in find_listed_files(url).items()}
+    )
+    whole = [path for path in manifest.shards if not any(line.startswith(f"{path} ") for line in problems)]
+    digests = map_in_threads(lambda path: digest_url(f"{url.rstrip('/')}/{path}"), whole)
+    return problems + [
         f"{path} has another SHA-256 than {MANIFEST} says"
         for path, digest in zip(whole, digests, strict=True)
         if digest != manifest.shards[path].sha256
@@ -150,22 +165,22 @@ def damage(manifest: Manifest, url: str) -> list[str]:
 
 
 def check_labels_of(manifest: Manifest, found: FoundSet) -> None:
-    """Raise `BadData` when classes, counts or labels differ from the manifest's."""
+    """Raise `BadData` if classes, counts or labels differ from the manifest."""
     if found.classes != manifest.classes:
         raise BadData(f"{MANIFEST}: its classes are not those of the shards")
     if set(found.pools) != set(manifest.splits):
         raise BadData(f"{MANIFEST}: splits {', '.join(manifest.splits)} are not the shards' ({', '.join(found.pools)})")
     for name, pool in found.pools.items():
-        stated, here = manifest.splits[name], labels_of(pool.labels, len(found.classes))
+        stated, here = manifest.splits[name], label_summary(pool.labels, len(found.classes))
         if stated.images != here.images:
             raise BadData(f"{MANIFEST}: {name} has {here.images} images, not {stated.images}")
         if stated != here:
             raise BadData(f"{MANIFEST}: the labels of {name} are not those that were built")
 
 
-def labels_of(labels: Labels, num_classes: int) -> LabelFacts:
-    """What the manifest says of a pool's labels."""
-    return LabelFacts(
+def label_summary(labels: Labels, num_classes: int) -> LabelSummary:
+    """The summary of a pool's labels for the manifest."""
+    return LabelSummary(
         images=len(labels),
         per_class=tuple(np.bincount(labels, minlength=num_classes).tolist()),
         sha256=hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest(),

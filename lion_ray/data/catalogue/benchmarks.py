@@ -1,13 +1,14 @@
-"""Published sets beside VTAB-1k: fine-grained ones (FGVC), CIFAR, ImageNet-100 and Clothing1M.
+"""Published datasets other than VTAB-1k: fine-grained ones (FGVC), CIFAR, ImageNet-100 and Clothing1M.
 
-Counts are the official splits'. Where a set has no val split, a study cuts one from train (`val: fraction`, `num_val`).
+Counts are those of the official splits. Where a dataset has no val split, a study cuts one from train (`val: fraction`
+or `num_val`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lion_ray.data.catalogue.entry import CatalogueEntry, Origin
+from lion_ray.data.catalogue.entry import CatalogueEntry, DatasetOrigin
 
 CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLOTHING = (
@@ -26,12 +27,12 @@ def _clothing(name: str, title: str, train: int) -> CatalogueEntry:
         sizes={"train": train, "val": 14313, "test": 10526},
         encoding="jpeg",
         licence="research; from the authors on request",
-        origin=Origin(homepage="https://github.com/Cysu/noisy_label"),
+        origin=DatasetOrigin(homepage="https://github.com/Cysu/noisy_label"),
     )
 
 
 def _from_tfds(**fields: object) -> CatalogueEntry:
-    """A set whose splits are TFDS's own."""
+    """The entry of a dataset whose splits are those of TFDS."""
     sizes = fields["sizes"]
     assert isinstance(sizes, Mapping)
     words = {split: "validation" if split == "val" else split for split in sizes}
@@ -48,7 +49,9 @@ BENCHMARKS = (
         sizes={"train": 5994, "test": 5794},
         encoding="jpeg",
         licence="non-commercial research",
-        origin=Origin(homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/", tfds="caltech_birds2011"),
+        origin=DatasetOrigin(
+            homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/", tfds="caltech_birds2011"
+        ),
     ),
     CatalogueEntry(
         name="nabirds",
@@ -58,7 +61,7 @@ BENCHMARKS = (
         sizes={"train": 23929, "test": 24633},
         encoding="jpeg",
         licence="terms of the Cornell Lab, non-commercial",
-        origin=Origin(homepage="https://dl.allaboutbirds.org/nabirds"),
+        origin=DatasetOrigin(homepage="https://dl.allaboutbirds.org/nabirds"),
     ),
     _from_tfds(
         name="oxford_flowers",
@@ -68,7 +71,9 @@ BENCHMARKS = (
         sizes={"train": 1020, "val": 1020, "test": 6149},
         encoding="jpeg",
         licence="none stated",
-        origin=Origin(homepage="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/", tfds="oxford_flowers102:2.1.1"),
+        origin=DatasetOrigin(
+            homepage="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/", tfds="oxford_flowers102:2.1.1"
+        ),
     ),
     _from_tfds(
         name="stanford_dogs",
@@ -78,7 +83,7 @@ BENCHMARKS = (
         sizes={"train": 12000, "test": 8580},
         encoding="jpeg",
         licence="terms of ImageNet, non-commercial",
-        origin=Origin(homepage="http://vision.stanford.edu/aditya86/ImageNetDogs/", tfds="stanford_dogs"),
+        origin=DatasetOrigin(homepage="http://vision.stanford.edu/aditya86/ImageNetDogs/", tfds="stanford_dogs"),
     ),
     _from_tfds(
         name="stanford_cars",
@@ -88,7 +93,7 @@ BENCHMARKS = (
         sizes={"train": 8144, "test": 8041},
         encoding="jpeg",
         licence="non-commercial research",
-        origin=Origin(homepage="https://ai.stanford.edu/~jkrause/cars/car_dataset.html", tfds="cars196"),
+        origin=DatasetOrigin(homepage="https://ai.stanford.edu/~jkrause/cars/car_dataset.html", tfds="cars196"),
     ),
     _from_tfds(
         name="cifar10",
@@ -99,7 +104,7 @@ BENCHMARKS = (
         sizes={"train": 50000, "test": 10000},
         encoding="png",
         licence="none stated",
-        origin=Origin(homepage="https://www.cs.toronto.edu/~kriz/cifar.html", tfds="cifar10:3.0.2"),
+        origin=DatasetOrigin(homepage="https://www.cs.toronto.edu/~kriz/cifar.html", tfds="cifar10:3.0.2"),
     ),
     _from_tfds(
         name="cifar100",
@@ -109,7 +114,7 @@ BENCHMARKS = (
         sizes={"train": 50000, "test": 10000},
         encoding="png",
         licence="none stated",
-        origin=Origin(homepage="https://www.cs.toronto.edu/~kriz/cifar.html", tfds="cifar100:3.0.2"),
+        origin=DatasetOrigin(homepage="https://www.cs.toronto.edu/~kriz/cifar.html", tfds="cifar100:3.0.2"),
     ),
     CatalogueEntry(  # the 100 classes of CMC's list; sets by other lists have other counts and are given by their URL
         name="imagenet100",
@@ -119,7 +124,7 @@ BENCHMARKS = (
         sizes={"train": 126689, "val": 5000},
         encoding="jpeg",
         licence="terms of ImageNet, non-commercial",
-        origin=Origin(homepage="https://arxiv.org/abs/1906.05849", hub="clane9/imagenet-100"),
+        origin=DatasetOrigin(homepage="https://arxiv.org/abs/1906.05849", hub="clane9/imagenet-100"),
     ),
     _clothing("clothing1m", "Clothing1M, noisy labels", 1000000),
     _clothing("clothing1m_clean", "Clothing1M, clean labels", 47570),

@@ -1,6 +1,7 @@
-"""One entry of the catalogue, and whether a set that was found is what its entry says.
+"""One entry of the catalogue, and the check that a dataset matches its entry.
 
-`vtab`, `benchmarks` and `packaged` declare entries; `source`, the build and the verification use them.
+`vtab`, `benchmarks` and `packaged` declare entries. `lion_ray.data.source`, `lion_ray.data.build` and
+`lion_ray.data.verify` call `CatalogueEntry.checked`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from lion_ray.data.item import BadData
 from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers.listing import Files
 from lion_ray.data.readers.packages import Reader
-from lion_ray.data.select.splits import Counts
+from lion_ray.data.select.splits import SplitCounts
 
 LOSSLESS = {"raw", "png"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where a set comes from: its page, its name and version in TFDS, its id among HuggingFace's datasets."""
+class DatasetOrigin:
+    """Where a dataset comes from: its web page, its TFDS name and version, and its id on the HuggingFace Hub."""
 
     homepage: str
     tfds: str | None = None
@@ -32,7 +33,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePackage:
-    """A distribution that holds the set: `folder` inside it, and the command that installs it."""
+    """A Python distribution that holds the dataset in `folder`, and the command that installs it."""
 
     name: str
     folder: str
@@ -41,13 +42,21 @@ class ImagePackage:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueEntry:
-    """A set. `sizes` is what has to be found: `pool` alone, or the splits that the source names.
+    """A dataset of the catalogue.
 
-    `classes` is empty where the names are left to the source. `encoding` is how the pixels were published: a set that
-    was published without loss and is found as JPEG has been recoded. `label_rule` and `image_rule` name rules of
-    `rules`; `cut` names, per split, a slice of the TFDS splits, whose sizes are `tfds_sizes`. `counts` cuts a pool.
-    `read` knows the package's files; `read_published` those of a source that no general reader knows, told by its
-    file `published`.
+    Attributes:
+        name, title: the name in study files, and a title for tables.
+        suite, group: the benchmark it belongs to, such as `vtab1k`, and the group of tasks in it.
+        num_classes, classes: how many classes, and their names; no names if the source has them.
+        sizes: images in each pool of the source: `pool` alone, or the source's splits.
+        encoding: how the pixels were published. A lossless dataset that is found as JPEG has been re-encoded.
+        licence, origin: the licence, and where the dataset comes from.
+        label_rule, image_rule: names of rules in `rules` that make label and pixels of a TFDS record.
+        cut, tfds_sizes: for each split a slice of the TFDS splits, and the sizes of the TFDS splits.
+        package, read: the package with the dataset, and the function that reads its files.
+        published, read_published: a file name that identifies a published source without a general format, and the
+            function that reads this source.
+        counts: the default counts with which a pool is cut.
     """
 
     name: str
@@ -59,7 +68,7 @@ class CatalogueEntry:
     sizes: Mapping[str, int]
     encoding: str
     licence: str
-    origin: Origin
+    origin: DatasetOrigin
     label_rule: str = "label"
     image_rule: str = "image"
     cut: Mapping[str, str] = field(default_factory=dict)
@@ -68,24 +77,24 @@ class CatalogueEntry:
     read: Reader | None = None
     published: str = ""
     read_published: Callable[[Files, tuple[str, ...]], FoundSet] | None = None
-    counts: Counts = field(default_factory=Counts)
+    counts: SplitCounts = field(default_factory=SplitCounts)
 
     def __post_init__(self) -> None:
         assert len(self.classes) in (0, self.num_classes), self.name
 
     @property
     def is_lossless(self) -> bool:
-        """Whether the pixels were published as they were taken."""
+        """Whether the pixels were published without lossy compression."""
         return self.encoding in LOSSLESS
 
     def checked(self, found: FoundSet) -> FoundSet:
-        """`found` under this entry's class names.
+        """Check `found` against this entry, and return it with the entry's class names.
 
         Raises:
-            BadData: splits, counts, the number of classes or their names are others.
+            BadData: splits, counts, the number of classes or their names differ.
         """
         if set(found.sizes) != set(self.sizes):
-            raise BadData(f"holds {_words(found.sizes)}, but {self.name} has {_words(self.sizes)}")
+            raise BadData(f"holds {_sizes_text(found.sizes)}, but {self.name} has {_sizes_text(self.sizes)}")
         for split, number in self.sizes.items():
             if found.sizes[split] != number:
                 raise BadData(f"{split} has {found.sizes[split]} images, but {self.name} has {number}")
@@ -99,10 +108,10 @@ class CatalogueEntry:
         return replace(found, classes=self.classes)
 
 
-def _words(sizes: Mapping[str, int]) -> str:
+def _sizes_text(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{split} {number}" for split, number in sizes.items())
 
 
 def _plain(name: str) -> str:
-    """A class name without what sources spell differently: case, blanks, dashes."""
+    """A class name in lower case without blanks and dashes, which sources spell differently."""
     return "".join(filter(str.isalnum, name)).casefold()

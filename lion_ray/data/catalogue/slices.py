@@ -1,7 +1,7 @@
-"""TFDS's slices of a split, such as `train[90%:]`: which images of a prepared set make train, val and test.
+"""TFDS slices such as `train[90%:]`: which images of a prepared split make train, val and test.
 
-VTAB-1k is cut by position, not by class: train is `train[:800]`, val the first 200 of what task_adaptation calls
-validation. A share is rounded down, as its code does.
+VTAB-1k is cut by position, not by class. Train is `train[:800]`, and val is the first 200 images of the split that
+task_adaptation calls validation. A percentage is rounded down, as in task_adaptation. `cutting` calls `slices_of`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ SLICE = re.compile(r"^(?P<split>\w+)(\[(?P<start>\d+%?)?:(?P<stop>\d+%?)?\])?$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slice:
-    """Images `start` to `stop` (exclusive) of a split as its source orders it."""
+class SplitSlice:
+    """The images `start` to `stop` (exclusive) of a split in its source's order."""
 
     split: str
     start: int
@@ -27,11 +27,11 @@ class Slice:
         return self.stop - self.start
 
 
-def slice_of(text: str, sizes: Mapping[str, int]) -> Slice:
-    """`text`, such as `test`, `train[2754:2954]` or `train[60%:80%]`, of splits of these sizes.
+def slice_of(text: str, sizes: Mapping[str, int]) -> SplitSlice:
+    """Parse `text`, such as `test`, `train[2754:2954]` or `train[60%:80%]`. `sizes` are the images of each split.
 
     Raises:
-        BadData: there is no such split, or it is too small.
+        BadData: the split is missing or too small.
     """
     match = SLICE.match(text)
     assert match, text
@@ -41,14 +41,14 @@ def slice_of(text: str, sizes: Mapping[str, int]) -> Slice:
     start, stop = (_place(match[end], sizes[split], otherwise) for end, otherwise in (("start", 0), ("stop", -1)))
     if not start < stop <= sizes[split]:
         raise BadData(f"{split} has {sizes[split]} images: too few for {text}")
-    return Slice(split=split, start=start, stop=stop)
+    return SplitSlice(split=split, start=start, stop=stop)
 
 
-def pieces(cut: Mapping[str, str], sizes: Mapping[str, int]) -> dict[str, Slice]:
-    """The slice of each of a set's own splits; `train` and `val` behind one another are what a final run trains on.
+def slices_of(cut: Mapping[str, str], sizes: Mapping[str, int]) -> dict[str, SplitSlice]:
+    """The slice of each split. `cut` holds their texts, `sizes` the images of each TFDS split.
 
     Raises:
-        BadData: as `slice_of`.
+        BadData: a split is missing or too small.
     """
     return {split: slice_of(text, sizes) for split, text in cut.items()}
 

@@ -1,8 +1,7 @@
-"""The 19 tasks of VTAB-1k: train 800, val 200, the whole test split, cut by position from one fixed TFDS version.
+"""The 19 tasks of VTAB-1k: 800 training and 200 val images and the whole test split, cut by position from TFDS.
 
-`vtab1k_tasks.csv` is what the benchmark fixes; `vtab1k_sources.csv` is what is known beside it: TFDS's name and the
-sizes of its splits, rules, how the pixels were published, licence notes. The names are those of the folders of the
-well-known VTAB-1k tree.
+`vtab1k_tasks.csv` holds what the benchmark defines. `vtab1k_sources.csv` holds TFDS names, sizes of TFDS splits, rules,
+encodings and licences. The names are the folder names of the common VTAB-1k tree.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import csv
 from collections.abc import Mapping
 from importlib.resources import files
 
-from lion_ray.data.catalogue.entry import CatalogueEntry, Origin
+from lion_ray.data.catalogue.entry import CatalogueEntry, DatasetOrigin
 
 TRAIN, VAL = 800, 200
 SPLITS = ("train", "validation", "test")
@@ -19,7 +18,7 @@ CLASSES = {
     "svhn": tuple("0123456789"),
     "clevr_count": tuple(str(number) for number in range(3, 11)),
 }
-"""Names where the label's number is not the name; the others are left to the source."""
+"""Class names of tasks whose records only hold numbers; the sources of the other tasks hold theirs."""
 
 
 def _entry(task: Mapping[str, str], source: Mapping[str, str]) -> CatalogueEntry:
@@ -35,7 +34,7 @@ def _entry(task: Mapping[str, str], source: Mapping[str, str]) -> CatalogueEntry
         sizes={"train": TRAIN, "val": VAL, "test": int(task["num_test"])},
         encoding=source["encoding"],
         licence=source["licence"],
-        origin=Origin(homepage=source["homepage"], tfds=f"{source['tfds']}:{version}"),
+        origin=DatasetOrigin(homepage=source["homepage"], tfds=f"{source['tfds']}:{version}"),
         label_rule=source["label_rule"],
         image_rule=source["image_rule"],
         cut={"train": f"train[:{TRAIN}]", "val": _val(task["val200_from"], sizes), "test": source["test_slice"]},

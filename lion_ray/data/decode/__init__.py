@@ -1,1 +1,4 @@
-"""Encoded images to pixels, and where the pixels are kept: in memory, mapped from a file of the node, or streamed."""
+"""Decoding of images, and the places where pixels are kept: memory, a mapped file of the node, or nowhere (streamed).
+
+`lion_ray.data.source` decodes datasets with it, and `lion_ray.ticket.prediction` decodes images for prediction.
+"""

@@ -1,8 +1,8 @@
-"""Encoded images to (N, S, S, 3) uint8: Pillow's antialiased resize, as timm does it at evaluation.
+"""Decoding of images to (N, S, S, 3) uint8 with Pillow's antialiased resize, as timm's evaluation transform does it.
 
-`source` calls `decode` once per split. The result does not depend on the number of threads and is read-only.
-How odd images become RGB: EXIF rotation is applied; transparency is laid on white; 16-bit greys keep their
-high byte; CMYK and the like are converted by Pillow; of an animation the first frame counts.
+`encoded` and `lion_ray.ticket.prediction` call it. The result does not depend on the number of threads. Images become
+RGB by these rules: EXIF rotation is applied, transparent images are composed on white, 16-bit grey keeps its high byte,
+Pillow converts other modes such as CMYK, and only the first frame of an animation is used.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from lion_ray.data.item import BadData, Encoded, EncodedImage, ordered, reason
-from lion_ray.data.pool import frozen
+from lion_ray.data.item import BadData, Encoded, EncodedImage, error_text, map_ordered
+from lion_ray.data.pool import read_only
 
 LOGGER = logging.getLogger(__name__)
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 LONG = 64
-"""Above this ratio of its sides an image that is cropped is not resized as a whole: only what the crop shows of it."""
+"""Above this ratio of its sides only the part of an image that the crop shows is resized."""
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,15 +34,21 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF's orientations, and what makes each upright."""
+"""The transposition that makes each EXIF orientation upright."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resize:
-    """To `size` × `size` pixels: straight to the square, or by `crop_fraction`.
+    """Resize an image to a square.
 
-    With `crop_fraction` the short side becomes floor(size / crop_fraction) and the middle is cut out, which is
-    timm's evaluation transform at that `crop_pct`.
+    Args:
+        size: side of the square in pixels.
+        interpolation: `bicubic` or `bilinear`.
+        crop_fraction: timm's `crop_pct`: the short side becomes floor(size / crop_fraction), and the centre is cropped.
+            None resizes both sides to `size`.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     size: int
@@ -58,7 +64,7 @@ class Resize:
             raise ValueError(f"crop_fraction: {self.crop_fraction} must be above 0 and at most 1")
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """One RGB image, resized."""
+        """Resize one RGB image."""
         filter_ = INTERPOLATIONS[self.interpolation]
         if self.crop_fraction is None:
             return image.resize((self.size, self.size), filter_)
@@ -77,14 +83,20 @@ class Resize:
 def decode(
     items: Iterable[EncodedImage], places: Sequence[int], resize: Resize, *, num_threads: int | None = None
 ) -> npt.NDArray[np.uint8]:
-    """The items as one read-only array (N, S, S, 3); the k-th item lands at `places[k]`.
+    """Decode images to one read-only array (N, S, S, 3).
+
+    Args:
+        items: the N encoded images.
+        places: the row of the array for each item.
+        resize: size and interpolation.
+        num_threads: None uses all cores of this process.
 
     Raises:
         BadData: an image cannot be read or decoded.
     """
     images = np.empty((len(places), resize.size, resize.size, 3), dtype=np.uint8)
     decode_into(images, items, places, resize, num_threads=num_threads)
-    return frozen(images)
+    return read_only(images)
 
 
 def decode_into(
@@ -95,43 +107,55 @@ def decode_into(
     *,
     num_threads: int | None = None,
 ) -> None:
-    """`decode` into an array that is there; each thread writes its own images.
+    """Decode images into an existing array. Each thread writes its own images.
+
+    Args:
+        images: (N, S, S, 3) uint8, written in place.
+        items: the N encoded images.
+        places: the row of `images` for each item.
+        resize: size and interpolation.
+        num_threads: None uses all cores of this process.
 
     Raises:
-        BadData: as `decode`.
+        BadData: an image cannot be read or decoded.
     """
 
     def work(job: tuple[EncodedImage, int]) -> None:
         item, place = job
         images[place] = pixels_of(item, resize=resize)
 
-    for _ in ordered(zip(items, places, strict=True), work, num_threads):
+    for _ in map_ordered(zip(items, places, strict=True), work, num_threads):
         pass
 
 
 def pixels_of(item: EncodedImage, *, resize: Resize) -> npt.NDArray[np.uint8]:
-    """One image (S, S, 3), read, decoded and resized.
+    """Read, decode and resize one image to (S, S, 3).
 
     Raises:
-        BadData: it cannot be read or decoded.
+        BadData: the image cannot be read or decoded.
     """
     return rgb(item.read(), item.where, resize)
 
 
 def rgb(encoded: Encoded, where: str, resize: Resize | None = None) -> npt.NDArray[np.uint8]:
-    """One image upright as (H, W, 3), as large as it is without `resize`.
+    """Decode one image to RGB (H, W, 3), upright.
 
-    Pillow and the codecs behind it are called here and nowhere else. Whatever they raise is this image's fault: no list
-    of their exceptions has ever been complete.
+    Datasets are decoded only here. Every exception of Pillow and its codecs counts as a fault of the image, because
+    they raise many undocumented ones.
+
+    Args:
+        encoded: the bytes of an image file, or pixels (H, W) or (H, W, 3).
+        where: file and row, for the message.
+        resize: size and interpolation; None keeps the image's size.
 
     Raises:
-        BadData: it cannot be decoded; `where` is for the message.
+        BadData: the image cannot be decoded.
     """
     try:
         image = to_rgb(_opened(encoded))
         return np.asarray(image if resize is None else resize(image))
     except Exception as error:
-        raise BadData(f"{where}: the image cannot be decoded ({reason(error)})") from error
+        raise BadData(f"{where}: the image cannot be decoded ({error_text(error)})") from error
 
 
 def _opened(encoded: Encoded) -> Image.Image:
@@ -148,20 +172,20 @@ def _opened(encoded: Encoded) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's, 1 (upright) where nothing readable says otherwise; no other tag is looked at, so none can be at fault."""
+    """The EXIF orientation, 1 (upright) if it is missing or unreadable. No other tag is read, so none can fail."""
     try:
-        found = image.getexif().get(ORIENTATION, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:
         LOGGER.debug("EXIF cannot be read, so the image counts as upright", exc_info=True)
         return 1
-    return found if isinstance(found, int) else 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any image that Pillow opens, upright and as 8-bit RGB (see the module's rules).
+    """Convert an image to upright 8-bit RGB by the rules of this module.
 
     Raises:
-        ValueError: floating-point or 32-bit pixels, whose range nobody can know.
+        ValueError: the pixels are floating-point or 32-bit numbers, whose range is unknown.
     """
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise ValueError(f"mode {image.mode} has no known range; store 8 or 16 bits per channel")

@@ -1,4 +1,7 @@
-"""Two splits as one, for a final run that trains on train and val: wherever their pixels are kept, none is copied."""
+"""Several splits as one. A final run trains on train and val together.
+
+The pixels are not copied, wherever they are kept. `lion_ray.experiments.protocol` and `lion_ray.trial.trainer` use it.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +11,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from lion_ray.data.dataset import Pixels, Rows, Split
-from lion_ray.data.pool import frozen
+from lion_ray.data.pool import read_only
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedSplit(Split):
-    """The rows of the first of `parts`, then those of the next."""
+    """The rows of all `parts`, one part after the other."""
 
     parts: tuple[Split, ...]
 
     @classmethod
     def of(cls, *parts: Split) -> JoinedSplit:
-        """`parts` in this order."""
-        return cls(parts=parts, labels=frozen(np.concatenate([part.labels for part in parts])))
+        """Join `parts` in this order."""
+        return cls(parts=parts, labels=read_only(np.concatenate([part.labels for part in parts])))
 
     @property
     def images(self) -> Pixels:
-        """See `Split.images`; a copy."""
-        return frozen(np.concatenate([part.images for part in self.parts]))
+        """See `Split.images`. This is a copy."""
+        return read_only(np.concatenate([part.images for part in self.parts]))
 
     def gather(self, rows: Rows) -> Pixels:
         """See `Split.gather`."""
         pixels, places, first = [], [], 0
         for part in self.parts:
-            here = np.flatnonzero((rows >= first) & (rows < first + len(part)))
-            if len(here):
-                pixels.append(part.gather(rows[here] - first))
-                places.append(here)
+            own_rows = np.flatnonzero((rows >= first) & (rows < first + len(part)))
+            if len(own_rows):
+                pixels.append(part.gather(rows[own_rows] - first))
+                places.append(own_rows)
             first += len(part)
         return np.concatenate(pixels)[np.argsort(np.concatenate(places))]
 

@@ -1,8 +1,8 @@
-"""Decoded pixels in a file of the node, mapped by all of its trials: for training splits beyond the memory budget.
+"""Decoded pixels in a file of the node that all of its trials map, for training splits beyond the memory budget.
 
-`<name>.pixels` is written first and `<name>.done` last, both under an exclusive lock on `<name>.lock`; who maps the
-file keeps a shared one. The kernel drops locks with their process, so kill -9 at any moment leaves only what the next
-that makes a file removes. `name` says what the pixels are: content digest, split, transform.
+`<name>.pixels` is written first and `<name>.done` last, both under an exclusive lock on `<name>.lock`. A process that
+maps the file keeps a shared lock. The kernel releases the locks of a process that ends, so a killed process leaves only
+files that the next writer removes. `name` is a hash of content digest, split and transform. `storage` makes the splits.
 """
 
 from __future__ import annotations
@@ -23,22 +23,29 @@ import numpy as np
 from lion_ray.config import StudyError
 from lion_ray.data.dataset import IndexedSplit, Pixels
 from lion_ray.data.decode.encoded import EncodedImages
-from lion_ray.data.pool import frozen
-from lion_ray.store.local import is_private, private
+from lion_ray.data.pool import read_only
+from lion_ray.store.local import is_private, private_folder
 
 Fill = Callable[[Pixels], None]
 
-_OPEN: dict[Path, tuple[Pixels, IO[bytes]]] = {}  # of this process; the files hold their shared locks
+# The maps of this process, with the open files that hold the shared locks.
+_OPEN: dict[Path, tuple[Pixels, IO[bytes]]] = {}
 _GUARD = threading.Lock()
 
 
-class NoRoom(OSError):
-    """The disk is too small, with all removed that nobody uses."""
+class DiskFullError(OSError):
+    """The disk is too small, even after all unused files have been removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MappedSplit(IndexedSplit):
-    """A split whose pixels lie in the node's file `name` below `folder` (None: the default), made from `encoded`."""
+    """A split whose pixels are in a mapped file of the node.
+
+    Attributes:
+        encoded: the images that fill the file.
+        folder: the folder of the file; None stands for `default_folder()`.
+        name: the file's name, which identifies the pixels.
+    """
 
     encoded: EncodedImages
     folder: str | None
@@ -46,7 +53,7 @@ class MappedSplit(IndexedSplit):
 
     @property
     def images(self) -> Pixels:
-        """See `Split.images`; made now if no trial of this node has.
+        """See `Split.images`. The file is written now if no trial of this node has written it.
 
         Raises:
             StudyError: the disk is too small or cannot be written; an image is missing or broken.
@@ -55,32 +62,40 @@ class MappedSplit(IndexedSplit):
         try:
             return mapped(own_folder(folder), self.name, self.encoded.shape, self.encoded.decode_into)
         except OSError as error:
-            problem = error if isinstance(error, NoRoom) else f"{folder} cannot be used ({error.strerror or error})"
+            problem = (
+                error if isinstance(error, DiskFullError) else f"{folder} cannot be used ({error.strerror or error})"
+            )
             raise StudyError(self.encoded.origin, "data.cache", str(problem)) from error
 
 
 def default_folder() -> Path:
-    """In the node's folder for temporary files (`TMPDIR`), one per user."""
+    """A folder per user below the node's folder for temporary files (`TMPDIR`)."""
     return Path(tempfile.gettempdir()) / f"lion_ray-{os.getuid()}" / "decoded"
 
 
 def own_folder(folder: Path) -> Path:
-    """`folder` if nobody else can write to it, otherwise this user's in it: pixels are believed without a digest.
+    """`folder` if only this user can write to it, else a private folder in it, because pixels have no digest.
 
     Raises:
-        OSError: it cannot be made, or belongs to somebody else.
+        OSError: the folder cannot be made, or belongs to another user.
     """
     if folder == default_folder():
-        return private(private(folder.parent) / folder.name)
+        return private_folder(private_folder(folder.parent) / folder.name)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder if is_private(folder) else private(folder / f"lion_ray-{os.getuid()}")
+    return folder if is_private(folder) else private_folder(folder / f"lion_ray-{os.getuid()}")
 
 
 def mapped(folder: Path, name: str, shape: tuple[int, ...], fill: Fill) -> Pixels:
-    """The read-only array in the file `name`; `fill` makes it, once per node.
+    """Map the file `name` as a read-only array. It is written first if it does not exist on this node.
+
+    Args:
+        folder: the folder of the file.
+        name: the file's name without its ending.
+        shape: shape of the uint8 array.
+        fill: writes the pixels into a new array.
 
     Raises:
-        NoRoom: the disk is too small.
+        DiskFullError: the disk is too small.
     """
     path = folder / f"{name}.pixels"
     with _GUARD:
@@ -88,7 +103,7 @@ def mapped(folder: Path, name: str, shape: tuple[int, ...], fill: Fill) -> Pixel
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = path.with_suffix(".lock").open("ab")
             try:
-                _make_sure(path, lock, shape, fill)
+                _ensure_file(path, lock, shape, fill)
             except BaseException:
                 lock.close()
                 raise
@@ -96,14 +111,14 @@ def mapped(folder: Path, name: str, shape: tuple[int, ...], fill: Fill) -> Pixel
         return _OPEN[path][0]
 
 
-def _make_sure(path: Path, lock: IO[bytes], shape: tuple[int, ...], fill: Fill) -> None:
-    """Return with a finished file and a shared lock on it."""
+def _ensure_file(path: Path, lock: IO[bytes], shape: tuple[int, ...], fill: Fill) -> None:
+    """Write the file if needed, and return with a shared lock on the finished file."""
     while True:
-        fcntl.flock(lock, fcntl.LOCK_SH)  # who maps it keeps one for as long as it lives: nobody waits for those
+        fcntl.flock(lock, fcntl.LOCK_SH)  # processes that map the file hold it too, so this waits for a writer only
         if _is_done(path, shape):
-            os.utime(_marker(path))  # used now
+            os.utime(_marker(path))  # marks the file as just used
             return
-        fcntl.flock(lock, fcntl.LOCK_EX)  # gives the shared one up first; another may have made it in between
+        fcntl.flock(lock, fcntl.LOCK_EX)  # releases the shared lock first, so another process may have written the file
         if not _is_done(path, shape):
             _make(path, shape, fill)
 
@@ -118,7 +133,7 @@ def _make(path: Path, shape: tuple[int, ...], fill: Fill) -> None:
         pixels = np.memmap(path, mode="r+", dtype=np.uint8, shape=shape)
         fill(pixels)
         pixels.flush()
-        frozen(pixels)
+        read_only(pixels)
         fresh = path.with_suffix(".fresh")
         fresh.write_text(str(num_bytes))
         fresh.replace(_marker(path))
@@ -128,7 +143,7 @@ def _make(path: Path, shape: tuple[int, ...], fill: Fill) -> None:
 
 
 def _reserve(file: IO[bytes], num_bytes: int, path: Path) -> None:
-    """Take the disk space now: a full disk under a mapped file would be a SIGBUS."""
+    """Allocate the disk space now, because a full disk would raise SIGBUS in a mapped file."""
     try:
         os.posix_fallocate(file.fileno(), 0, num_bytes)
     except OSError as error:
@@ -136,7 +151,7 @@ def _reserve(file: IO[bytes], num_bytes: int, path: Path) -> None:
 
 
 def _make_room(path: Path, num_bytes: int) -> None:
-    """Remove what killed builders left; then, the longest unused first, what nobody maps until `num_bytes` fit."""
+    """Remove unfinished files of killed processes, then unmapped files, least recently used first, until it fits."""
     others = [other for other in path.parent.glob("*.pixels") if other != path]
     for other in sorted(others, key=_last_use):
         has_room = shutil.disk_usage(path.parent).free > num_bytes
@@ -149,9 +164,9 @@ def _make_room(path: Path, num_bytes: int) -> None:
         raise _no_room(path, num_bytes)
 
 
-def _no_room(path: Path, num_bytes: int) -> NoRoom:
+def _no_room(path: Path, num_bytes: int) -> DiskFullError:
     free = shutil.disk_usage(path.parent).free
-    return NoRoom(
+    return DiskFullError(
         f"{path.parent} has {free / 1e9:.1f} GB free, and the decoded training images need {num_bytes / 1e9:.1f} GB; "
         "name a folder on a larger disk, or raise data.memory_gb"
     )
@@ -159,7 +174,7 @@ def _no_room(path: Path, num_bytes: int) -> NoRoom:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[bool]:
-    """Whether nobody makes or maps `path`; nobody does while this lasts."""
+    """Yield whether no other process writes or maps `path`. None can during the block if so."""
     with path.with_suffix(".lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,5 +197,5 @@ def _last_use(path: Path) -> float:
 
 
 def _remove(path: Path) -> None:
-    for file in (_marker(path), path):  # the marker first: what is half removed is not done
+    for file in (_marker(path), path):  # the marker first, so that a half-removed file does not count as finished
         file.unlink(missing_ok=True)

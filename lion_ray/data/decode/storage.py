@@ -1,7 +1,7 @@
-"""Where the decoded splits of a study are kept: in memory as far as the budget goes, else mapped or streamed.
+"""Where the decoded splits of a study are kept: in memory within the memory budget, else mapped or streamed.
 
-`sweep` asks `fitting` over all datasets of the study and gives each `Source.decode` its `Storage`. Pixels and their
-order are the same in every storage, so the budget changes the speed and no result.
+`lion_ray.sweep.shared_dataset` calls `fit_in_memory` for all datasets of a study and passes a `SplitStorage` to each
+`Source.decode`. Pixels and their order are the same everywhere, so the budget changes the speed but no result.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ from lion_ray.data.decode.encoded import EncodedImages
 from lion_ray.data.decode.mapping import MappedSplit
 from lion_ray.data.decode.streaming import StreamedSplit
 from lion_ray.data.fingerprint import Labels
-from lion_ray.data.pool import frozen
+from lion_ray.data.pool import read_only
 from lion_ray.data.select.splits import SPLITS
 
 Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Storage:
-    """`in_memory` names splits; of the others train is mapped from a file below `cache`, val and test are streamed.
+class SplitStorage:
+    """Where the splits of one dataset are kept.
 
-    `identity` says which pixels these are (content digest, choice of images, transform); it names the file.
+    Attributes:
+        in_memory: names of the splits in memory. Of the others train is mapped from a file, val and test are streamed.
+        cache: the folder of the mapped file; None stands for the default.
+        identity: text that identifies the pixels (content digest, chosen images, transform); the file's name is its
+            hash.
     """
 
     in_memory: frozenset[str] = frozenset(SPLITS)
@@ -36,7 +40,13 @@ class Storage:
     identity: str = ""
 
     def keep(self, split: str, encoded: EncodedImages, labels: Labels, num_threads: int | None) -> Split:
-        """The split, decoded now if it belongs in memory.
+        """Make a split, and decode it now if it is kept in memory.
+
+        Args:
+            split: `train`, `val` or `test`.
+            encoded: the split's encoded images.
+            labels: (N,) their labels.
+            num_threads: None uses all cores of this process.
 
         Raises:
             StudyError: an image is missing or broken.
@@ -44,19 +54,19 @@ class Storage:
         if split in self.in_memory:
             pixels = np.empty(encoded.shape, dtype=np.uint8)
             encoded.decode_into(pixels, num_threads)
-            return ArraySplit(pixels=frozen(pixels), labels=labels)
-        if split == "train":  # read in random order, again and again
+            return ArraySplit(pixels=read_only(pixels), labels=labels)
+        if split == "train":  # it is read in random order many times
             assert self.identity
             name = hashlib.sha256(f"{self.identity}/{split}".encode()).hexdigest()[:32]
             return MappedSplit(encoded=encoded, labels=labels, folder=self.cache, name=name)
         return StreamedSplit(encoded=encoded, labels=labels)
 
 
-IN_MEMORY = Storage()
+IN_MEMORY = SplitStorage()
 
 
-def fitting(num_bytes: Mapping[Key, int], budget: float) -> frozenset[Key]:
-    """Which keys are kept in memory: each, in their order, that fits what those before have left of `budget` bytes."""
+def fit_in_memory(num_bytes: Mapping[Key, int], budget: float) -> frozenset[Key]:
+    """The keys that are kept in memory: in their order, each that still fits the rest of `budget` bytes."""
     kept: set[Key] = set()
     for key, size in num_bytes.items():
         if size <= budget:

@@ -1,6 +1,7 @@
-"""Images that are decoded anew on each pass, in the source's order, and work that is done ahead of who needs it.
+"""`StreamedSplit` decodes its images on every pass, and `prefetch` computes values ahead of their use.
 
-For val and test splits beyond the memory budget, which are only ever read from start to end; `examples` runs `ahead`.
+Val and test splits beyond the memory budget are streamed, because they are only read from start to end. `storage` makes
+the splits; `lion_ray.training.batches` calls `prefetch`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import numpy as np
 
 from lion_ray.data.dataset import Pixels, Rows, Split
 from lion_ray.data.decode.encoded import EncodedImages
-from lion_ray.data.pool import frozen
+from lion_ray.data.pool import read_only
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedSplit(Split):
-    """`encoded` images, ascending in their pool; a pass holds a few chunks of them in memory."""
+    """A split of `encoded` images, which ascend in their pool. A pass holds only a few chunks in memory."""
 
     encoded: EncodedImages
 
@@ -32,10 +33,10 @@ class StreamedSplit(Split):
         """See `Split.images`."""
         images = np.empty(self.encoded.shape, dtype=np.uint8)
         self.encoded.decode_into(images)
-        return frozen(images)
+        return read_only(images)
 
     def gather(self, rows: Rows) -> Pixels:
-        """See `Split.gather`; decodes them."""
+        """See `Split.gather`. Decodes the images."""
         ascending, places = np.unique(rows, return_inverse=True)
         return np.stack(list(self.encoded.decoded(ascending)))[places]
 
@@ -46,19 +47,19 @@ class StreamedSplit(Split):
             yield np.stack(chunk)
 
     def prepare(self) -> None:
-        """Nothing: each pass decodes."""
+        """Do nothing: every pass decodes."""
 
 
-def ahead(values: Iterable[Value], *, depth: int = 2) -> Iterator[Value]:
-    """`values` in their order, the next `depth` of them made in a thread while the caller works on this one."""
+def prefetch(values: Iterable[Value], *, depth: int = 2) -> Iterator[Value]:
+    """Yield `values` in order; a thread computes the next `depth` of them while the caller uses one."""
     stream = iter(values)
     with ThreadPoolExecutor(1, thread_name_prefix="lion-ray-ahead") as executor:
         pending = deque[Future[list[Value]]]()
         while True:
             while len(pending) < depth:
                 pending.append(executor.submit(lambda: list(islice(stream, 1))))
-            made = pending.popleft().result()
-            if not made:
+            chunk = pending.popleft().result()
+            if not chunk:
                 return
             pending.append(executor.submit(lambda: list(islice(stream, 1))))
-            yield made[0]
+            yield chunk[0]

@@ -1,7 +1,7 @@
-"""The formats of datasets at a URL: each knows its own files and turns a listing into a `FoundSet`.
+"""The formats of datasets at a URL. Each format knows its files and turns a listing into a `FoundSet`.
 
-`source` calls `read`. A format is one entry here: its name in the study file, which names of files are its own, and
-which of `image_column` and `label_column` it heeds.
+`lion_ray.data.catalogue.lookup` calls `read`. A format is one entry of `READERS`: its name in the study file, the test
+for names of its files, and which of `image_column` and `label_column` it supports.
 """
 
 from __future__ import annotations
@@ -12,19 +12,27 @@ from dataclasses import dataclass
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import FoundSet
 from lion_ray.data.readers import arrays, csv_list, folder, parquet, tfds, vtab, webdataset
-from lion_ray.data.readers.labels import Columns, DataWarning
+from lion_ray.data.readers.labels import ColumnNames, DataWarning
 from lion_ray.data.readers.listing import Files
 
-__all__ = ["READERS", "Columns", "DataWarning", "Reader", "formats", "read"]
+__all__ = ["READERS", "ColumnNames", "DataWarning", "Reader", "formats", "read"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """One format. `names_images`: its files name images that would else be a folder of images."""
+    """One format.
+
+    Attributes:
+        holds: what its files are, for messages.
+        is_own: whether a path is a file of this format.
+        read: reads the dataset from a listing.
+        columns: the column options of the study file that it supports.
+        names_images: whether its files are lists of images; the images are then no format of their own.
+    """
 
     holds: str
     is_own: Callable[[str], bool]
-    read: Callable[[Files, Columns], FoundSet]
+    read: Callable[[Files, ColumnNames], FoundSet]
     columns: tuple[str, ...] = ()
     names_images: bool = False
 
@@ -53,15 +61,20 @@ READERS = {
 
 
 def formats() -> tuple[str, ...]:
-    """The names a study file may give as `format`."""
+    """The values that a study file may give as `format`."""
     return tuple(READERS)
 
 
-def read(files: Files, kind: str | None, columns: Columns) -> FoundSet:
-    """The set in `files` (a listing), of the given format or of the one that its files' names tell.
+def read(files: Files, kind: str | None, columns: ColumnNames) -> FoundSet:
+    """Read the dataset in a listing.
+
+    Args:
+        files: the listing.
+        kind: the format; None decides by the names of the files.
+        columns: the columns that the study file names.
 
     Raises:
-        BadData: it holds no format or several, or its data is at fault.
+        BadData: the listing holds no known format or several, or the data is wrong.
     """
     reader = READERS[kind or _kind(files)]
     for key, value in (("image_column", columns.image), ("label_column", columns.label)):
@@ -71,7 +84,7 @@ def read(files: Files, kind: str | None, columns: Columns) -> FoundSet:
 
 
 def _kind(files: Files) -> str:
-    """The one format that has files here."""
+    """The only format with files in the listing."""
     kinds = [kind for kind, reader in READERS.items() if any(map(reader.is_own, files))]
     if len(kinds) > 1 and any(READERS[kind].names_images for kind in kinds):
         kinds = [kind for kind in kinds if kind != "folder"]

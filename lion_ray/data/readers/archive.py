@@ -1,7 +1,7 @@
-"""The files inside a zip at any URL: its directory is read once, then each member by its range; nothing is extracted.
+"""The files inside a zip at any URL. The zip's directory is read once, then each member by its range of bytes.
 
-`listing` calls `members` for `….zip` and `zip://inner::URL`. A member is bounded before it is unpacked, and checked by
-its CRC after.
+`listing` calls `members` for `….zip` and `zip://inner::URL`. Nothing is extracted to disk. The size of a member is
+limited before it is unpacked, and its CRC is checked afterwards.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ from lion_ray.data.item import BadData, read_as
 
 MAX_UNPACKED_BYTES = 2**30
 MAX_RATIO = 1000
-"""Deflate cannot do more than 1032; images, Parquet and lists do not come near."""
+"""The largest allowed compression ratio. Deflate can reach 1032; images, Parquet and lists stay far below."""
 FREE_BYTES = 2**20
-"""Below this any ratio is harmless."""
+"""Members up to this size may have any compression ratio."""
 _HEADER = struct.Struct("<4s22sHH")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZipMember:
-    """One packed file; `raw` begins at its local header, `path` is for messages."""
+    """One member of a zip.
+
+    Attributes:
+        path: archive and member name, for messages.
+        raw: the bytes from the member's local header on.
+        packed, size: compressed and uncompressed size in bytes.
+        crc: CRC-32 of the uncompressed bytes.
+        is_deflated: whether the member is compressed by Deflate, or stored.
+    """
 
     path: str
     raw: RangeFile
@@ -38,10 +46,10 @@ class ZipMember:
     is_deflated: bool
 
     def read(self) -> bytes:
-        """Unpacked, never to more than `size` bytes.
+        """Unpack the member, to at most `size` bytes.
 
         Raises:
-            BadData: damaged, or not what the zip's directory says.
+            BadData: the member is damaged, or differs from the zip's directory.
         """
         raw = self.raw.read()
         magic, _, name, extra = _HEADER.unpack_from(raw.ljust(_HEADER.size, b"\0"))
@@ -53,15 +61,16 @@ class ZipMember:
         return payload
 
     def open(self) -> IO[bytes]:
-        """See `File.open`; unpacked in memory."""
+        """See `File.open`. The member is unpacked in memory."""
         return io.BytesIO(self.read())
 
 
 def members(url: str, inner: str = "") -> dict[str, ZipMember]:
-    """Path below `inner` → file; without `inner`, a single top folder that holds everything is left out.
+    """The members of the zip at `url` below the folder `inner`, by their path relative to it.
 
     Raises:
-        BadData: no zip, or a member that is encrypted, a link, packed otherwise, there twice, out of its root, a bomb.
+        BadData: the file is no zip, or a member is encrypted, a link, compressed by another method, there twice,
+            outside the root, or a zip bomb.
     """
     name = url.rpartition("/")[2]
     advice = "; if the server ignores ranges, give simplecache::URL" if is_web(url) else ""
@@ -96,7 +105,7 @@ def _member(url: str, name: str, info: zipfile.ZipInfo, end: int) -> ZipMember:
 
 
 def _refusal(info: zipfile.ZipInfo) -> str | None:
-    """Why a member is not read, if it is not."""
+    """Why a member is refused; None if it is read."""
     if info.flag_bits & 1:
         return "is encrypted"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -106,7 +115,7 @@ def _refusal(info: zipfile.ZipInfo) -> str | None:
     if info.filename.startswith("/") or ".." in info.filename.split("/"):
         return "leaves its root"
     if info.compress_type == zipfile.ZIP_STORED:
-        return None  # as large as it is
+        return None  # its size is the size of the file
     if info.file_size > MAX_UNPACKED_BYTES:
         return f"unpacks to {info.file_size} bytes, a zip bomb? The limit is {MAX_UNPACKED_BYTES}"
     if info.file_size > max(FREE_BYTES, MAX_RATIO * info.compress_size):

@@ -1,6 +1,7 @@
 """One NumPy `.npz` with `x_train, y_train, ...`, `train_images, train_labels, ...`, or `images, labels` as one pool.
 
 Images are uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3) and stay in memory. Nothing is unpickled.
+`lion_ray.data.readers` registers this reader as `npz`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import numpy.typing as npt
 
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, read_as
-from lion_ray.data.pool import POOL, ArrayPool, FoundSet, as_labels, frozen
-from lion_ray.data.readers.account import some, splits_told
-from lion_ray.data.readers.labels import Columns, declared, number
+from lion_ray.data.pool import POOL, ArrayPool, FoundSet, as_labels, read_only
+from lion_ray.data.readers.labels import ColumnNames, declared_classes, labels_from_integers
 from lion_ray.data.readers.listing import Files, check_train
+from lion_ray.data.readers.notes import count_and_names, splits_note
 from lion_ray.data.readers.split_names import UNCLEAR, split_in, split_of, split_word, words_of
 
 MAX_BYTES = 8 * 2**30
-"""What all arrays of a file may unpack to; they are held in memory."""
+"""The largest unpacked size of all arrays of a file, because they are held in memory."""
 
 
 NAMES = (
@@ -32,19 +33,20 @@ NAMES = (
     (r"(?P<split>\w+)_(?P<kind>images|labels)", "images", "labels"),
     (r"(?P<kind>images|labels)_(?P<split>\w+)", "images", "labels"),
 )
-"""How arrays are called for a split, and what the images and the labels of one are called."""
+"""Patterns of array names, each with the words for images and for labels."""
 
 
 def is_archive(path: str) -> bool:
-    """Whether the name is an archive of arrays."""
+    """Whether `path` is an archive of arrays."""
     return path.lower().endswith(".npz")
 
 
-def read(files: Files, _: Columns) -> FoundSet:
-    """The set in the one `.npz` of `files` (a listing).
+def read(files: Files, _: ColumnNames) -> FoundSet:
+    """Read the dataset of the only `.npz` in a listing.
 
     Raises:
-        BadData: there are several, it is damaged or too large, arrays are missing, of other types, or do not match.
+        BadData: there are several files, the file is damaged or too large, or arrays are missing, of other types, or do
+            not match.
     """
     path, *others = filter(is_archive, files) or [""]
     if others:
@@ -60,21 +62,21 @@ def read(files: Files, _: Columns) -> FoundSet:
             counts = f"{len(images[split])} images do not go with {len(labels[split])} labels"
             raise BadData(f"{path}: {image} and {label}: {counts}")
     wheres = {split: partial("{}: {}: row {}".format, path, keys[1]) for split, keys in pairs.items()}
-    labelled = number(labels, wheres, declared(files))
+    labelled = labels_from_integers(labels, wheres, declared_classes(files))
     pools = {
         split: ArrayPool(images=images[split], labels=labels[split], name=f"{path}: {keys[0]}")
         for split, keys in pairs.items()
     }
     used = [name for keys in pairs.values() for name in keys]
-    notes = [splits_told({split: list(keys) for split, keys in pairs.items()}, "by the names of the arrays", "array")]
+    notes = [splits_note({split: list(keys) for split, keys in pairs.items()}, "by the names of the arrays", "array")]
     notes.append(labelled.note)
     if others := [name for name in names if name not in used]:
-        notes.append(f"not used: {some(others, 'array')}: neither images nor labels of a split")
+        notes.append(f"not used: {count_and_names(others, 'array')}: neither images nor labels of a split")
     return FoundSet(classes=labelled.classes, pools=pools, notes=tuple(notes))
 
 
 def _pairs(names: list[str], path: str) -> dict[str, tuple[str, str]]:
-    """The names of the images and labels of each split."""
+    """The array names of the images and the labels of each split."""
     pairs: dict[str, tuple[str, str]] = {}
     for name in names:
         for pattern, image, label in NAMES:
@@ -96,7 +98,7 @@ def _pairs(names: list[str], path: str) -> dict[str, tuple[str, str]]:
 
 
 def _check_others(arrays: Any, others: list[str], splits: set[str], path: str) -> None:
-    """Raise `BadData` when images that are not read name a split, which a study would cut from others instead."""
+    """Raise `BadData` if unread images name a split, because a study would cut this split from other images."""
     for name in others:
         if not any(split_word(word) or word in UNCLEAR for word in words_of(name)):
             continue
@@ -107,13 +109,13 @@ def _check_others(arrays: Any, others: list[str], splits: set[str], path: str) -
 
 
 def _cased(name: str, names: list[str]) -> str:
-    """The array of this name, whatever its capitals: `X_train` goes with `y_train`."""
+    """The array of this name, ignoring case, so that `X_train` matches `y_train`."""
     return next((each for each in names if each.lower() == name.lower()), name)
 
 
 def _array(arrays: Any, name: str, path: str) -> npt.NDArray[Any]:
     value = arrays[name]
-    if not isinstance(value, np.ndarray):  # a member without NumPy's magic comes as its bytes
+    if not isinstance(value, np.ndarray):  # NumPy returns a member that is no array as bytes
         raise BadData(f"{path}: {name} is no array of NumPy")
     return value
 
@@ -125,7 +127,7 @@ def _images(arrays: Any, name: str, path: str) -> npt.NDArray[np.uint8]:
         raise BadData(f"{path}: {name} is {images.dtype} {images.shape}, not {wanted}")
     if images.shape[-1] == 1 and images.ndim == 4:
         images = images[..., 0]
-    return frozen(np.ascontiguousarray(images))
+    return read_only(np.ascontiguousarray(images))
 
 
 def _labels(arrays: Any, name: str, path: str) -> Labels:
@@ -139,7 +141,7 @@ def _labels(arrays: Any, name: str, path: str) -> Labels:
 
 @contextmanager
 def _opened(files: Files, path: str) -> Iterator[Any]:
-    """The archive, every fault of it a `BadData`."""
+    """Open the archive. Every fault of it becomes a `BadData`."""
     if not path:
         raise BadData("there is no .npz")
     with read_as(".npz", path), files[path].open() as raw, np.load(raw, allow_pickle=False) as arrays:

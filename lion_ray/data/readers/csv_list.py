@@ -1,6 +1,7 @@
-"""CSV lists with the columns `path,label`: `train.csv`, `val.csv`, `test.csv`, or one file, with or without `split`.
+"""CSV lists with the columns `path` and `label`: `train.csv`, `val.csv` and `test.csv`, or one file.
 
-A label is an integer from 0 or a class name. Paths are relative to the list's folder, or http(s) URLs.
+One file may have a column `split`. A label is an integer from 0 or a class name. Paths are relative to the folder of
+the list, or http(s) URLs. `lion_ray.data.readers` registers this reader as `csv`.
 """
 
 from __future__ import annotations
@@ -12,26 +13,26 @@ from dataclasses import dataclass, replace
 
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL, FoundSet
-from lion_ray.data.readers.account import some, splits_told
-from lion_ray.data.readers.labels import Columns, text
+from lion_ray.data.readers.labels import ColumnNames, read_text
 from lion_ray.data.readers.listing import Files, by_split, check_train
 from lion_ray.data.readers.lists import ListedImage, read_rows
+from lion_ray.data.readers.notes import count_and_names, splits_note
 from lion_ray.data.readers.split_names import SPLIT_NAMES, check_words, split_word
 
 SPLIT = "split"
-"""The column that tells a row's split, in any case."""
+"""The column with the split of a row, in upper or lower case."""
 
 
 def is_list(path: str) -> bool:
-    """Whether the name is a list's, beside the folders of images."""
+    """Whether `path` is a CSV file at the root."""
     return path.lower().endswith(".csv") and "/" not in path
 
 
-def read(files: Files, columns: Columns) -> FoundSet:
-    """The set that the lists in `files` (a listing) name.
+def read(files: Files, columns: ColumnNames) -> FoundSet:
+    """Read the dataset of the CSV lists in a listing.
 
     Raises:
-        BadData: a column is missing, a cell empty, a split unknown, or a wrong row (see `lists`).
+        BadData: a column is missing, a cell is empty, a split is unknown, or a row is wrong (see `lists`).
     """
     lists = by_split(filter(is_list, files), "CSV lists")
     if len(lists.get(POOL, ())) > 1:
@@ -52,22 +53,22 @@ def read(files: Files, columns: Columns) -> FoundSet:
     _check_folders(splits.get(POOL, ()))
     found = read_rows(splits, files, files[next(iter(lists.values()))[0]])
     rule = f"by the column '{SPLIT}'" if set(lists) == {POOL} else "by the names of the lists"
-    notes = [splits_told({split: [row.path for row in rows] for split, rows in splits.items()}, rule, "image")]
-    unused = [f"not used: {some(list(others), 'column')}"] if others else []
+    notes = [splits_note({split: [row.path for row in rows] for split, rows in splits.items()}, rule, "image")]
+    unused = [f"not used: {count_and_names(list(others), 'column')}"] if others else []
     return replace(found, notes=(*notes, *found.notes, *unused))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _List:
-    """The rows of one list, the split that each names or "", and the columns that are not read."""
+class _CsvList:
+    """The rows of one list, the split of each row (or an empty text), and the columns that are not read."""
 
     rows: list[ListedImage]
     splits: list[str]
     others: list[str]
 
 
-def _read(files: Files, path: str, columns: Columns) -> _List:
-    """One list, checked as far as it can be alone."""
+def _read(files: Files, path: str, columns: ColumnNames) -> _CsvList:
+    """Read one list, and check what can be checked without the other lists."""
     cells = list(_rows(files, path, columns))
     if not cells:
         raise BadData(f"{path}: has no rows")
@@ -77,28 +78,28 @@ def _read(files: Files, path: str, columns: Columns) -> _List:
     check_words([word for word in words if word[0]], f"{path}: ")
     others = [name for name in cells[0][1] if name not in {*used, named}]
     for name in others:
-        told = {split_word(row[name]) or "" for _, row in cells}
-        if "" not in told and len(told) > 1:
-            raise BadData(f"{path}: column '{name}' tells {' and '.join(sorted(told))}: call it '{SPLIT}'")
-    return _List(rows=[each for each, _ in cells], splits=[split for split, _ in words], others=others)
+        named_splits = {split_word(row[name]) or "" for _, row in cells}
+        if "" not in named_splits and len(named_splits) > 1:
+            raise BadData(f"{path}: column '{name}' tells {' and '.join(sorted(named_splits))}: call it '{SPLIT}'")
+    return _CsvList(rows=[each for each, _ in cells], splits=[split for split, _ in words], others=others)
 
 
 def _check_folders(rows: Sequence[ListedImage]) -> None:
-    """Raise `BadData` when a list of no split names images in folders of several: they would be cut as one pool."""
-    told: dict[str, str] = {}
+    """Raise `BadData` if rows without a split name folders of several splits; they would be mixed as one pool."""
+    first_rows: dict[str, str] = {}
     for row in rows:
         for part in row.path.split("/")[:-1]:
             if split := split_word(part):
-                told.setdefault(split, row.where)
-    if len(told) > 1:
-        names, where = " and ".join(sorted(told)), list(told.values())[1]
+                first_rows.setdefault(split, row.where)
+    if len(first_rows) > 1:
+        names, where = " and ".join(sorted(first_rows)), list(first_rows.values())[1]
         raise BadData(f"{where}: rows name images in folders of {names}, but no split: add a column '{SPLIT}'")
 
 
-def _rows(files: Files, path: str, columns: Columns) -> Iterator[tuple[ListedImage, dict[str, str]]]:
-    """Each row, and its cells by column."""
+def _rows(files: Files, path: str, columns: ColumnNames) -> Iterator[tuple[ListedImage, dict[str, str]]]:
+    """Yield each row, with its cells by column."""
     image, label = columns.image or "path", columns.label or "label"
-    table = csv.DictReader(io.StringIO(text(files, path), newline=""), strict=True)
+    table = csv.DictReader(io.StringIO(read_text(files, path), newline=""), strict=True)
     try:
         header = [name.strip() for name in table.fieldnames or ()]
         for key, name in (("image_column", image), ("label_column", label)):

@@ -1,7 +1,7 @@
-"""`tf.train.Example` without TensorFlow: protobuf's wire format, and the shapes that TFDS keeps in `features.json`.
+"""Parsing `tf.train.Example` without TensorFlow: protobuf's wire format, and the shapes in TFDS's `features.json`.
 
-`tfds` parses a record with `parse`; `nested` gives label rules a record as TFDS's own readers do, but with images still
-encoded: scalars, arrays (n, ...) for what repeats, bytes for images and texts, dicts for groups.
+`tfds` calls `parse` for each record. `nested` builds a record as TFDS's readers do, but with images still encoded:
+scalars, arrays (n, ...) for repeated features, bytes for images and texts, and dictionaries for groups.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 Values = list[memoryview] | npt.NDArray[np.float32] | npt.NDArray[np.int64]
 BYTES, FLOATS, INTEGERS = 1, 2, 3
-"""The kinds of a feature, by their field numbers."""
+"""The kinds of a feature, as protobuf field numbers."""
 
 
 def parse(payload: bytes) -> dict[str, Values]:
-    """The features of one record; bytes are views of `payload`.
+    """The features of one record by name. Bytes are views of `payload`.
 
     Raises:
-        ValueError: it is no Example.
+        ValueError: the bytes are no Example.
     """
     features: dict[str, Values] = {}
     for number, group in _fields(memoryview(payload)):
@@ -32,7 +32,13 @@ def parse(payload: bytes) -> dict[str, Values]:
 
 
 def nested(features: Mapping[str, Values], shape: Mapping[str, Any], path: str = "", *, repeats: bool = False) -> Any:
-    """The record that `shape` (a node of `features.json`) describes, out of the flat names `group/name`.
+    """Build the nested record that `features.json` describes.
+
+    Args:
+        features: the flat features, with names such as `group/name`.
+        shape: a node of `features.json`.
+        path: the name of this node in `features`; empty for the root.
+        repeats: whether the node is inside a sequence.
 
     Raises:
         ValueError: a feature is missing, or has another number of values.
@@ -61,14 +67,14 @@ def _only(values: Any, path: str) -> Any:
 
 
 def _dimensions(shape: Mapping[str, Any]) -> tuple[int, ...]:
-    """Of one value: (3,) for a location, () for a class."""
+    """The shape of one value: (3,) for a location, () for a class."""
     kinds = [each for each in shape.values() if isinstance(each, dict)]
     inner: Mapping[str, Any] = next((each["shape"] for each in kinds if "shape" in each), {})
     return tuple(int(size) for size in inner.get("dimensions", ()))
 
 
 def _values(feature: memoryview) -> Values:
-    """The one list of a `tf.train.Feature`: packed, as TensorFlow writes numbers, or one by one."""
+    """The values of a `tf.train.Feature`. Numbers are packed, as TensorFlow writes them, or single."""
     for kind, content in _fields(feature):
         lists = [value for number, value in _fields(_view(content)) if number == 1]
         if kind == BYTES:
@@ -95,7 +101,7 @@ def _signed(number: int) -> int:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Field numbers and contents; a group or a content beyond the end is an error."""
+    """Field numbers and contents. A group, or a content beyond the end, is an error."""
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)

@@ -1,6 +1,7 @@
-"""Image folders at any URL: `train/<class>/img.png`, `val/...`, `test/...`, or `<class>/img.png` as one pool.
+"""Image folders: `train/<class>/img.png`, `val/...` and `test/...`, or `<class>/img.png` as one pool.
 
-A class is a folder; classes and images count in sorted order. The catalogue's textile set is read by `read_url`.
+Each class is a folder. Classes and images are in sorted order. `lion_ray.data.readers` registers this reader as
+`folder`, and `packages` calls `read_url`.
 """
 
 from __future__ import annotations
@@ -9,27 +10,27 @@ from collections.abc import Iterable
 
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL, FilePool, FoundSet, as_labels
-from lion_ray.data.readers.account import classes_told, splits_told
 from lion_ray.data.readers.listing import IMAGES, Files, check_train, listing, split_error
+from lion_ray.data.readers.notes import classes_note, splits_note
 from lion_ray.data.readers.split_names import check_words, split_in, split_word, words_of
 
 
 def is_image(path: str) -> bool:
-    """Whether the name is an image's."""
+    """Whether `path` has an ending of an image file."""
     return path.lower().endswith(IMAGES)
 
 
 def read(files: Files) -> FoundSet:
-    """The set in `files` (a listing).
+    """Read the dataset of the folders in a listing.
 
     Raises:
-        BadData: no images, a file at a wrong depth, a split without train, a class that only val or test has.
+        BadData: there are no images, a file is at a wrong depth, there is no train split, or train lacks a class.
     """
     splits = _by_split(files)
     classes = tuple(sorted({path.split("/")[-2] for paths in splits.values() for path in paths}))
     for split, paths in splits.items():
         _check_classes(split, paths, splits.get("train", paths))
-    notes = (splits_told(splits, "by the first folder", "image"), classes_told(classes, "by the names of the folders"))
+    notes = (splits_note(splits, "by the first folder", "image"), classes_note(classes, "by the names of the folders"))
     return FoundSet(
         classes=classes,
         pools={split: _pool(files, paths, classes) for split, paths in splits.items()},
@@ -38,12 +39,12 @@ def read(files: Files) -> FoundSet:
 
 
 def read_url(url: str) -> FoundSet:
-    """`read` of everything below `url`."""
+    """Read the dataset of the folders below `url`."""
     return read(listing(url))
 
 
 def _by_split(files: Files) -> dict[str, list[str]]:
-    """The image paths of each split; the only key is `pool` when no first folder is a split's."""
+    """The image paths of each split; `pool` is the only key if no first folder names a split."""
     images = list(filter(is_image, files))
     named = _named(images)
     check_words((split, word) for first, split in named.items() for word in words_of(first) if split_word(word))
@@ -57,7 +58,7 @@ def _by_split(files: Files) -> dict[str, list[str]]:
     for path in files:
         parts = path.split("/")
         if len(parts) == 1 and not is_image(path):
-            continue  # a README or licence beside the folders
+            continue  # a README or licence next to the folders
         if named and parts[0] not in named:
             raise split_error(path)
         if len(parts) != depth or not is_image(path):
@@ -71,7 +72,7 @@ def _by_split(files: Files) -> dict[str, list[str]]:
 
 
 def _named(images: list[str]) -> dict[str, str]:
-    """The split of each first folder: all bear a split's name, or lie above the classes and have it in theirs."""
+    """The split of each first folder. Its name is a split's, or it lies above class folders and contains one."""
     firsts = _firsts(images)
     named = {first: split for first in firsts if (split := split_word(first))}
     if named or not images or any(path.count("/") != 2 for path in images):
@@ -80,7 +81,7 @@ def _named(images: list[str]) -> dict[str, str]:
 
 
 def _firsts(images: list[str]) -> dict[str, str]:
-    """The first folders, each with one of its images."""
+    """The first folders of all paths, each with one of its images."""
     return {path.partition("/")[0]: path for path in images if "/" in path}
 
 

@@ -1,4 +1,7 @@
-"""What lies in a source and is no part of any set, told by names alone. `listing` asks, and so does `predict`."""
+"""Files in a source that are no part of a dataset, recognised by name alone.
+
+`listing` and `unlabelled` leave them out.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ JUNK_FILES |= {"ehthumbs.db", "icon\r", ".localized"}
 JUNK_FOLDERS = {"__macosx", ".git", ".ipynb_checkpoints", ".cache", ".trash", ".trashes", ".spotlight-v100", "@eadir"}
 JUNK_FOLDERS |= {".fseventsd", "$recycle.bin", "lost+found", ".idea", ".vscode", "__pycache__", ".huggingface"}
 JUNK_FOLDERS |= {".thumbnails", ".thumbs", ".svn", ".hg", ".dvc"}
-"""What systems and tools leave behind, in lower case; a file that begins with `._` is macOS's."""
+"""Files and folders that systems and tools create, in lower case. macOS creates files that begin with `._`."""
 
 DOCUMENTS = {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation", "about"}
-"""How texts for people are called."""
+"""Names of documents, without their endings."""
 
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar", ".part", ".crdownload", ".tmp")
-"""How files end that are packed once more, or have not come whole."""
+"""Endings of compressed and of incompletely downloaded files."""
 
 
-def left_out(path: str) -> str | None:
-    """Why nobody who reads images or their labels gets to see a file; None if they do. `predict` asks, too."""
+def exclusion_reason(path: str) -> str | None:
+    """Why a file is no part of the dataset; None if it may be one."""
     *folders, name = path.split("/")
     if name.lower() in JUNK_FILES or name.startswith("._") or any(part.lower() in JUNK_FOLDERS for part in folders):
         return "left behind by a system or tool"
@@ -25,6 +28,6 @@ def left_out(path: str) -> str | None:
 
 
 def is_document(path: str) -> bool:
-    """Whether the name is that of a text for people, which is no part of any set."""
+    """Whether the name is that of a document such as a README, which is no part of a dataset."""
     stem, _, ending = path.lower().partition(".")
     return stem in DOCUMENTS or ending in ("md", "pdf", "html", "rst")

@@ -1,7 +1,7 @@
-"""Labels as sources write them, integers or class names, to indices of classes. All readers but `folder` call this.
+"""Conversion of labels, integers or class names in the source, to class indices. All readers but `folder` use it.
 
-Integers count from 0. Where nobody declares how many classes there are, every number up to the largest must occur:
-labels from 1 to 10 would otherwise train an eleventh class that has no image.
+Integers count from 0. If the number of classes is not declared, every number up to the largest must occur. Otherwise
+labels from 1 to 10 would make 11 classes, one without images.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy as np
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL, as_labels, check_labels
-from lion_ray.data.readers.account import classes_told
 from lion_ray.data.readers.listing import Files
+from lion_ray.data.readers.notes import classes_note
 
 CLASS_FILE = "classes.txt"
-"""Declares the classes: one name per line, in the order of the labels."""
+"""The file that declares the classes: one name per line, in the order of the labels."""
 BY_NUMBER = "by the numbers of the labels"
 Where = Callable[[int], str]
-"""How messages name the n-th image of a split."""
+"""Maps the index of an image in its split to its name in messages."""
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 
 
 class DataWarning(UserWarning):
-    """Something odd in a dataset that is used as it is, or was left out as the study file says."""
+    """Something unusual in a dataset that is used as it is, or that the study file says to leave out."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
-    """What an entry says of columns: Parquet's, a CSV list's, keys of JSON, features of TFDS. None: the usual."""
+class ColumnNames:
+    """The columns of image and label: of Parquet or CSV, JSON keys, or TFDS features. None is the format's default."""
 
     image: str | None = None
     label: str | None = None
@@ -41,17 +41,22 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledRows:
-    """Class names, for each split the labels as indices into them, and a line on what told the classes."""
+    """Class names, the labels of each split as indices into them, and a line on the rule that gave the classes."""
 
     classes: tuple[str, ...]
     labels: Mapping[str, Labels]
     note: str
 
 
-def label(
+def labels_from_words(
     splits: Mapping[str, Sequence[str]], wheres: Mapping[str, Where], classes: tuple[str, ...] | None
 ) -> LabelledRows:
-    """The words of every split as labels. `wheres` names each for messages, `classes` are the declared ones, if any.
+    """Convert labels that are texts.
+
+    Args:
+        splits: the label texts of each split.
+        wheres: for each split the function that names an image in messages.
+        classes: the declared class names; None if they are not declared.
 
     Raises:
         BadData: no rows, integers mixed with names, a number out of range or never used, a name that train lacks.
@@ -66,16 +71,24 @@ def label(
         if not all(flags):
             index = flags.index(False)
             raise BadData(f"{wheres[split](index)}: label {splits[split][index]!r} is no integer while others are")
-    return number({split: as_labels([int(word) for word in words]) for split, words in splits.items()}, wheres, classes)
+    return labels_from_integers(
+        {split: as_labels([int(word) for word in words]) for split, words in splits.items()}, wheres, classes
+    )
 
 
-def number(
+def labels_from_integers(
     splits: Mapping[str, Labels],
     wheres: Mapping[str, Where],
     classes: tuple[str, ...] | None,
     rule: str = f"by {CLASS_FILE}",
 ) -> LabelledRows:
-    """Integer labels, checked; `rule` is what has declared the classes, if anything.
+    """Check labels that are integers.
+
+    Args:
+        splits: the labels (N,) of each split.
+        wheres: for each split the function that names an image in messages.
+        classes: the declared class names; None if they are not declared.
+        rule: where the classes are declared, for the note.
 
     Raises:
         BadData: a split has no rows, a label is out of range, or no image has it.
@@ -85,14 +98,14 @@ def number(
             raise BadData(f"{split} has no rows")
         check_labels(labels, len(classes) if classes else 2**31, wheres[split])
     known = classes or check_gaps(np.concatenate(list(splits.values())))
-    return LabelledRows(classes=known, labels=splits, note=classes_told(known, rule if classes else BY_NUMBER))
+    return LabelledRows(classes=known, labels=splits, note=classes_note(known, rule if classes else BY_NUMBER))
 
 
 def check_gaps(labels: Labels) -> tuple[str, ...]:
-    """The names "0".."max" of classes that nobody declares.
+    """The class names "0".."max" for labels (N,) without declared classes.
 
     Raises:
-        BadData: no image has one of these numbers.
+        BadData: a number up to the largest does not occur.
     """
     largest = int(labels.max(initial=0))
     used = np.unique(labels[labels >= 0])
@@ -105,26 +118,26 @@ def check_gaps(labels: Labels) -> tuple[str, ...]:
     return tuple(str(number) for number in range(largest + 1))
 
 
-def declared(files: Files) -> tuple[str, ...] | None:
-    """The lines of `classes.txt` beside the data, if it is there.
+def declared_classes(files: Files) -> tuple[str, ...] | None:
+    """The class names in `classes.txt` beside the data; None without this file.
 
     Raises:
-        BadData: it cannot be read, is empty, or names a class twice.
+        BadData: the file cannot be read, is empty, or names a class twice.
     """
     if CLASS_FILE not in files:
         return None
-    names = [line.strip() for line in text(files, CLASS_FILE).splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(files, CLASS_FILE).splitlines() if line.strip()]
     if not names or len(set(names)) < len(names):
         twice = next((name for name in names if names.count(name) > 1), None)
         raise BadData(f"{CLASS_FILE}: {f'names {twice!r} twice' if twice else 'names no class'}")
     return tuple(names)
 
 
-def text(files: Files, path: str) -> str:
-    """A small text file of the set.
+def read_text(files: Files, path: str) -> str:
+    """Read a small text file of the dataset.
 
     Raises:
-        BadData: it cannot be read, or is not UTF-8.
+        BadData: the file cannot be read, or is not UTF-8.
     """
     try:
         return files[path].read().decode("utf-8-sig")
@@ -135,12 +148,12 @@ def text(files: Files, path: str) -> str:
 
 
 def warn(problem: str) -> None:
-    """Say `problem` as a `DataWarning`."""
+    """Issue a `DataWarning`."""
     warnings.warn(problem, DataWarning, stacklevel=2)
 
 
 def _all_named(splits: Mapping[str, Iterable[str]], classes: tuple[str, ...] | None) -> bool:
-    """Whether every word is a declared class: a digit's name may be a number."""
+    """Whether every text is a declared class name. A class name may be a number, as for digits."""
     return classes is not None and all(word in set(classes) for words in splits.values() for word in words)
 
 
@@ -156,5 +169,5 @@ def _by_name(
             lacks = f"is not in {CLASS_FILE}" if classes else f"of {split} has no image in train"
             raise BadData(f"{wheres[split](odd)}: class {words[odd]!r} {lacks}")
     labels = {split: as_labels([numbers[word] for word in words]) for split, words in splits.items()}
-    note = classes_told(names, f"by {CLASS_FILE}" if classes else "by the names in the labels")
+    note = classes_note(names, f"by {CLASS_FILE}" if classes else "by the names in the labels")
     return LabelledRows(classes=names, labels=labels, note=note)

@@ -1,7 +1,6 @@
-"""The files below a dataset's URL by relative path, and the split that a path names. Every reader starts here.
+"""The listing of a dataset's files by relative path, and the split that a path names. Every reader starts with it.
 
-A listing is one request per thousand files and no other: nothing is opened, and on object stores nothing is asked
-about a single file.
+A listing takes one request per thousand files. No file is opened, and object stores get no request for a single file.
 """
 
 from __future__ import annotations
@@ -14,26 +13,26 @@ from urllib.parse import quote
 from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL
-from lion_ray.data.readers.account import Listing
 from lion_ray.data.readers.archive import members
-from lion_ray.data.readers.junk import PACKED, is_document, left_out
+from lion_ray.data.readers.junk import PACKED, exclusion_reason, is_document
+from lion_ray.data.readers.notes import TrackedFiles
 from lion_ray.data.readers.split_names import SPLIT_NAMES, check_words, split_of, split_word
 from lion_ray.store import canonical, find_files, is_local
 
 IMAGES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
-"""The ends of images' names, in lower case."""
+"""The endings of image files, in lower case."""
 
 SINGLE = (".parquet", ".tar", ".npz", ".csv")
-"""A URL that ends so, in any case, is one file and is not listed: web servers cannot."""
+"""A URL with such an ending is one file and is not listed, because web servers cannot list."""
 
 Files = Mapping[str, File]
-"""Relative path → file, sorted by path."""
+"""Files by relative path, sorted by path."""
 
 
-def listing(url: str) -> Listing:
-    """Every file below `url`, or `url` itself if it is one file, without hidden files and what systems leave behind.
+def listing(url: str) -> TrackedFiles:
+    """List every file below `url`, or `url` itself if it is a file. Hidden files and files of systems are left out.
 
-    A folder whose name begins with a dot is one like any other. A zip counts as the folder that it holds.
+    Folders whose name begins with a dot are listed. A zip archive is listed as the folder that it holds.
 
     Raises:
         BadData: the URL cannot be read, nothing is there, or a link leads out of the root.
@@ -44,7 +43,7 @@ def listing(url: str) -> Listing:
         raise
     except Exception as error:
         raise BadData(f"{url} cannot be read ({type(error).__name__}: {error})") from error
-    reasons = {path: left_out(path) for path in sorted(paths)}
+    reasons = {path: exclusion_reason(path) for path in sorted(paths)}
     files = {path: paths[path] for path, reason in reasons.items() if reason is None}
     _check_names(files)
     _check_links(files, url)
@@ -54,15 +53,17 @@ def listing(url: str) -> Listing:
     for path, reason in reasons.items():
         if reason is not None:
             unseen.setdefault(reason, []).append(path)
-    return Listing(files, unseen, _empty_folders(url))
+    return TrackedFiles(files, unseen, _empty_folders(url))
 
 
 def by_split(paths: Iterable[str], kind: str) -> dict[str, list[str]]:
-    """The paths of shards for each split that they name; the only key is `pool` when no path names one.
+    """Group the paths of shards by the split that they name; `pool` is the only key if no path names one.
+
+    `kind` says what the shards are, for messages.
 
     Raises:
-        BadData: none, several sets, splits without train, a split under two names, or a shard of no split beside
-            others. `kind` is for messages.
+        BadData: there are no shards, several datasets, splits without train, one split under two names, or a shard
+            without a split beside others.
     """
     splits: dict[str, list[str]] = {}
     sets, words = set(), []
@@ -83,11 +84,11 @@ def by_split(paths: Iterable[str], kind: str) -> dict[str, list[str]]:
 
 
 def check_unused(paths: Iterable[str], splits: Iterable[str]) -> None:
-    """Raise `BadData` when a split that a study would cut from train lies here in a file that is packed or not whole.
+    """Raise `BadData` if an unread compressed or incomplete file holds a split that a study would cut from train.
 
     Args:
         paths: the files that no reader has used.
-        splits: those that were found.
+        splits: the splits that were found.
     """
     for path in paths:
         if path.lower().endswith(PACKED) and (split := split_of(path).split) in {"val", "test"} - set(splits):
@@ -95,26 +96,26 @@ def check_unused(paths: Iterable[str], splits: Iterable[str]) -> None:
 
 
 def split_error(path: str) -> BadData:
-    """For a file that belongs to no split beside files that do."""
+    """The error for a file without a split beside files that have one."""
     return BadData(f"{path} belongs to no split while other files do ({', '.join(SPLIT_NAMES)})")
 
 
 def link_error(path: str) -> BadData:
-    """For a local link that would let a set read any file of the machine."""
+    """The error for a local link with which a dataset could read any file of the machine."""
     return BadData(f"{path} is a link out of its root; copy what it points to")
 
 
 def check_train(splits: set[str]) -> None:
-    """Raise `BadData` when a set has splits but none to train on."""
+    """Raise `BadData` if a dataset has splits but no training split."""
     if splits and "train" not in splits:
         raise BadData(f"there is {' and '.join(sorted(splits))} but no train split")
 
 
-def beside(file: File, path: str) -> File:
-    """The file at `path` from where a list at a URL of its own lies. Whether it is there, reading will tell.
+def file_next_to(file: File, path: str) -> File:
+    """The file at `path` relative to the folder of the list `file`. It may not exist; then reading it fails.
 
     Raises:
-        BadData: the list lies in an archive, or a local link leads out of its folder.
+        BadData: the list is inside an archive, or a local link leads out of its folder.
     """
     if not isinstance(file, UrlFile):
         raise BadData("a list alone in an archive names no files of it")
@@ -126,8 +127,8 @@ def beside(file: File, path: str) -> File:
 
 
 def relative(found: str, root: str) -> str:
-    """`found` below `root`; the two may differ in how they spell protocol and host."""
-    inner, outer = bare(found), bare(root)
+    """The path of the URL `found` relative to `root`. The two may spell protocol and host differently."""
+    inner, outer = without_protocol(found), without_protocol(root)
     if inner == outer:
         return inner.rpartition("/")[2]
     for base in (outer, outer.partition("/")[2]):
@@ -137,8 +138,8 @@ def relative(found: str, root: str) -> str:
     raise BadData(f"the listing of {root} names {found}, which is not below it")
 
 
-def bare(url: str) -> str:
-    """A URL without its protocol, or the absolute path, to tell whether one lies below the other."""
+def without_protocol(url: str) -> str:
+    """A URL without its protocol, or an absolute path, to compare two places."""
     place = canonical(url)
     return (place if is_local(place) else place.partition("://")[2]).strip("/")
 
@@ -156,14 +157,14 @@ def _all_files(url: str) -> dict[str, File]:
 
 
 def _absolute(place: str) -> str:
-    """The URL of a canonical place; it means the same in a worker, whose working directory is another."""
+    """The URL of a canonical place, which is valid in workers with another working directory too."""
     return f"file://{place}" if is_local(place) else place
 
 
 def _without_top(paths: Mapping[str, File]) -> dict[str, File]:
-    """Many a zip holds one folder of its own name, perhaps a README beside it; a split's folder is none of these."""
-    folders = {path.partition("/")[0] for path in paths if "/" in path and left_out(path) is None}
-    beside = [path for path in paths if "/" not in path and not (left_out(path) or is_document(path))]
+    """Remove the only top folder of a zip, perhaps with a README beside it, unless it is named as a split."""
+    folders = {path.partition("/")[0] for path in paths if "/" in path and exclusion_reason(path) is None}
+    beside = [path for path in paths if "/" not in path and not (exclusion_reason(path) or is_document(path))]
     if len(folders) != 1 or beside or any(map(split_word, folders)):
         return dict(paths)
     (top,) = folders
@@ -171,16 +172,16 @@ def _without_top(paths: Mapping[str, File]) -> dict[str, File]:
 
 
 def _empty_folders(url: str) -> list[str]:
-    """The local folders below `url` with nothing in them, which no list of files shows."""
+    """The empty local folders below `url`, which a list of files does not show."""
     top = UrlFile(url=url).local_path if "::" not in url else None
     if top is None or not top.is_dir():
         return []
     empty = [os.path.relpath(place, top) for place, folders, files in os.walk(top) if not folders and not files]
-    return sorted(path for path in empty if path != "." and left_out(f"{path}/file") is None)
+    return sorted(path for path in empty if path != "." and exclusion_reason(f"{path}/file") is None)
 
 
 def _check_names(files: Files) -> None:
-    """Raise `BadData` at a name that is no text: neither a manifest nor a ticket could hold it as a class."""
+    """Raise `BadData` for a name that is not UTF-8, because manifests and tickets could not hold it as a class."""
     odd = next((path for path in files if not path.isascii() and not _is_text(path)), None)
     if odd is not None:
         raise BadData(f"the name of {odd} is not UTF-8; rename it (convmv -f latin1 -t utf8 does so for whole folders)")
@@ -195,7 +196,7 @@ def _is_text(path: str) -> bool:
 
 
 def _check_links(files: Files, root: str) -> None:
-    """Raise `BadData` at a local symbolic link to a folder, to nothing, or out of `root`."""
+    """Raise `BadData` for a local symbolic link to a folder, to nothing, or out of `root`."""
     top = UrlFile(url=canonical(root)).local_path
     for path, file in files.items():
         place = file.local_path if isinstance(file, UrlFile) else None
@@ -208,5 +209,5 @@ def _check_links(files: Files, root: str) -> None:
 
 
 def _is_below(place: Path, top: Path | None) -> bool:
-    """Whether `place` is `top` or below it once every link is followed."""
+    """Whether `place` is `top` or below it after all links are resolved."""
     return f"{os.path.realpath(place)}/".startswith(f"{os.path.realpath(top or '')}/")

@@ -1,7 +1,7 @@
-"""Lists of image files with labels, as `vtab` and `csv_list` read them: every row checked, no image opened.
+"""Checks of lists of image files with labels, for the readers `vtab` and `csv_list`. No image is opened.
 
-A path is relative to the root and stays below it. A row that repeats another is kept and warned of; one that gives a
-second label, or stands in a second split, is an error.
+A path is relative to the root and stays below it. A row that repeats another one is kept with a warning. A row that
+gives an image a second label or a second split is an error.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import NamedTuple
 from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import FilePool, FoundSet
-from lion_ray.data.readers.labels import declared, label, warn
-from lion_ray.data.readers.listing import Files, beside
+from lion_ray.data.readers.labels import declared_classes, labels_from_words, warn
+from lion_ray.data.readers.listing import Files, file_next_to
 
 
 class ListedImage(NamedTuple):
-    """One image: where its file is, its label as written, and the list and line that say so."""
+    """One row of a list: the image's path, its label as written, and list and line for messages."""
 
     path: str
     label: str
@@ -26,21 +26,26 @@ class ListedImage(NamedTuple):
 
 
 def read_rows(splits: Mapping[str, Sequence[ListedImage]], files: Files, source: File) -> FoundSet:
-    """The set that the rows name; `source` is the list, beside which they lie if it is all that was listed.
+    """Make a dataset from the rows of lists.
+
+    Args:
+        splits: the rows of each split.
+        files: the listing. If it holds only the list, paths are relative to the list's folder.
+        source: the file of the list.
 
     Raises:
-        BadData: a path leaves the root or is not there, a row contradicts another, or a wrong label (see `labels`).
+        BadData: a path leaves the root or is missing, rows contradict one another, or a label is wrong (see `labels`).
     """
     seen: dict[str, tuple[str, ListedImage]] = {}
-    found = {split: [_file(row, files, source) for row in rows] for split, rows in splits.items()}
+    image_files = {split: [_file(row, files, source) for row in rows] for split, rows in splits.items()}
     for split, rows in splits.items():
         _check_repeats(split, rows, seen)
     words = {split: [row.label for row in rows] for split, rows in splits.items()}
     wheres = {split: [row.where for row in rows].__getitem__ for split, rows in splits.items()}
-    labelled = label(words, wheres, declared(files))
+    labelled = labels_from_words(words, wheres, declared_classes(files))
     pools = {
         split: FilePool(
-            files=tuple(found[split]),
+            files=tuple(image_files[split]),
             names=tuple(f"{row.where}: {row.path}" for row in rows),
             labels=labelled.labels[split],
         )
@@ -56,7 +61,7 @@ def _file(row: ListedImage, files: Files, source: File) -> File:
     if not path or path.startswith(("/", "~")) or "://" in path or "\\" in path or ".." in path.split("/"):
         raise BadData(f"{row.where}: {row.path!r} leaves the root: give a path below it, or an http(s) URL")
     if len(files) == 1:
-        return beside(source, path)
+        return file_next_to(source, path)
     file = files.get(path)
     if file is None:
         raise BadData(f"{row.where}: there is no file {row.path}")
@@ -64,7 +69,7 @@ def _file(row: ListedImage, files: Files, source: File) -> File:
 
 
 def _shortest(path: str) -> str:
-    """One spelling for `a/b`, `./a/b` and `a//b`; whether it leaves the root is seen by what is left of it."""
+    """One spelling for `a/b`, `./a/b` and `a//b`. A path with `..` is returned as it is, so that it is refused."""
     if "://" in path or ".." in path.split("/"):
         return path
     shortest = posixpath.normpath(path)
@@ -72,7 +77,7 @@ def _shortest(path: str) -> str:
 
 
 def _check_repeats(split: str, rows: Sequence[ListedImage], seen: dict[str, tuple[str, ListedImage]]) -> None:
-    """Raise for contradictions with what was `seen`, to which the rows are added; warn of repetitions."""
+    """Raise if a row contradicts the rows `seen` so far, add the rows to them, and warn of repetitions."""
     repeats = []
     for row in rows:
         other, first = seen.setdefault(_shortest(row.path), (split, row))

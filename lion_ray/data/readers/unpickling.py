@@ -1,6 +1,6 @@
-"""NumPy arrays out of a pickle that nobody has to trust: no other global is admitted, so no code can run.
+"""Reading a NumPy array from an untrusted pickle. Only the names that arrays need are allowed, so no code can run.
 
-`packages` reads Animal-MNIST with it, the one catalogue set that ships as pickles.
+`packages` reads Animal-MNIST with it, the only dataset of the catalogue that is stored as pickles.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def load_array(payload: bytes) -> npt.NDArray[Any]:
-    """The one array in a pickle.
+    """Read the only array in a pickle.
 
     Raises:
-        BadData: the pickle names any other global, is broken, or holds something else than a plain array.
+        BadData: the pickle names another global, is damaged, or holds something else than one array of numbers.
     """
     try:
         value = _ArrayUnpickler(io.BytesIO(payload)).load()

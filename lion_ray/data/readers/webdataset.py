@@ -1,10 +1,9 @@
-"""WebDataset shards: `train-000000.tar` with `key.jpg` and `key.cls` (an integer) or `key.json` beside one another.
+"""WebDataset shards: `train-000000.tar` with `key.jpg` beside `key.cls` (an integer) or `key.json`.
 
-Each tar is walked once for the places of its members and the labels; an image is then read by its range. Nothing is
-extracted or unpickled. The key of a member is its path up to the first dot of its name, as WebDataset has it; where an
-image and a label that are no sample by that rule agree up to their last dot (`2.7-img.png` and `2.7-img.cls`), that is
-their key. Members that are neither image nor label (captions, masks as `key.seg.png`) are no part of the set; a note
-counts them.
+Each tar is scanned once for labels and positions of images; an image is then read by its range. Nothing is extracted or
+unpickled. The key of a member is its path up to the first dot of its name, as in WebDataset. If an image and a label
+without a partner by that rule agree up to their last dot (`2.7-img.png` and `2.7-img.cls`), that is their key. Other
+members, such as captions or masks as `key.seg.png`, are not used, and a note counts them.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from typing import IO, Literal, NamedTuple, TypeVar
 from lion_ray.data.files import File, RangeFile, UrlFile
 from lion_ray.data.item import BadData, read_as
 from lion_ray.data.pool import FilePool, FoundSet
-from lion_ray.data.readers.account import incomplete, some, splits_told
 from lion_ray.data.readers.folder import is_image
-from lion_ray.data.readers.junk import left_out
-from lion_ray.data.readers.labels import Columns, declared, label
+from lion_ray.data.readers.junk import exclusion_reason
+from lion_ray.data.readers.labels import ColumnNames, declared_classes, labels_from_words
 from lion_ray.data.readers.listing import Files, by_split
-from lion_ray.data.readers.split_names import SPLIT_COLUMNS, check_told, split_word
+from lion_ray.data.readers.notes import count_and_names, incomplete_shard_notes, splits_note
+from lion_ray.data.readers.split_names import SPLIT_COLUMNS, check_inner_splits, split_word
 
 PICKLES = ("pyd", "pkl", "pickle", "pth", "pt")
 MAX_LABEL_BYTES = 2**20
@@ -31,8 +30,8 @@ LABELS = ("cls", "json")
 Value = TypeVar("Value")
 
 
-class Sample(NamedTuple):
-    """One key: the image's name for messages, its place, and the label as written."""
+class TarSample(NamedTuple):
+    """One sample: the image's name for messages, its range of bytes, and its label as written."""
 
     name: str
     image: RangeFile
@@ -40,41 +39,39 @@ class Sample(NamedTuple):
 
 
 class TarShard(NamedTuple):
-    """What one tar holds: its samples, the names of members that belong to none, and the splits that keys' folders or
-    JSON name, with a member that does.
-    """
+    """One tar: its samples, its members in no sample, and the splits that folders or JSON name, each with a member."""
 
-    samples: list[Sample]
+    samples: list[TarSample]
     unused: list[str]
-    told: dict[str, str]
+    named_splits: dict[str, str]
 
 
 def is_shard(path: str) -> bool:
-    """Whether the name is a tar's."""
+    """Whether `path` is a tar file."""
     return path.lower().endswith(".tar")
 
 
-def read(files: Files, columns: Columns) -> FoundSet:
-    """The set in the tars of `files` (a listing).
+def read(files: Files, columns: ColumnNames) -> FoundSet:
+    """Read the dataset of the tars in a listing.
 
     Raises:
-        BadData: a tar is damaged or cut, holds pickles or links, or a sample lacks image or label, or has two.
+        BadData: a tar is damaged, cut, or holds pickles or links; or a sample has no image or label, or two.
     """
     shards = by_split(filter(is_shard, files), "tar shards")
     tars = {
         split: [_read(files[path], path, columns.label or "label") for path in paths] for split, paths in shards.items()
     }
     for split, found in tars.items():
-        check_told((tar.told for tar in found), split)
+        check_inner_splits((tar.named_splits for tar in found), split)
     splits = {split: [sample for tar in found for sample in tar.samples] for split, found in tars.items()}
     unused: dict[str, list[str]] = {}
     for name in (name for found in tars.values() for tar in found for name in tar.unused):
-        unused.setdefault(left_out(name) or "neither image nor label of a sample", []).append(name)
+        unused.setdefault(exclusion_reason(name) or "neither image nor label of a sample", []).append(name)
     names = {split: [sample.name for sample in samples] for split, samples in splits.items()}
     words = {split: [sample.label for sample in samples] for split, samples in splits.items()}
-    labelled = label(words, {split: names[split].__getitem__ for split in splits}, declared(files))
-    notes = [splits_told(shards, "by the names of the tars", "tar"), labelled.note, *incomplete(shards)]
-    notes += [f"not used: {some(members, 'member')}: {reason}" for reason, members in unused.items()]
+    labelled = labels_from_words(words, {split: names[split].__getitem__ for split in splits}, declared_classes(files))
+    notes = [splits_note(shards, "by the names of the tars", "tar"), labelled.note, *incomplete_shard_notes(shards)]
+    notes += [f"not used: {count_and_names(members, 'member')}: {reason}" for reason, members in unused.items()]
     pools = {
         split: FilePool(
             files=tuple(sample.image for sample in samples),
@@ -87,12 +84,12 @@ def read(files: Files, columns: Columns) -> FoundSet:
 
 
 def _read(shard: File, path: str, key: str) -> TarShard:
-    """The samples of one tar, in the order in which they begin."""
+    """Scan one tar. Samples keep the order of their first members."""
     if not isinstance(shard, UrlFile):
         raise BadData(f"{path}: a tar inside another archive is not read; put it at a URL of its own")
     images: dict[str, tuple[str, RangeFile]] = {}
     labels: dict[str, str] = {}
-    told: dict[str, str] = {}
+    named_splits: dict[str, str] = {}
     with read_as("a tar", path), shard.open() as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
         members = list(_members(tar, path))
         keys = _keys([member.name for member in members if not _is_junk(member.name)], path)
@@ -108,20 +105,22 @@ def _read(shard: File, path: str, key: str) -> TarShard:
             payload = _payload(tar, member, where)
             if (word := _label(payload, ending, key, where)) is not None:
                 _put(labels, stem, word, f"{where}: {stem} has another label")
-            told = {**dict.fromkeys(_splits_in(payload, ending, stem), where), **told}
+            named_splits = {**dict.fromkeys(_splits_in(payload, ending, stem), where), **named_splits}
         _check_end(raw, tar.offset, path)
     lonely = min(images.keys() ^ labels.keys(), default=None)
     if lonely is not None:
         raise BadData(f"{path}: {lonely} has no {'label (.cls or .json)' if lonely in images else 'image'}")
     unused = [member.name for member in members if member.name not in keys]
-    return TarShard([Sample(name, image, labels[stem]) for stem, (name, image) in images.items()], unused, told)
+    return TarShard(
+        [TarSample(name, image, labels[stem]) for stem, (name, image) in images.items()], unused, named_splits
+    )
 
 
 def _keys(names: Sequence[str], path: str) -> dict[str, tuple[str, str]]:
-    """Key and ending of each image and label, by the name of its member: up to its first dot, or else to its last.
+    """Key and ending of each image and label by member name: up to the first dot, or else up to the last.
 
     Raises:
-        BadData: an image and its `.cls` may be a sample by the second rule or fields of another by the first.
+        BadData: a label belongs to one sample by the first rule and to another by the second.
     """
     first = {name: (folder + stem, ending.lower()) for name in names for folder, stem, ending in [_cut(name, "first")]}
     found = {name: place for name, place in first.items() if _is_part(place[1])}
@@ -142,7 +141,7 @@ def _keys(names: Sequence[str], path: str) -> dict[str, tuple[str, str]]:
 
 
 def _cut(name: str, dot: Literal["first", "last"]) -> tuple[str, str, str]:
-    """Folder, name up to a dot and what is behind it."""
+    """Folder, name up to the dot, and ending after the dot."""
     folder, slash, base = name.rpartition("/")
     stem, _, ending = base.partition(".") if dot == "first" else base.rpartition(".")
     return folder + slash, stem, ending
@@ -158,7 +157,7 @@ def _put(known: dict[str, Value], key: str, value: Value, problem: str) -> None:
 
 
 def _members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
-    """All files."""
+    """Yield all regular files."""
     for member in tar:
         name = member.name.rpartition("/")[2]
         if member.isdir():
@@ -171,15 +170,17 @@ def _members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
 
 
 def _is_junk(name: str) -> bool:
-    """What nobody's sample can be. A key may begin with a dot; an ending alone is none."""
+    """Whether a member is in no sample. A key may begin with a dot, but a name that is an ending only is no key."""
     base = name.rpartition("/")[2]
     return (
-        left_out(name.removesuffix(base) + base.lstrip(".")) is not None or base.startswith("._") or _is_part(base[1:])
+        exclusion_reason(name.removesuffix(base) + base.lstrip(".")) is not None
+        or base.startswith("._")
+        or _is_part(base[1:])
     )
 
 
 def _splits_in(payload: str, ending: str, stem: str) -> set[str]:
-    """The splits that a sample's JSON and the folders of its key name."""
+    """The splits that the JSON of a sample and the folders of its key name."""
     values = json.loads(payload) if ending == "json" else {}
     words = (
         [value for name, value in values.items() if name.lower() in SPLIT_COLUMNS] if isinstance(values, dict) else []
@@ -188,7 +189,7 @@ def _splits_in(payload: str, ending: str, stem: str) -> set[str]:
 
 
 def _label(payload: str, ending: str, key: str, where: str) -> str | None:
-    """The word of a `cls`, or the value in a JSON object; None if it has no such key, as a `cls` may hold it."""
+    """The text of a `cls`, or the value of `key` in JSON; None without this key, because a `cls` may hold the label."""
     if ending == "cls":
         return payload.strip()
     try:
@@ -213,7 +214,7 @@ def _payload(tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> str:
 
 
 def _check_end(raw: IO[bytes], end: int, path: str) -> None:
-    """A tar ends with a block of zeros; without it, it was cut between two members."""
+    """Raise `BadData` if the tar does not end with a block of zeros, which means that it was cut."""
     raw.seek(end)
     if raw.read(BLOCK) != bytes(BLOCK):
         raise BadData(f"{path}: has no end mark: it was cut")

@@ -1,9 +1,9 @@
-"""The modifiers of a dataset entry: which training images stay, and what their labels become.
+"""The modifiers of a dataset entry: which training images are kept, and how their labels change.
 
-`source` calls `sampled`. Order: splits are cut (`splits.plan`), then of train alone `shots` or `imbalance` choose
-per class, then `subset` takes some of what is left, then `label_noise` changes labels. Everything is drawn by the
-order of sha256("purpose/seed/index"), which no version of numpy can change and in which a smaller draw is part of a
-larger one; `index` counts in the pool as its source has it, so a draw does not depend on the set's name.
+`lion_ray.data.source` calls `apply_modifiers` after `splits.plan` has cut the splits. Only train is changed: `shots` or
+`imbalance` choose images per class, `subset` chooses among the rest, and `label_noise` changes labels. All draws follow
+the order of sha256("purpose/seed/index"), which does not depend on the version of numpy, and in which a smaller draw is
+part of a larger one. `index` is the index in the pool, so a draw does not depend on the dataset's name.
 """
 
 from __future__ import annotations
@@ -17,21 +17,28 @@ import numpy.typing as npt
 
 from lion_ray.config import DatasetConfig
 from lion_ray.data.fingerprint import Labels
-from lion_ray.data.pool import as_labels, frozen
-from lion_ray.data.select.splits import TooFew
+from lion_ray.data.pool import as_labels, read_only
+from lion_ray.data.select.splits import TooFewImages
 
 Indices = npt.NDArray[np.int64]
 
 
-def sampled(config: DatasetConfig, indices: Indices, labels: Labels, classes: Sequence[str]) -> tuple[Indices, Labels]:
-    """What the modifiers leave of a training split, in its order.
+def apply_modifiers(
+    config: DatasetConfig, indices: Indices, labels: Labels, classes: Sequence[str]
+) -> tuple[Indices, Labels]:
+    """Apply the modifiers of `config` to a training split.
 
     Args:
-        indices: of the split's images in their pool, shape (N,).
-        labels: theirs, shape (N,).
+        config: the dataset entry with the modifiers.
+        indices: (N,) indices of the split's images in their pool.
+        labels: (N,) labels of these images.
+        classes: class names, for messages.
+
+    Returns:
+        Indices and labels (M,) of the images that are kept, in the split's order.
 
     Raises:
-        TooFew: a class, or the split, has fewer images than asked for.
+        TooFewImages: a class or the split has fewer images than a modifier asks for.
     """
     if config.shots is not None:
         kept = few_shot(indices, labels, config.shots, config.seed, classes)
@@ -44,51 +51,92 @@ def sampled(config: DatasetConfig, indices: Indices, labels: Labels, classes: Se
     indices, labels = indices[kept], labels[kept]
     if config.label_noise is not None and len(classes) > 1:
         labels = noisy(indices, labels, len(classes), config.label_noise.rate, config.seed)
-    return indices, frozen(labels)
+    return indices, read_only(labels)
 
 
 def few_shot(indices: Indices, labels: Labels, shots: int, seed: int, classes: Sequence[str]) -> Indices:
-    """Places in `indices` of `shots` images per class, ascending.
+    """Draw `shots` images per class.
+
+    Args:
+        indices: (N,) indices in the pool.
+        labels: (N,) labels.
+        shots: images per class.
+        seed: seed of the draw.
+        classes: class names, for messages.
+
+    Returns:
+        Positions in `indices`, ascending.
 
     Raises:
-        TooFew: a class has fewer.
+        TooFewImages: a class has fewer images.
     """
     for label, number in enumerate(np.bincount(labels, minlength=len(classes)).tolist()):
         if number < shots:
-            raise TooFew("shots", f"{shots} is more than the {number} training images of class {classes[label]!r}")
+            raise TooFewImages(
+                "shots", f"{shots} is more than the {number} training images of class {classes[label]!r}"
+            )
     return _first_of_each(indices, labels, [shots] * len(classes), f"shots/{seed}")
 
 
 def long_tailed(indices: Indices, labels: Labels, ratio: float, seed: int, classes: Sequence[str]) -> Indices:
-    """Places in `indices` of the images that CIFAR-LT's rule leaves, ascending.
+    """Draw a long-tailed subset by the rule of CIFAR-LT (Cao et al., NeurIPS 2019).
 
-    Class i of C keeps int(n_max · (1/ratio)^(i/(C-1))), n_max being the largest class (Cao et al., NeurIPS 2019); one
-    that has fewer keeps what it has.
+    Class i of C keeps int(n_max · (1/ratio)^(i/(C-1))) images, where n_max is the size of the largest class. A class
+    with fewer images keeps all of them.
+
+    Args:
+        indices: (N,) indices in the pool.
+        labels: (N,) labels.
+        ratio: size of the largest class divided by the size of the smallest.
+        seed: seed of the draw.
+        classes: class names, for messages.
+
+    Returns:
+        Positions in `indices`, ascending.
 
     Raises:
-        TooFew: a class would be left without images.
+        TooFewImages: a class would keep no images.
     """
     largest, last = int(np.bincount(labels).max()), max(1, len(classes) - 1)
     wanted = [int(largest * (1 / ratio) ** (label / last)) for label in range(len(classes))]
     if wanted[-1] == 0:
         name = classes[wanted.index(0)]
-        raise TooFew("imbalance.ratio", f"{ratio:g} leaves class {name!r} nothing of {largest} images")
+        raise TooFewImages("imbalance.ratio", f"{ratio:g} leaves class {name!r} nothing of {largest} images")
     return _first_of_each(indices, labels, wanted, f"imbalance/{seed}")
 
 
 def subset(indices: Indices, num: int, seed: int) -> Indices:
-    """Places in `indices` of `num` images, ascending.
+    """Draw `num` images of any class.
+
+    Args:
+        indices: (N,) indices in the pool.
+        num: images to draw.
+        seed: seed of the draw.
+
+    Returns:
+        Positions in `indices`, ascending.
 
     Raises:
-        TooFew: there are fewer.
+        TooFewImages: there are fewer images.
     """
     if num > len(indices):
-        raise TooFew("subset", f"{num} is more than the {len(indices)} training images")
+        raise TooFewImages("subset", f"{num} is more than the {len(indices)} training images")
     return np.sort(_order(indices, f"subset/{seed}")[:num])
 
 
 def noisy(indices: Indices, labels: Labels, num_classes: int, rate: float, seed: int) -> Labels:
-    """Labels of which round(rate · N), halves up, are others: each of the other C-1 classes is as likely."""
+    """Replace round(rate · N) labels (halves are rounded up) by one of the other C-1 classes, all equally likely.
+
+    Args:
+        indices: (N,) indices in the pool.
+        labels: (N,) labels.
+        num_classes: the number C of classes.
+        rate: share of labels to change, in [0, 1].
+        seed: seed of the draw.
+
+    Returns:
+        The new labels (N,), read-only.
+    """
     number = int(Fraction(str(rate)) * len(indices) + Fraction(1, 2))
     changed = labels.copy()
     for place in _order(indices, f"label_noise/{seed}")[:number].tolist():
@@ -98,14 +146,14 @@ def noisy(indices: Indices, labels: Labels, num_classes: int, rate: float, seed:
 
 
 def _first_of_each(indices: Indices, labels: Labels, wanted: Sequence[int], purpose: str) -> Indices:
-    """Places of the first `wanted[label]` of every class by the purpose's order, ascending."""
+    """Positions of the first `wanted[label]` images of each class in the order of the hashes; the result ascends."""
     order = _order(indices, purpose)
     kept = [order[labels[order] == label][:number] for label, number in enumerate(wanted)]
     return np.sort(np.concatenate(kept))
 
 
 def _order(indices: Indices, purpose: str) -> Indices:
-    """Places in `indices` in the order of the purpose's hashes."""
+    """Positions in `indices`, sorted by the hashes for this purpose."""
     hashes = [_hash(purpose, index) for index in indices.tolist()]
     return np.array(sorted(range(len(hashes)), key=hashes.__getitem__), dtype=np.int64)
 

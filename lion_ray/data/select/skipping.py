@@ -1,7 +1,7 @@
-"""`data.on_bad_image: skip`: a set without the images that cannot be decoded, as if they had never been in it.
+"""`data.on_bad_image: skip`: a dataset without the images that cannot be decoded.
 
-`source` calls `without_bad` before it plans splits, so that counts hold, and the digest is that of the images that
-are left: the same set with these removed by hand has the same. Every image is decoded once for it.
+`lion_ray.data.source` calls `without_bad_images` before it plans splits, so that the counts hold. The digest is that of
+the remaining images, so removing the bad images by hand gives the same digest. Every image is decoded once for this.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from lion_ray.data.decode.decoding import rgb
 from lion_ray.data.fingerprint import Labels
-from lion_ray.data.item import BadData, EncodedImage, Unreadable, ordered
-from lion_ray.data.pool import FoundSet, Pool, frozen
+from lion_ray.data.item import BadData, EncodedImage, UnreadableFile, map_ordered
+from lion_ray.data.pool import FoundSet, Pool, read_only
 from lion_ray.data.readers.labels import warn
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptPool:
-    """The images of `pool` at `kept` (ascending), numbered anew."""
+    """The images of `pool` at the indices `kept` (ascending), renumbered from 0."""
 
     pool: Pool
     kept: npt.NDArray[np.int64]
@@ -34,11 +34,11 @@ class KeptPool:
             yield replace(item, index=index)
 
 
-def without_bad(found: FoundSet, key: str) -> FoundSet:
-    """`found` without bad images, of which it warns under the name `key`.
+def without_bad_images(found: FoundSet, key: str) -> FoundSet:
+    """`found` without its bad images. A warning that begins with `key` counts them.
 
     Raises:
-        BadData: a file cannot be read at all (an outage must not change the data), or a pool has nothing left.
+        BadData: a file cannot be read (an outage must not change the data), or a pool has no good image.
     """
     faults = {name: _faults(pool) for name, pool in found.pools.items()}
     skipped = {name: len(problems) for name, problems in faults.items() if problems}
@@ -54,15 +54,15 @@ def without_bad(found: FoundSet, key: str) -> FoundSet:
 
 
 def _faults(pool: Pool) -> dict[int, str]:
-    """Index → what is wrong with it, of every image that is bad."""
+    """The error message of every bad image, by its index."""
     items = pool.items(range(len(pool.labels)))
-    return {item.index: fault for item, fault in ordered(items, _fault) if fault is not None}
+    return {item.index: fault for item, fault in map_ordered(items, _fault) if fault is not None}
 
 
 def _fault(item: EncodedImage) -> str | None:
     try:
         rgb(item.read(), item.where)
-    except Unreadable:
+    except UnreadableFile:
         raise
     except BadData as error:
         return str(error)
@@ -73,4 +73,4 @@ def _kept(pool: Pool, faults: Mapping[int, str]) -> Pool:
     if not faults:
         return pool
     kept = np.delete(np.arange(len(pool.labels), dtype=np.int64), list(faults))
-    return KeptPool(pool=pool, kept=frozen(kept), labels=frozen(pool.labels[kept]))
+    return KeptPool(pool=pool, kept=read_only(kept), labels=read_only(pool.labels[kept]))

@@ -1,1 +1,4 @@
-"""Whether a set is what it says: what `lion-ray data verify` does."""
+"""Checks of a dataset: `lion-ray data verify`.
+
+`lion_ray.cli.data` calls `verifying.verify`.
+"""

@@ -1,4 +1,4 @@
-"""Uploads while training goes on: in order, bounded, and done before anybody hears of the round."""
+"""Uploads while training goes on: in order, bounded, and done before the round is reported."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import pytest
 
 from lion_ray.config import LotteryConfig
 from lion_ray.lottery import Round, run_rounds
-from lion_ray.store import Behind, StorageError, Store
+from lion_ray.store import BackgroundWriter, StorageError, Store
 from tests.lottery.test_rounds import MemoryRounds, NoisyTrainer
 from tests.support.small_runs import experiment, run
 
 
-def test_work_is_done_behind_in_order_and_one_at_a_time() -> None:
-    behind, gate = Behind(), threading.Event()
+def test_work_is_done_in_the_background_in_order_and_one_at_a_time() -> None:
+    writer, gate = BackgroundWriter(), threading.Event()
     done: list[int] = []
 
     def first() -> None:
         gate.wait(10)
         done.append(1)
 
-    behind.do(first)
+    writer.submit(first)
     assert done == []
     threading.Timer(0.1, gate.set).start()
-    behind.do(lambda: done.append(2))  # waits for the first
-    behind.flush()
+    writer.submit(lambda: done.append(2))  # waits for the first
+    writer.flush()
     assert done == [1, 2]
 
 
-@pytest.mark.parametrize("how", ["do", "flush"])
+@pytest.mark.parametrize("how", ["submit", "flush"])
 def test_an_error_is_raised_at_the_next_call_and_once(how: str) -> None:
-    behind = Behind()
-    behind.do(lambda: 1 // 0)
+    writer = BackgroundWriter()
+    writer.submit(lambda: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        behind.flush() if how == "flush" else behind.do(lambda: None)
-    behind.flush()
+        writer.flush() if how == "flush" else writer.submit(lambda: None)
+    writer.flush()
 
 
 def test_a_ticket_goes_up_while_its_controls_train_and_is_there_before_the_round_is_told() -> None:

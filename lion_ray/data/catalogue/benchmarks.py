@@ -35,9 +35,9 @@ def _from_tfds(**fields: object) -> CatalogueEntry:
     """The entry of a dataset whose splits are those of TFDS."""
     sizes = fields["sizes"]
     assert isinstance(sizes, Mapping)
-    words = {split: "validation" if split == "val" else split for split in sizes}
-    tfds = {words[split]: number for split, number in sizes.items()}
-    return CatalogueEntry(cut=words, tfds_sizes=tfds, **fields)  # type: ignore[arg-type]
+    tfds_names = {split: "validation" if split == "val" else split for split in sizes}
+    tfds = {tfds_names[split]: number for split, number in sizes.items()}
+    return CatalogueEntry(cut=tfds_names, tfds_sizes=tfds, **fields)  # type: ignore[arg-type]
 
 
 BENCHMARKS = (

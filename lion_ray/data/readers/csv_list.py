@@ -74,14 +74,14 @@ def _read(files: Files, path: str, columns: ColumnNames) -> _CsvList:
         raise BadData(f"{path}: has no rows")
     used = {columns.image or "path", columns.label or "label"}
     named = next((name for name in cells[0][1] if name.lower() == SPLIT and name not in used), SPLIT)
-    words = [(_split(row.get(named, ""), each.where), row.get(named, "").strip().lower()) for each, row in cells]
-    check_words([word for word in words if word[0]], f"{path}: ")
+    row_splits = [(_split(row.get(named, ""), each.where), row.get(named, "").strip().lower()) for each, row in cells]
+    check_words([word for word in row_splits if word[0]], f"{path}: ")
     others = [name for name in cells[0][1] if name not in {*used, named}]
     for name in others:
         named_splits = {split_word(row[name]) or "" for _, row in cells}
         if "" not in named_splits and len(named_splits) > 1:
             raise BadData(f"{path}: column '{name}' tells {' and '.join(sorted(named_splits))}: call it '{SPLIT}'")
-    return _CsvList(rows=[each for each, _ in cells], splits=[split for split, _ in words], others=others)
+    return _CsvList(rows=[each for each, _ in cells], splits=[split for split, _ in row_splits], others=others)
 
 
 def _check_folders(rows: Sequence[ListedImage]) -> None:

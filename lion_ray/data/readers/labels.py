@@ -48,7 +48,7 @@ class LabelledRows:
     note: str
 
 
-def labels_from_words(
+def labels_from_texts(
     splits: Mapping[str, Sequence[str]], wheres: Mapping[str, Where], classes: tuple[str, ...] | None
 ) -> LabelledRows:
     """Convert labels that are texts.
@@ -61,10 +61,10 @@ def labels_from_words(
     Raises:
         BadData: no rows, integers mixed with names, a number out of range or never used, a name that train lacks.
     """
-    for split, words in splits.items():
-        if not words:
+    for split, texts in splits.items():
+        if not texts:
             raise BadData(f"{split} has no rows")
-    integers = {split: [bool(_INTEGER.fullmatch(word)) for word in words] for split, words in splits.items()}
+    integers = {split: [bool(_INTEGER.fullmatch(text)) for text in texts] for split, texts in splits.items()}
     if not any(any(flags) for flags in integers.values()) or _all_named(splits, classes):
         return _by_name(splits, wheres, classes)
     for split, flags in integers.items():
@@ -72,7 +72,7 @@ def labels_from_words(
             index = flags.index(False)
             raise BadData(f"{wheres[split](index)}: label {splits[split][index]!r} is no integer while others are")
     return labels_from_integers(
-        {split: as_labels([int(word) for word in words]) for split, words in splits.items()}, wheres, classes
+        {split: as_labels([int(text) for text in texts]) for split, texts in splits.items()}, wheres, classes
     )
 
 
@@ -154,7 +154,7 @@ def warn(problem: str) -> None:
 
 def _all_named(splits: Mapping[str, Iterable[str]], classes: tuple[str, ...] | None) -> bool:
     """Whether every text is a declared class name. A class name may be a number, as for digits."""
-    return classes is not None and all(word in set(classes) for words in splits.values() for word in words)
+    return classes is not None and all(text in set(classes) for texts in splits.values() for text in texts)
 
 
 def _by_name(
@@ -163,11 +163,11 @@ def _by_name(
     base = splits.get("train") or splits[POOL]
     names = classes or tuple(sorted(set(base)))
     numbers = {name: index for index, name in enumerate(names)}
-    for split, words in splits.items():
-        odd = next((index for index, word in enumerate(words) if word not in numbers), None)
+    for split, texts in splits.items():
+        odd = next((index for index, text in enumerate(texts) if text not in numbers), None)
         if odd is not None:
             lacks = f"is not in {CLASS_FILE}" if classes else f"of {split} has no image in train"
-            raise BadData(f"{wheres[split](odd)}: class {words[odd]!r} {lacks}")
-    labels = {split: as_labels([numbers[word] for word in words]) for split, words in splits.items()}
+            raise BadData(f"{wheres[split](odd)}: class {texts[odd]!r} {lacks}")
+    labels = {split: as_labels([numbers[text] for text in texts]) for split, texts in splits.items()}
     note = classes_note(names, f"by {CLASS_FILE}" if classes else "by the names in the labels")
     return LabelledRows(classes=names, labels=labels, note=note)

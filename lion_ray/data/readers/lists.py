@@ -13,7 +13,7 @@ from typing import NamedTuple
 from lion_ray.data.files import File, UrlFile, is_web
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import FilePool, FoundSet
-from lion_ray.data.readers.labels import declared_classes, labels_from_words, warn
+from lion_ray.data.readers.labels import declared_classes, labels_from_texts, warn
 from lion_ray.data.readers.listing import Files, file_next_to
 
 
@@ -40,9 +40,9 @@ def read_rows(splits: Mapping[str, Sequence[ListedImage]], files: Files, source:
     image_files = {split: [_file(row, files, source) for row in rows] for split, rows in splits.items()}
     for split, rows in splits.items():
         _check_repeats(split, rows, seen)
-    words = {split: [row.label for row in rows] for split, rows in splits.items()}
+    texts = {split: [row.label for row in rows] for split, rows in splits.items()}
     wheres = {split: [row.where for row in rows].__getitem__ for split, rows in splits.items()}
-    labelled = labels_from_words(words, wheres, declared_classes(files))
+    labelled = labels_from_texts(texts, wheres, declared_classes(files))
     pools = {
         split: FilePool(
             files=tuple(image_files[split]),

@@ -132,8 +132,8 @@ def _named_splits(table: Any, name: str) -> set[str]:
     kind = table.schema_arrow.field(name).type
     if name.lower() not in SPLIT_COLUMNS or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return set()
-    words = table.read(columns=[name], use_threads=False).column(name).unique().to_pylist()
-    return {split for word in words if word and (split := split_word(word))}
+    texts = table.read(columns=[name], use_threads=False).column(name).unique().to_pylist()
+    return {split for text in texts if text and (split := split_word(text))}
 
 
 def _is_struct(schema: Any, path: str, image: str, label: str) -> bool:

@@ -18,7 +18,7 @@ from lion_ray.data.item import BadData, read_as
 from lion_ray.data.pool import FilePool, FoundSet
 from lion_ray.data.readers.folder import is_image
 from lion_ray.data.readers.junk import exclusion_reason
-from lion_ray.data.readers.labels import ColumnNames, declared_classes, labels_from_words
+from lion_ray.data.readers.labels import ColumnNames, declared_classes, labels_from_texts
 from lion_ray.data.readers.listing import Files, by_split
 from lion_ray.data.readers.notes import count_and_names, incomplete_shard_notes, splits_note
 from lion_ray.data.readers.split_names import SPLIT_COLUMNS, check_inner_splits, split_word
@@ -68,8 +68,8 @@ def read(files: Files, columns: ColumnNames) -> FoundSet:
     for name in (name for found in tars.values() for tar in found for name in tar.unused):
         unused.setdefault(exclusion_reason(name) or "neither image nor label of a sample", []).append(name)
     names = {split: [sample.name for sample in samples] for split, samples in splits.items()}
-    words = {split: [sample.label for sample in samples] for split, samples in splits.items()}
-    labelled = labels_from_words(words, {split: names[split].__getitem__ for split in splits}, declared_classes(files))
+    texts = {split: [sample.label for sample in samples] for split, samples in splits.items()}
+    labelled = labels_from_texts(texts, {split: names[split].__getitem__ for split in splits}, declared_classes(files))
     notes = [splits_note(shards, "by the names of the tars", "tar"), labelled.note, *incomplete_shard_notes(shards)]
     notes += [f"not used: {count_and_names(members, 'member')}: {reason}" for reason, members in unused.items()]
     pools = {
@@ -182,10 +182,9 @@ def _is_junk(name: str) -> bool:
 def _splits_in(payload: str, ending: str, stem: str) -> set[str]:
     """The splits that the JSON of a sample and the folders of its key name."""
     values = json.loads(payload) if ending == "json" else {}
-    words = (
-        [value for name, value in values.items() if name.lower() in SPLIT_COLUMNS] if isinstance(values, dict) else []
-    )
-    return {split for word in [*words, *stem.split("/")[:-1]] if isinstance(word, str) and (split := split_word(word))}
+    fields = values.items() if isinstance(values, dict) else ()
+    texts = [value for name, value in fields if name.lower() in SPLIT_COLUMNS] + stem.split("/")[:-1]
+    return {split for text in texts if isinstance(text, str) and (split := split_word(text))}
 
 
 def _label(payload: str, ending: str, key: str, where: str) -> str | None:

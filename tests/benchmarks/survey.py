@@ -176,7 +176,8 @@ that it takes of those that are tried: {number} models. A dot says that the meth
 a number says why not, as a study would say it before anything starts. Of {tried} pairs {applies} can be had.
 *lion on maps* is `{{name: lion, output: {{source: stages}}}}`. Families whose smallest model has more than 60 million
 parameters are left out (deepseek_vit, gemma4_vit, mobilenetv5, nasnet, pnasnet, qwen3_vit, samvit, vgg), but BEiT and
-NaFlexViT, whose attention is asked about most.
+NaFlexViT, whose attention is asked about most. The size matters: fastvit_t8 at its own 256 px ends the process in the
+backward pass of `full` and `ssf` on a CPU: a segmentation fault, or `free(): invalid next size`.
 """
 
 
@@ -192,7 +193,8 @@ def main() -> None:
         outcomes[model] = survey(model, asked.seconds)
         refused = [f"{entry}: {why}" for entry, _, why in outcomes[model] if why]
         print(f"{model} at {outcomes[model][0][1]} px", *refused, sep="\n    ", flush=True)
-        KEPT.write_text(json.dumps({name: outcomes[name] for name in MODELS if name in outcomes}, indent=0) + "\n")
+        lines = [f"{json.dumps(name)}: {json.dumps(outcomes[name])}" for name in MODELS if name in outcomes]
+        KEPT.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     PAGE.write_text(page(json.loads(KEPT.read_text())))
 
 

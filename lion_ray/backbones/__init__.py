@@ -3,7 +3,7 @@
 from lion_ray.backbones.anatomy import classifier_parameters, parameters_by_block
 from lion_ray.backbones.folding import fold_batch_norm
 from lion_ray.backbones.frozen import Backbone, in_one_line, load, sketch
-from lion_ray.backbones.maps import Maps, middle, num_maps
+from lion_ray.backbones.maps import Maps, NoSuchMaps, middle, num_maps
 from lion_ray.backbones.outline import num_bytes, outline
 from lion_ray.backbones.pooling import averaged
 from lion_ray.backbones.sizes import sizes_that_do
@@ -15,6 +15,7 @@ __all__ = [
     "SHARED",
     "Backbone",
     "Maps",
+    "NoSuchMaps",
     "Resolved",
     "Transform",
     "averaged",

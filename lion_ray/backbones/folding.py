@@ -6,7 +6,7 @@ import copy
 import itertools
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
@@ -20,9 +20,15 @@ def fold_batch_norm(model: nn.Module, size: int) -> nn.Module:
     probe = torch.linspace(-2, 2, 2 * 3 * size * size).reshape(2, 3, size, size)
     folded = without_batch_norm(model)
     with torch.inference_mode():
-        before, after = model.forward_features(probe), folded.forward_features(probe)  # type: ignore[operator]
+        before, after = _features(model, probe), _features(folded, probe)
     scale = before.abs().max()
     return folded if bool((before - after).abs().max() <= 1e-3 * scale) else model
+
+
+def _features(model: nn.Module, images: Tensor) -> Tensor:
+    """What the model shows before its head; those with several branches (CrossViT, CoaT) give a list, in a row here."""
+    found = model.forward_features(images)  # type: ignore[operator]
+    return found if isinstance(found, Tensor) else torch.cat([each.flatten(1) for each in found], dim=1)
 
 
 def without_batch_norm(model: nn.Module) -> nn.Module:

@@ -22,7 +22,9 @@ from lion_ray.backbones.caches import forget_caches
 from lion_ray.backbones.checkpoints import read_checkpoint
 from lion_ray.backbones.fitting import fitted, not_finite
 from lion_ray.backbones.folding import fold_batch_norm
+from lion_ray.backbones.layout import channels_last, host_copy
 from lion_ray.backbones.making import Unmakeable, created_by_timm
+from lion_ray.backbones.reach import leaves, watched
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import package_state, state_digest
 from lion_ray.config import BackboneConfig, StudyError, nearest
@@ -47,7 +49,8 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self._unfolded = (unfolded or model,)  # in a tuple it is no part of what is run, moved and counted
-        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._reaching: dict[bool, frozenset[str]] = {}
+        self.model = channels_last(model.eval().requires_grad_(False))
         self.name = name
         self.transform = transform
         self.weights_digest = weights_digest
@@ -73,11 +76,22 @@ class Backbone(nn.Module):
         forget_caches(model)
         return Backbone(model, name=self.name, transform=self.transform, weights_digest=self.weights_digest)
 
+    def reaching(self, *, folded: bool = True) -> frozenset[str]:
+        """The names of the parameters in `own(folded=folded).model` on which the features depend. Cached."""
+        if folded not in self._reaching:
+            probe, size = self.own(folded=folded), self.transform.size
+            device = next(probe.parameters()).device
+            with torch.inference_mode(False), torch.enable_grad():
+                parameters = watched(probe.model)
+                behind = leaves(probe(torch.zeros(1, 3, size, size, device=device)))
+            self._reaching[folded] = frozenset(name for name, each in parameters.items() if id(each) in behind)
+        return self._reaching[folded]
+
     def on_host(self) -> Backbone:
         """A copy with tensors of its own on the CPU, wherever a model that shares this one's has moved them."""
         models = (self.model, self._unfolded[0])
         tensors = [each for model in models for each in itertools.chain(model.parameters(), model.buffers())]
-        return copy.deepcopy(self, {id(tensor): _host_copy(tensor) for tensor in tensors})
+        return copy.deepcopy(self, {id(tensor): host_copy(tensor) for tensor in tensors})
 
     def thaw(self, names: Iterable[str]) -> None:
         """Put trainable copies in the place of the parameters `names` of `model`; only for what `own` gave."""
@@ -200,8 +214,3 @@ def _model(config: BackboneConfig, *, pretrained: bool, **more: Any) -> nn.Modul
         return created_by_timm(config.name, pretrained, {**sized, **more})
     except TypeError:
         return created_by_timm(config.name, pretrained, more)
-
-
-def _host_copy(tensor: Tensor) -> Tensor:
-    copied = tensor.detach().to("cpu", copy=True)
-    return nn.Parameter(copied, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copied

@@ -17,6 +17,10 @@ from lion_ray.backbones.frozen import Backbone
 from lion_ray.backbones.pooling import averaged, resized
 
 
+class NoSuchMaps(ValueError):
+    """The backbone shows no maps, or not these."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Maps:
     """The maps `stages` (indices into timm's intermediates), each on `grid` x `grid` places; -1 is the last map.
@@ -32,7 +36,8 @@ class Maps:
         if not self.stages:
             return torch.cat([backbone(images), self._image(images).flatten(1)], 1)
         model: Any = backbone.model
-        final, maps = model.forward_intermediates(images, indices=sorted(self._indices(backbone)))
+        # Hiera would stop behind the last map that is asked for, and its features come from behind the last block
+        final, maps = model.forward_intermediates(images, indices=sorted(self._indices(backbone)), stop_early=False)
         features: Tensor = model.forward_head(final, pre_logits=True)
         return torch.cat([features, *(self._placed(each).flatten(1) for each in maps)], 1)
 
@@ -40,10 +45,10 @@ class Maps:
         """C, all maps together.
 
         Raises:
-            ValueError: the backbone shows no maps, or not these.
+            NoSuchMaps: the backbone shows no maps, or not these.
         """
         if not hasattr(backbone.model, "forward_intermediates"):
-            raise ValueError(f"timm's {backbone.name} shows no maps; use source: pooled or image")
+            raise NoSuchMaps("timm shows no maps of it; use source: pooled or image")
         size = backbone.transform.size
         with torch.no_grad():
             row = self.read(backbone, torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device))
@@ -53,7 +58,7 @@ class Maps:
         number = num_maps(backbone)
         wrong = [stage for stage in self.stages if not -number <= stage < number]
         if wrong:
-            raise ValueError(f"stages: {wrong[0]} is not one of the {number} maps of {backbone.name}")
+            raise NoSuchMaps(f"stages: {wrong[0]} is not one of the {number} maps of {backbone.name}")
         return [stage % number for stage in self.stages]
 
     def _placed(self, each: Tensor) -> Tensor:

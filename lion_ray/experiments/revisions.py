@@ -39,6 +39,12 @@ def _is_accelerated(config: Config) -> bool:
     return any(solver not in (None, "picard") for solver in (method.get("solver"), backward.get("solver")))
 
 
+def _is_ssf_on_a_bias_kept_apart(config: Config) -> bool:
+    """Whether SSF stands on BEiT or EVA, whose attention keeps the bias of its first layer in parameters of its own."""
+    method, backbone = str(config["method"]["name"]), str(config["backbone"]["name"])
+    return method == "ssf" and backbone.startswith(("beit", "eva"))
+
+
 RULES = (
     RevisionRule(
         name="pruning",
@@ -51,6 +57,12 @@ RULES = (
         number=2,
         applies=_is_accelerated,
         because="a step that leads up is taken back; before, a Picard step followed, which may repel",
+    ),
+    RevisionRule(
+        name="ssf where a bias is kept apart",
+        number=2,
+        applies=_is_ssf_on_a_bias_kept_apart,
+        because="shifts that nothing reads are no longer trained and counted",
     ),
 )
 

@@ -95,6 +95,7 @@ def check(
         lambda config, made: build(config, made, num_classes=2, seed=0),
         source=source,
         advice=advice,
+        brings=lambda name: METHODS[name].brings,
         has_passed=has_passed,
         on_passed=on_passed,
     )

@@ -3,10 +3,19 @@
     x + MLP(LN(x)) + s · up(ReLU(down(LN(x))))
 
 `up` starts at zero, `down` uniform in ±1/√D (Kaiming's, as theirs); bottleneck 64 and s = 0.1 are theirs. The weights
-are prunable, the biases are not. Where a backbone scales the MLP's output per channel, it scales the adapter's with it.
+are prunable, the biases are not.
+
+Where the paper and its code (ShoufaChen/AdaptFormer) differ, we take the paper: its adapter reads LN(x), the code's
+reads x itself (`adaptmlp(x)`, with `ffn_adapter_layernorm_option="none"` in `main_image.py`). LN is the block's own
+frozen norm; we add none. Where a block has its norm behind the MLP (Swin V2), its MLP reads x, and so does the adapter.
+The code drops out 0.1 of the bottleneck in training; we drop nothing. The code adds the adapter's output behind
+stochastic depth; here, where a backbone scales the MLP's output per channel, it scales the adapter's with it. The code
+has a batch norm without weights in front of the classifier; we have none.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -15,8 +24,17 @@ from torch import Tensor, nn
 from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
-from lion_ray.methods.registry import Method, always
-from lion_ray.methods.tuning import NotApplicable, Pointwise, pointwise_layers, replace, sizes, tuned, used_modules
+from lion_ray.methods.registry import Method
+from lion_ray.methods.tuning import (
+    NotApplicable,
+    Pointwise,
+    pointwise_layers,
+    replace,
+    sizes,
+    tuned,
+    used_modules,
+    used_parameters,
+)
 
 
 class AdapterOptions(Frozen):
@@ -37,9 +55,9 @@ class Adapter(nn.Module):
         with torch.no_grad():
             self.down.weight.uniform_(-(width**-0.5), width**-0.5, generator=generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The block's MLP and the adapter beside it."""
-        out: Tensor = self.mlp(x) + self.scale * self.up(self.down(x).relu())
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The block's MLP, with what else it is told (such as the grid of its tokens), and the adapter beside it."""
+        out: Tensor = self.mlp(x, *args, **kwargs) + self.scale * self.up(self.down(x).relu())
         return out
 
     def acting(self) -> dict[str, Tensor]:
@@ -65,7 +83,7 @@ def _layer(like: Pointwise, num_in: int, num_out: int) -> Pointwise:
 def build(options: AdapterOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
     """An adapter beside every MLP."""
     own, prunable = backbone.own(), list[str]()
-    for name, mlp in used_modules(own.model):
+    for name, mlp in used_modules(own.model, used_parameters(backbone)):
         layers = list(pointwise_layers(mlp).values())
         if name.endswith(".mlp") and layers and sizes(layers[0])[0] == sizes(layers[-1])[1]:
             replace(own.model, name, Adapter(mlp, layers[0], options, generator))
@@ -75,4 +93,10 @@ def build(options: AdapterOptions, backbone: Backbone, num_classes: int, generat
     return tuned(own, num_classes, generator, prunable=prunable)
 
 
-ADAPTER = Method(name="adapter", options=AdapterOptions, build=build, is_prunable=True, may_not_apply=always)
+ADAPTER = Method(
+    name="adapter",
+    options=AdapterOptions,
+    build=build,
+    is_prunable=True,
+    brings="adapters beside its MLPs",
+)

@@ -2,17 +2,20 @@
 
 Of a batch norm these are its scale and shift; its statistics stay. Nothing is prunable: a bias of zero is no smaller
 model.
+
+The paper trains biases alone, those of norms among them, and so does VPT's comparison (`tinytl-bias` of KMnP/vpt: every
+parameter whose name holds `bias`). The scales of norms are ours: a frozen ConvNet has hardly any other bias.
 """
 
 from __future__ import annotations
 
 import torch
 
-from lion_ray.backbones import Backbone, classifier_parameters
+from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
-from lion_ray.methods.registry import Method, always
-from lion_ray.methods.tuning import NORMS, NotApplicable, tuned, used_modules
+from lion_ray.methods.registry import Method
+from lion_ray.methods.tuning import NORMS, NotApplicable, tuned, used_modules, used_parameters
 
 
 class BiasOptions(Frozen):
@@ -22,8 +25,9 @@ class BiasOptions(Frozen):
 def build(options: BiasOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
     """The backbone unfolded, its biases and norms trainable."""
     own = backbone.own(folded=False)
-    norms = {f"{name}.weight" for name, module in used_modules(own.model) if isinstance(module, NORMS)}
-    candidates = {name for name, _ in own.model.named_parameters()} - classifier_parameters(own.model)
+    used = used_parameters(backbone, folded=False)
+    norms = {f"{name}.weight" for name, module in used_modules(own.model, used) if isinstance(module, NORMS)}
+    candidates = used & {name for name, _ in own.model.named_parameters()}
     names = sorted(name for name in candidates if name in norms or name.endswith("bias"))
     if not names:
         raise NotApplicable("it has neither biases nor norms")
@@ -31,4 +35,10 @@ def build(options: BiasOptions, backbone: Backbone, num_classes: int, generator:
     return tuned(own, num_classes, generator)
 
 
-BIAS = Method(name="bias", options=BiasOptions, build=build, is_prunable=False, may_not_apply=always)
+BIAS = Method(
+    name="bias",
+    options=BiasOptions,
+    build=build,
+    is_prunable=False,
+    brings="trained biases and norms",
+)

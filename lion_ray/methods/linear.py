@@ -1,4 +1,9 @@
-"""Linear probe: the frozen backbone with a new classifier and nothing else. The floor that every method must beat."""
+"""Linear probe: the frozen backbone with a new classifier and nothing else. The floor that every method must beat.
+
+There is no one paper, and code differs. Nothing stands between features and classifier here, as in VPT's (KMnP/vpt);
+AdaptFormer's has a batch norm without weights there, and so has MAE's (from memory of the public code). The weights
+start normal with 0.01 and the bias at zero; VPT's start by Kaiming's rule, and its bias at the odds of 1 in 100.
+"""
 
 from __future__ import annotations
 
@@ -21,4 +26,4 @@ def build(options: LinearOptions, backbone: Backbone, num_classes: int, generato
     return AdaptedModel(Body(backbone, Prompt()), head)
 
 
-LINEAR = Method(name="linear", options=LinearOptions, build=build, is_prunable=False)
+LINEAR = Method(name="linear", options=LinearOptions, build=build, is_prunable=False, brings="a new classifier")

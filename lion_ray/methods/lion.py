@@ -4,8 +4,8 @@
     h_pro = h + V2 z2*,  z2* = tanh(W2 z2* + U2 h + b2)     output prompt, feature-sized
 
 V1 and V2 start at zero, so at step 0 the model is the frozen backbone with a new classifier. Two layers and where they
-stand are the paper's (Wang et al., AAAI 2024); the cells, their bound, every width and every other source of the output
-prompt than pooled features are this project's.
+stand are the paper's (Wang et al., AAAI 2024). It has no public code, and its body was not at hand: the cells, their
+bound, every width and start, and every other source of the output prompt than pooled features are this project's.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def build(options: LionOptions, backbone: Backbone, num_classes: int, generator:
     """The model at step 0: its features are exactly the backbone's.
 
     Raises:
-        ValueError: the output prompt reads maps that the backbone does not have.
+        NoSuchMaps: the output prompt reads maps that the backbone does not have.
     """
     maps = _maps(options.output, backbone)
     before = _input_prompt(options.input, options, generator) if options.input else Prompt()
@@ -95,14 +95,15 @@ def _output_prompt(
     )
 
 
-def _reads_maps(options: LionOptions) -> bool:
-    return options.output is not False and options.output.source != "pooled"
-
-
 def _objection(options: LionOptions) -> tuple[str, str] | None:
     return too_few_steps(options) if options.cell == "implicit" else None
 
 
 LION = Method(
-    name="lion", options=LionOptions, build=build, is_prunable=True, may_not_apply=_reads_maps, objection=_objection
+    name="lion",
+    options=LionOptions,
+    build=build,
+    is_prunable=True,
+    brings="LION's prompts",
+    objection=_objection,
 )

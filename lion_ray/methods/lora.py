@@ -2,10 +2,15 @@
 
     W x + (alpha / r) B A x
 
-`B` starts at zero, `A` uniform in ±1/√D (Kaiming's, as theirs). Rank and alpha 8 are peft's defaults. Fused queries,
-keys and values are one layer. All of A and B is prunable. Not `peft`: it draws from torch's global generator, and takes
-no backbone whose attention reads `qkv.weight` itself (BEiT, Swin V2). With the same A and B on ViT-Ti/16, outputs and
-gradients were those of peft 0.21.2 bit for bit (checked by hand).
+`B` starts at zero, `A` uniform in ±1/√D. Rank and alpha 8 are peft's defaults. All of A and B is prunable. Not `peft`:
+it draws from torch's global generator, and takes no backbone whose attention reads `qkv.weight` itself (BEiT, Swin V2).
+With the same A and B on ViT-Ti/16, outputs and gradients were those of peft 0.21.2 bit for bit (checked by hand).
+
+Which layers: the paper freezes the MLPs and changes attention alone, mostly queries and values; we change all of
+both. Start: the paper draws A from a Gaussian, its code (microsoft/LoRA, `loralib`) uniformly as we do. Fused
+queries, keys and values: `loralib` has an A and a B for each part that is changed (`MergedLinear`), we have one of
+each for the fused layer, as peft has. `loralib` starts at alpha 1, and can drop out the layer's input; we never do.
+Biases stay frozen, as by `loralib`'s default.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from torch import Tensor, nn
 from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
-from lion_ray.methods.registry import Method, always
+from lion_ray.methods.registry import Method
 from lion_ray.methods.tuning import (
     NotApplicable,
     Pointwise,
@@ -27,6 +32,7 @@ from lion_ray.methods.tuning import (
     tuned,
     uniform,
     used_modules,
+    used_parameters,
 )
 
 
@@ -77,7 +83,7 @@ def build(options: LoraOptions, backbone: Backbone, num_classes: int, generator:
     """A low-rank change in every linear layer of attention and MLPs."""
     own, prunable = backbone.own(), list[str]()
     pointwise = pointwise_layers(own.model)
-    for name, _ in used_modules(own.model):
+    for name, _ in used_modules(own.model, used_parameters(backbone)):
         if name in pointwise and _is_of_attention_or_mlp(own.model, name):
             replace(own.model, name, LowRank(pointwise[name], options, generator))
             prunable += [f"{name}.A", f"{name}.B"]
@@ -97,4 +103,10 @@ def _is_of_attention_or_mlp(model: nn.Module, name: str) -> bool:
     return any(hasattr(attention, heads) for heads in ("num_heads", "n_heads", "heads"))
 
 
-LORA = Method(name="lora", options=LoraOptions, build=build, is_prunable=True, may_not_apply=always)
+LORA = Method(
+    name="lora",
+    options=LoraOptions,
+    build=build,
+    is_prunable=True,
+    brings="low-rank changes of its linear layers",
+)

@@ -13,16 +13,6 @@ from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
 
 
-def never(options: Any) -> bool:
-    """With any options the method applies to every backbone."""
-    return False
-
-
-def always(options: Any) -> bool:
-    """Whatever the options, it depends on the backbone."""
-    return True
-
-
 def no_objection(options: Any) -> tuple[str, str] | None:
     """Whatever the options, a study may ask for them."""
     return None
@@ -40,13 +30,13 @@ class Build(Protocol):
 class Method:
     """One way to adapt a frozen backbone.
 
-    `may_not_apply`: whether `check` has to ask of a backbone if it does. `objection`: the option that a study must not
-    give such a value, although a ticket may have it, and why.
+    `brings`: what it puts into or around a backbone, for the line that says that a backbone does not run with it.
+    `objection`: the option that a study must not give such a value, although a ticket may have it, and why.
     """
 
     name: str
     options: type[Frozen]
     build: Build
     is_prunable: bool
-    may_not_apply: Callable[[Any], bool] = never
+    brings: str
     objection: Callable[[Any], tuple[str, str] | None] = no_objection

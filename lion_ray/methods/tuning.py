@@ -6,7 +6,7 @@ and nothing is dropped, so no result depends on how a batch is composed. Several
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypeAlias
 
 import torch
@@ -32,16 +32,36 @@ def tuned(
     return AdaptedModel(body, Head(Prompt(), backbone.num_features, num_classes, generator))
 
 
-def used_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All modules by name but the classifier, which no method uses; a list, so that they may be replaced meanwhile."""
-    unused = {name.rpartition(".")[0] for name in classifier_parameters(model)}
+def used_parameters(backbone: Backbone, *, folded: bool = True) -> set[str]:
+    """Names of the parameters in `own(folded=folded).model` that a method may train: the features depend on them.
+
+    The classifier is never among them, nor is any other part that only serves logits, such as a head for distillation.
+    """
+    return set(backbone.reaching(folded=folded)) - classifier_parameters(backbone.own(folded=folded).model)
+
+
+def used_modules(model: nn.Module, used: Collection[str]) -> Iterator[tuple[str, nn.Module]]:
+    """All modules by name but those whose parameters are all outside `used`; a list, so that they may be replaced."""
+    with_parameters = _places(name for name, _ in model.named_parameters(remove_duplicate=False))
+    unused = with_parameters - _places(used)
     yield from [(name, module) for name, module in model.named_modules() if name and name not in unused]
 
 
-def layer_weights(model: nn.Module, among: Iterable[str]) -> list[str]:
+def layer_weights(model: nn.Module, among: Collection[str]) -> list[str]:
     """Which of the parameters `among` are weights of linear layers or convolutions: what is pruned, unlike norms."""
-    layers = {f"{name}.weight" for name, module in used_modules(model) if isinstance(module, (nn.Linear, nn.Conv2d))}
+    layers = {
+        f"{name}.weight" for name, module in used_modules(model, among) if isinstance(module, (nn.Linear, nn.Conv2d))
+    }
     return [name for name in among if name in layers]
+
+
+def _places(names: Iterable[str]) -> set[str]:
+    """The modules in which the parameters `names` lie, and those around them."""
+    found = set[str]()
+    for name in names:
+        while name := name.rpartition(".")[0]:
+            found.add(name)
+    return found
 
 
 def pointwise_layers(module: nn.Module) -> dict[str, Pointwise]:

@@ -1,7 +1,10 @@
 """A learned border around the image: visual prompts for ConvNets (Jia et al., ECCV 2022, *Pad*).
 
-An image of S pixels becomes one of S + 2 `width`. The border starts as uniform random pixels, as VPT's, and is trained
-in normalised values; all of it is prunable, and a pruned value is the mean colour. The default width is ours.
+An image of S pixels becomes one of S + 2 `width`. All of it is prunable, and a pruned value is the mean colour.
+
+What differs from the code (KMnP/vpt, `resnet.py`): both start as uniform random pixels in 0 to 1, but the code trains
+those and normalises them in each pass, by ImageNet's mean and deviation; we train normalised values, by the backbone's.
+The code's default width is 5 (`NUM_TOKENS`); 4 is ours.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from lion_ray.backbones import Backbone, Transform
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel, Body, Head
 from lion_ray.methods.prompt import Prompt
-from lion_ray.methods.registry import Method, always
+from lion_ray.methods.registry import Method
 from lion_ray.methods.tuning import NotApplicable
 
 
@@ -48,11 +51,27 @@ class Border(Prompt):
 
 def build(options: PadOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
     """The border before the frozen backbone."""
-    if hasattr(backbone.model, "patch_embed"):
-        size = backbone.transform.size
-        raise NotApplicable(f"it takes {size} x {size} pixels only, and a border makes them more; it is for ConvNets")
+    _check_takes(backbone, backbone.transform.size + 2 * options.width)
     border = Border(options.width, backbone.transform, generator)
     return AdaptedModel(Body(backbone, border), Head(Prompt(), backbone.num_features, num_classes, generator))
 
 
-VPT_PAD = Method(name="vpt_pad", options=PadOptions, build=build, is_prunable=True, may_not_apply=always)
+def _check_takes(backbone: Backbone, size: int) -> None:
+    """Run the frozen backbone on an image of `size` pixels; raises NotApplicable where it does not take them."""
+    own = backbone.transform.size
+    try:
+        with torch.no_grad():
+            backbone(torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device))
+    except Exception as error:  # what others' models raise on another size has no end of kinds
+        raise NotApplicable(
+            f"it does not take {size} x {size} pixels, which the border makes of {own} x {own}; it is for ConvNets"
+        ) from error
+
+
+VPT_PAD = Method(
+    name="vpt_pad",
+    options=PadOptions,
+    build=build,
+    is_prunable=True,
+    brings="a learned border around the image",
+)

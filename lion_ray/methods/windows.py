@@ -2,6 +2,10 @@
 
 Every window attends to the tokens beside its own patches, without a position bias for them; what the windows make of
 one token is averaged. Where patches are merged, four copies of a token are merged into one.
+
+What differs from the code (KMnP/vpt, `vit_prompt/swin_transformer.py`): it averages tokens together with patches into
+the features, we average patches alone, as the backbone does. It repeats the tokens of a batch window by window while
+the windows lie image by image, so an image may meet the tokens that another one has changed; here each has its own.
 """
 
 from __future__ import annotations

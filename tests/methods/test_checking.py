@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from lion_ray.backbones import Backbone
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
 
 
+@functools.lru_cache
 def sketch(name: str, size: int) -> Backbone:
     config = BackboneConfig(name=name, weights="random", image_size=size)
     return backbones.in_one_line(backbones.sketch, config, "s.yaml")
@@ -44,6 +47,85 @@ def test_ssf_scales_nothing_that_a_standardised_weight_undoes(name: str) -> None
     assert standardised
     scaled = [key for key in model.trained() if key.endswith("weight.0.scale") and ".conv" in key]
     assert not scaled
+
+
+@pytest.mark.parametrize("method", ["full", "partial", "bias", "ssf"])
+@pytest.mark.parametrize(("name", "size"), [("efficientvit_m0", 32), ("shvit_s1", 32), ("volo_d1_224", 16)])
+def test_what_the_features_do_not_depend_on_is_not_trained(name: str, size: int, method: str) -> None:
+    """A norm of a classifier, an auxiliary head: counted and pruned as trained, they would never change anything."""
+    backbone = sketch(name, size)
+    methods.check([MethodConfig(name=method)], lambda: backbone)
+    model = methods.build(MethodConfig(name=method), backbone, num_classes=2, seed=0)
+    body = {key: each for key, each in model.trained().items() if key.startswith("body.")}
+    features = model.body(torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)))
+    gradients = torch.autograd.grad(features.sum(), list(body.values()), allow_unused=True)
+    assert body
+    assert not [key for key, each in zip(body, gradients, strict=True) if each is None]
+    assert set(model.prunable()) <= model.trained().keys()
+
+
+@pytest.mark.parametrize(("name", "size"), [("efficientvit_m0", 32), ("volo_d1_224", 16), ("test_vit", 32)])
+def test_full_trains_everything_on_which_the_features_depend(name: str, size: int) -> None:
+    backbone = sketch(name, size)
+    whole = backbone.own(folded=False).model
+    number = len(list(whole.parameters()))
+    probe = copy.deepcopy(whole).requires_grad_(True)
+    features = probe.forward_head(probe.forward_features(torch.ones(1, 3, size, size)), pre_logits=True)  # type: ignore[operator]
+    torch.autograd.backward(features.sum())
+    reached = {f"body.backbone.model.{key}" for key, each in probe.named_parameters() if each.grad is not None}
+    model = methods.build(MethodConfig(name="full"), backbone, num_classes=2, seed=0)
+    assert model.trained().keys() - reached == {"head.classifier.weight", "head.classifier.bias"}
+    assert reached <= model.trained().keys()
+    assert len(reached) < number  # the classifier at least
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+def test_a_layer_whose_bias_the_model_keeps_elsewhere_is_scaled_alone() -> None:
+    backbone = sketch("eva02_tiny_patch14_224", 28)
+    methods.check([MethodConfig(name="ssf")], lambda: backbone)
+    model = methods.build(MethodConfig(name="ssf"), backbone, num_classes=2, seed=0)
+    place = "body.backbone.model.blocks.0.attn.qkv.parametrizations"
+    assert f"{place}.weight.0.scale" in model.trained()
+    assert f"{place}.bias.0.shift" not in model.trained()
+    layer = model.body.backbone.model.get_submodule("blocks.0.attn.qkv")
+    assert layer.bias is None
+
+
+def test_a_backbone_of_several_branches_has_features_too() -> None:
+    """CoaT and CrossViT show a list, one sequence for each branch."""
+    backbone = sketch("coat_tiny", 32)
+    methods.check([MethodConfig(name="linear"), MethodConfig(name="bias")], lambda: backbone)
+
+
+def test_a_backbone_with_a_convolution_in_three_dimensions_is_one_too() -> None:
+    methods.check([MethodConfig(name="linear")], lambda: sketch("lambda_resnet26t", 64))
+
+
+def test_an_adapter_hands_on_what_its_mlp_is_told_beside_tokens() -> None:
+    backbone = sketch("pvt_v2_b0", 64)  # its MLPs are told the grid, and have a convolution over it
+    methods.check([MethodConfig(name="adapter")], lambda: backbone)
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    model = methods.build(MethodConfig(name="adapter"), backbone, num_classes=2, seed=0)
+    with torch.no_grad():
+        assert torch.equal(model.body(image), backbone(image))
+
+
+def test_a_border_is_for_whatever_takes_a_larger_image() -> None:
+    """A stem that is called `patch_embed` says nothing of it; a grid of positions does."""
+    methods.check([MethodConfig(name="vpt_pad")], lambda: sketch("poolformer_s12", 64))
+    with pytest.raises(StudyError, match="does not take 72 x 72 pixels"):
+        methods.check([MethodConfig(name="vpt_pad")], lambda: sketch("convit_tiny", 64))
+
+
+@pytest.mark.parametrize("method", ["vpt_shallow", "vpt_deep"])
+def test_what_others_code_raises_is_told_in_our_words(method: str) -> None:
+    """ConViT's attention knows the number of its tokens."""
+    with pytest.raises(StudyError) as caught:
+        methods.check([MethodConfig(name=method)], lambda: sketch("convit_tiny", 32))
+    assert str(caught.value) == (
+        f"study: methods.0: '{method}' does not apply to convit_tiny: timm's code (convit.py) does not run with "
+        "learned tokens beside its own at 32 px"
+    )
 
 
 def test_lora_leaves_gates_of_channels_alone() -> None:

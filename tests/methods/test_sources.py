@@ -93,6 +93,14 @@ def test_rows_hold_the_features_and_normalised_maps() -> None:
         assert torch.allclose(part.var(1, unbiased=False), torch.ones(2, 3, 3), atol=1e-3)
 
 
+def test_a_backbone_that_would_stop_behind_the_last_map_goes_on_to_its_features() -> None:
+    backbone = load("hiera_tiny_224", 224)
+    x = images(backbone, 1)
+    rows = Maps(stages=middle(backbone), grid=2).read(backbone, x)
+    assert torch.equal(rows[:, : backbone.num_features], backbone(x))
+    assert rows.shape == (1, 768 + (192 + 384) * 4)
+
+
 def test_the_order_in_which_maps_are_named_means_nothing() -> None:
     backbone = load("resnet18")
     x = images(backbone)

@@ -29,7 +29,7 @@ TUNED = [name for name in METHODS if name not in ("linear", "lion")]
 NO_TOKENS = "no sequence of tokens that attention reads"
 REFUSED = {
     **{(name, family): NO_TOKENS for name in ("vpt_shallow", "vpt_deep") for family in FAMILIES[2:]},
-    **{("vpt_pad", family): "pixels only" for family in (VIT, SWIN)},
+    **{("vpt_pad", family): "which the border makes of" for family in (VIT, SWIN)},
     **{("adapter", family): "MLPs of blocks" for family in (RESNET, EFFICIENTNET)},
     **{("lora", family): "attention and MLPs" for family in (RESNET, EFFICIENTNET)},
 }
@@ -154,6 +154,66 @@ def test_tokens_behind_the_others_are_vpts_behind_the_class_token(deep: bool) ->
         assert torch.allclose(model.body(x), vit.norm(seen)[:, 0], atol=1e-5)
 
 
+ROTARY = ["eva02_tiny_patch14_224", "vit_tiny_patch16_dinov3_qkvb", "vit_small_patch16_rope_mixed_224"]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("name", ROTARY)
+def test_attention_turns_patches_by_their_place_and_learned_tokens_not_at_all(name: str, deep: bool) -> None:
+    """Against attention written out here, over class and register tokens, learned tokens and patches in this order."""
+    backbone = copy.deepcopy(load(name, 56 if name == ROTARY[0] else 64))
+    vit: Any = backbone.model
+    for key, parameter in vit.named_parameters():
+        if "gamma" in key:
+            nn.init.constant_(parameter, 0.5)  # a fresh one hardly lets a block act
+    model, x = build("vpt_deep" if deep else "vpt_shallow", backbone, tokens=3), images(backbone)
+    move_(model)
+    tokens = [model.trained()[key].expand(2, -1, -1) for key in model.prunable()]
+    with torch.no_grad():
+        seen, table = vit._pos_embed(vit.patch_embed(x))
+        seen, prefix = vit.norm_pre(seen), vit.num_prefix_tokens
+        assert not torch.equal(table, torch.zeros_like(table))
+        for index, block in enumerate(vit.blocks):
+            if deep or index == 0:
+                rest = seen[:, prefix:] if index == 0 else seen[:, prefix + 3 :]
+                seen = torch.cat([seen[:, :prefix], tokens[index], rest], dim=1)
+            own = table[index] if vit.rope_mixed else table
+            gammas = [1 if gamma is None else gamma for gamma in (block.gamma_1, block.gamma_2)]
+            seen = seen + gammas[0] * rotary_attention(block.attn, block.norm1(seen), own, prefix + 3)
+            seen = seen + gammas[1] * block.mlp(block.norm2(seen))
+        seen = vit.norm(torch.cat([seen[:, :prefix], seen[:, prefix + 3 :]], dim=1))
+        assert torch.allclose(model.body(x), vit.forward_head(seen, pre_logits=True), atol=1e-5)
+        assert not torch.allclose(model.body(x), backbone(x), atol=1e-3)
+
+
+def rotary_attention(attention: Any, x: Tensor, table: Tensor, unturned: int) -> Tensor:
+    """Softmax attention whose queries and keys, behind the first `unturned`, are turned by `table` (sines, cosines)."""
+    sines, cosines = table.chunk(2, dim=-1)
+
+    def turned(each: Tensor) -> Tensor:
+        patches = each[:, :, unturned:]
+        if attention.rotate_half:
+            first, second = patches.chunk(2, dim=-1)
+            crossed = torch.cat([-second, first], dim=-1)
+        else:
+            crossed = torch.stack([-patches[..., 1::2], patches[..., ::2]], dim=-1).flatten(-2)
+        return torch.cat([each[:, :, :unturned], patches * cosines + crossed * sines], dim=2)
+
+    if attention.qkv is None:
+        queries, keys, values = (layer(x) for layer in (attention.q_proj, attention.k_proj, attention.v_proj))
+    else:
+        bias = attention.qkv.bias
+        if getattr(attention, "q_bias", None) is not None:
+            bias = torch.cat([attention.q_bias, torch.zeros_like(attention.q_bias), attention.v_bias])
+        queries, keys, values = nn.functional.linear(x, attention.qkv.weight, bias).chunk(3, dim=-1)
+    queries, keys, values = (
+        each.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for each in (queries, keys, values)
+    )
+    scores = turned(queries) @ turned(keys).transpose(2, 3) * queries.shape[-1] ** -0.5
+    out: Tensor = attention.proj(attention.norm((scores.softmax(-1) @ values).transpose(1, 2).flatten(2)))
+    return out
+
+
 @pytest.mark.parametrize("method", ["vpt_shallow", "vpt_deep"])
 @pytest.mark.parametrize("size", [56, 72])  # 72: windows are shifted over a padded edge
 def test_a_swins_windows_without_a_token_are_its_own(method: str, size: int) -> None:
@@ -215,7 +275,7 @@ def test_low_rank_changes_reach_attention_that_reads_its_weight_itself() -> None
         pytest.param(
             {"name": "vpt_deep"},
             RELATIVE,
-            "wants a position of every token",
+            "bias for every two places",
             marks=pytest.mark.skipif(not timm.is_model(RELATIVE), reason="this timm has no miniature of it"),
         ),
         ({"name": "partial"}, "poolformer_s12", "timm does not say"),

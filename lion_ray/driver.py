@@ -98,7 +98,7 @@ def _check_methods(study: Study, backbone: backbones.Resolved, store: Store, *, 
 
     methods.check(
         study.methods,
-        lambda: backbones.in_one_line(backbones.sketch, study.backbone, source),
+        lambda: backbones.in_one_line(backbones.specimen, study.backbone, source),
         source=source,
         backbone={"name": backbone.name, **dataclasses.asdict(backbone.transform), **study.backbone.model_dump()},
         advice=lambda: backbones.sizes_that_do(study.backbone),

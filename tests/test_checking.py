@@ -10,20 +10,25 @@ import torch
 from lion_ray import backbones, methods, pipeline
 from lion_ray.backbones import Backbone
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
+from lion_ray.methods import AdaptedModel, checking
 
 
 def sketch(name: str, size: int) -> Backbone:
     config = BackboneConfig(name=name, weights="random", image_size=size)
-    return backbones.in_one_line(backbones.sketch, config, "s.yaml")
+    return backbones.in_one_line(backbones.specimen, config, "s.yaml")
 
 
-@pytest.mark.parametrize("name", ["levit_128s", "efficientformerv2_s0"])
-def test_a_cache_of_evaluation_mode_does_not_outlive_the_step_before(name: str) -> None:
+def built(config: MethodConfig, backbone: Backbone) -> AdaptedModel:
+    return methods.build(config, backbone, num_classes=2, seed=0)
+
+
+@pytest.mark.parametrize(("name", "size"), [("levit_128s", 128), ("efficientformerv2_s0", 64)])
+def test_a_cache_of_evaluation_mode_does_not_outlive_the_step_before(name: str, size: int) -> None:
     """Attention biases are indexed once and kept: the second step went through the graph of the first."""
-    backbone = sketch(name, 64)
+    backbone = sketch(name, size)
     methods.check([MethodConfig(name="full")], lambda: backbone)
     model = methods.build(MethodConfig(name="full"), backbone, num_classes=2, seed=0)
-    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     biases = [value for key, value in model.trained().items() if "attention_bias" in key]
     assert biases
     with torch.no_grad():
@@ -44,6 +49,68 @@ def test_ssf_scales_nothing_that_a_standardised_weight_undoes(name: str) -> None
     assert standardised
     scaled = [key for key in model.trained() if key.endswith("weight.0.scale") and ".conv" in key]
     assert not scaled
+
+
+SMALL = {
+    "test_resnet": 32, "nfnet_l0": 32, "vit_tiny_r_s16_p8_224": 32, "levit_128s": 128, "efficientformerv2_s0": 64,
+    "convnext_atto": 32, "regnety_002": 32, "mobilenetv3_small_050": 32, "poolformer_s12": 64,
+    "xcit_nano_12_p16_224": 64, "eva02_tiny_patch14_224": 28, "deit_tiny_patch16_224": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_tensor_that_acts_is_taken_for_one_that_does_not(name: str) -> None:
+    """Branches that timm starts at zero or a millionth hide what is inside them, unless the trial opens them."""
+    backbone = sketch(name, SMALL[name])
+    for method in ("linear", "lion", "full", "partial", "bias", "vpt_deep", "adapter", "lora", "ssf"):
+        problem = checking.problem_of(MethodConfig(name=method), backbone, built)
+        assert problem is None or "cannot change the output" not in problem
+
+
+@pytest.mark.parametrize("name", ["resnetv2_50x1_bit", "vit_tiny_r_s16_p8_224"])
+def test_a_scale_that_a_standardised_weight_undoes_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gradient is not zero: the layer's epsilon leaves a trace of it."""
+    monkeypatch.setattr("lion_ray.methods.ssf._scaled_tensor", lambda module: "weight")
+    with pytest.raises(StudyError) as caught:
+        methods.check([MethodConfig(name="ssf")], lambda: sketch(name, 64))
+    count = {"resnetv2_50x1_bit": "53 of 206", "vit_tiny_r_s16_p8_224": "1 of 154"}[name]
+    told = f"'ssf' does not apply to {name} at 64 px: {count} trained tensors cannot change the output: "
+    assert f"methods.0: {told}" in str(caught.value)
+    assert "conv.parametrizations.weight.0.scale" in str(caught.value) or " more" in str(caught.value)
+
+
+def test_a_single_inert_tensor_is_found_among_those_that_act() -> None:
+    """Also one with a gradient of rounding, as a bias of attention's keys has: the softmax does not see it."""
+
+    def with_an_inert_bias(config: MethodConfig, backbone: Backbone) -> AdaptedModel:
+        model = built(config, backbone)
+        model.head.classifier.register_parameter("spare", torch.nn.Parameter(torch.ones(3)))
+        return model
+
+    problem = checking.problem_of(MethodConfig(name="lion"), sketch("test_vit", 32), with_an_inert_bias)
+    assert problem is not None
+    assert problem.endswith("at 32 px: 1 of 11 trained tensors cannot change the output: head.classifier.spare")
+
+
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "poolformer_s12", "efficientformerv2_s0"])
+def test_biases_that_nothing_depends_on_are_not_trained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = sketch(name, 64)
+    unheard = {f"body.backbone.model.{each}" for each in backbones.without_effect(backbone.model)}
+    assert unheard
+    assert not unheard & built(MethodConfig(name="full"), backbone).trained().keys()
+    monkeypatch.setattr("lion_ray.methods.full.without_effect", lambda model: set())
+    problem = checking.problem_of(MethodConfig(name="full"), backbone, built)
+    assert problem is not None
+    assert f"{len(unheard)} of " in problem
+
+
+def test_ssf_is_merged_where_only_shifts_are_trained() -> None:
+    model = built(MethodConfig(name="ssf"), sketch("resnetv2_50x1_bit", 64))
+    image = torch.ones(1, 3, 64, 64)
+    with torch.no_grad():
+        before = model(image)
+        methods.merge_(model)
+        assert torch.equal(model(image), before)
 
 
 def test_lora_leaves_gates_of_channels_alone() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lion_ray.methods import METHODS
 
+_WITH_BIASES_WITHOUT_EFFECT = ("cait", "xcit", "poolformer", "efficientformerv2", "mvit", "beit", "eva", "swinv2")
 Config = Mapping[str, Any]
 """An experiment's whole configuration as its records hold it (`Experiment.config`)."""
 
@@ -39,6 +40,12 @@ def _is_accelerated(config: Config) -> bool:
     return any(solver not in (None, "picard") for solver in (method.get("solver"), backward.get("solver")))
 
 
+def _has_biases_without_effect(config: Config) -> bool:
+    """By timm's families: see `backbones.without_effect`."""
+    is_own = config["method"]["name"] in ("full", "partial", "bias", "ssf")
+    return is_own and config.get("backbone", {}).get("name", "").startswith(_WITH_BIASES_WITHOUT_EFFECT)
+
+
 RULES = (
     Rule(
         name="pruning",
@@ -51,6 +58,12 @@ RULES = (
         number=2,
         applies=_is_accelerated,
         because="a step that leads up is taken back; before, a Picard step followed, which may repel",
+    ),
+    Rule(
+        name="effect",
+        number=2,
+        applies=_has_biases_without_effect,
+        because="biases that no output depends on are neither trained nor counted",
     ),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from lion_ray.backbones import Backbone, classifier_parameters
+from lion_ray.backbones import Backbone, classifier_parameters, without_effect
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
 from lion_ray.methods.registry import Method, always
@@ -23,7 +23,8 @@ def build(options: BiasOptions, backbone: Backbone, num_classes: int, generator:
     """The backbone unfolded, its biases and norms trainable."""
     own = backbone.own(folded=False)
     norms = {f"{name}.weight" for name, module in used_modules(own.model) if isinstance(module, NORMS)}
-    candidates = {name for name, _ in own.model.named_parameters()} - classifier_parameters(own.model)
+    unused = classifier_parameters(own.model) | without_effect(own.model)
+    candidates = {name for name, _ in own.model.named_parameters()} - unused
     names = sorted(name for name in candidates if name in norms or name.endswith("bias"))
     if not names:
         raise NotApplicable("it has neither biases nor norms")

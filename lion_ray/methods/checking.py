@@ -14,14 +14,15 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lion_ray.backbones import Backbone
+from lion_ray.backbones import Backbone, drawn_images
 from lion_ray.config import MethodConfig, StudyError
+from lion_ray.methods.effects import displace_, inert, projected, suspects
 from lion_ray.methods.model import AdaptedModel
 from lion_ray.methods.tuning import NotApplicable
 
-EDITION = 1  # raised when a trial asks for more
+EDITION = 2  # raised when a trial asks for more
 STEPS = 2  # what a step leaves behind, such as a cache, shows in the next
 Build = Callable[[MethodConfig, Backbone], AdaptedModel]
 
@@ -58,14 +59,16 @@ def problem_of(config: MethodConfig, backbone: Backbone, build: Build) -> str | 
     try:
         with _border():
             model = build(config, backbone)
-            unreached = _trained(model, _image(backbone))
+            idle = _without_effect(model, _image(backbone))
     except NotApplicable as reason:
         return f"'{config.name}' does not apply to {backbone.name}: {reason}"
     except Failed as error:
         return f"'{config.name}' cannot be run on {backbone.name} at {backbone.transform.size} px: {error}"
-    if unreached:
-        return f"'{config.name}' does not apply to {backbone.name}: it would never train {_some(unreached)}"
-    return None
+    if not idle:
+        return None
+    places = f"{backbone.name} at {backbone.transform.size} px"
+    count = f"{len(idle)} of {len(model.trained())} trained tensors cannot change the output"
+    return f"'{config.name}' does not apply to {places}: {count}: {_some(idle)}"
 
 
 def check_each(
@@ -107,27 +110,28 @@ def check_each(
         on_passed(digests[index])
 
 
-def _trained(model: AdaptedModel, image: Tensor) -> list[str]:
-    """Two steps; the trained tensors that no gradient has reached."""
-    parameters = list(model.trained().values())
-    optimizer = torch.optim.SGD(parameters, lr=1e-3)
+def _without_effect(model: AdaptedModel, image: Tensor) -> list[str]:
+    """Two steps from a random point; the trained tensors that cannot change the output there."""
+    displace_(model)
+    trained = model.trained()
+    optimizer = torch.optim.SGD(trained.values(), lr=1e-3)
+    idle: list[str] = []
     for step in range(STEPS):
         optimizer.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(model(image), torch.tensor([step % 2])))
-        if step == 0:
-            unreached = [name for name, parameter in model.trained().items() if parameter.grad is None]
+        torch.autograd.backward(projected(model(image)))
+        idle = idle if step else inert(model, suspects(trained), image.shape[-1])
         optimizer.step()
         model.project_()
-    return unreached
+    return idle
 
 
 def _image(backbone: Backbone) -> Tensor:
-    size = backbone.transform.size
-    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return drawn_images(1, backbone.transform.size)
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
+    shown = [name.removeprefix("body.backbone.model.") for name in names[:2]]
+    return ", ".join(shown) + f" and {len(names) - len(shown)} more" * (len(names) > len(shown))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from lion_ray.backbones import Backbone, parameters_by_block
+from lion_ray.backbones import Backbone, parameters_by_block, without_effect
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
 from lion_ray.methods.registry import Method, always
@@ -31,7 +31,8 @@ def build(options: PartialOptions, backbone: Backbone, num_classes: int, generat
         raise NotApplicable(str(error)) from error
     if options.blocks > len(blocks):
         raise NotApplicable(f"blocks is {options.blocks}, and it has {len(blocks)}; use full to train all of it")
-    names = [name for block in blocks[-options.blocks :] for name in block]
+    unheard = without_effect(own.model)
+    names = [name for block in blocks[-options.blocks :] for name in block if name not in unheard]
     own.thaw(names)
     return tuned(own, num_classes, generator, prunable=layer_weights(own.model, names))
 

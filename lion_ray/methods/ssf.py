@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from lion_ray.backbones import Backbone
+from lion_ray.backbones import Backbone, is_standardised, without_effect
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
 from lion_ray.methods.registry import Method, always
@@ -66,7 +66,7 @@ class Shifted(nn.Module):
 
 def _scaled_tensor(module: nn.Module) -> str | None:
     """The tensor of a layer that a scale of its output channels multiplies; None if nothing of it is left to scale."""
-    if not any("StdConv" in kind.__name__ for kind in type(module).__mro__):
+    if not is_standardised(module):
         return "weight"
     return "gain" if isinstance(getattr(module, "gain", None), Tensor) else None
 
@@ -74,6 +74,7 @@ def _scaled_tensor(module: nn.Module) -> str | None:
 def build(options: SsfOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
     """A scale and a shift in every layer and norm."""
     own, prunable = backbone.own(), list[str]()
+    unheard = without_effect(own.model)
     for name, module in used_modules(own.model):
         if isinstance(module, (nn.Linear, nn.Conv2d, *NORMS)) and module.weight is not None:
             scaled = Scaled(len(module.weight)).to(module.weight.device)  # to register it is to run it
@@ -83,8 +84,9 @@ def build(options: SsfOptions, backbone: Backbone, num_classes: int, generator: 
             if place is not None:
                 register_parametrization(module, place, scaled)
                 prunable.append(f"{at}.{place}.0.scale")
-            register_parametrization(module, "bias", ScaledAndShifted(scaled) if place else Shifted(scaled))
-            prunable.append(f"{at}.bias.0.shift")
+            if f"{name}.bias" not in unheard:
+                register_parametrization(module, "bias", ScaledAndShifted(scaled) if place else Shifted(scaled))
+                prunable.append(f"{at}.bias.0.shift")
     return tuned(own, num_classes, generator, prunable=prunable)
 
 

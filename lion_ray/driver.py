@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lion_ray import backbones, config, job, methods, report, request
+from lion_ray import backbones, config, job, methods, report, request, trying
 from lion_ray.address import cluster_address
 from lion_ray.config import Study, StudyError, nearest
 from lion_ray.experiments import expand
@@ -41,7 +41,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
         plan = stages.plan(store, verify=verify, keep=not dry_run)
     if plan.pending:
         cluster_address()
-        _check_methods(study, backbone, store, source=str(file), keep=not dry_run)
+        _check_methods(study, backbone, store, source=str(file), is_dry=dry_run)
     print("\n".join([*notes, describe(plan, study)]))
     if job.is_submitted() and "://" not in study.storage and not Path(study.storage).expanduser().is_absolute():
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
@@ -88,20 +88,21 @@ def _preview(plan: Plan, study: Study, *, source: str) -> None:
         print(f"WARNING {lacking}")
 
 
-def _check_methods(study: Study, backbone: backbones.Resolved, store: Store, *, source: str, keep: bool) -> None:
-    """Try every method on the backbone, but what has passed before in this study."""
+def _check_methods(
+    study: Study, backbone: backbones.Resolved, store: Store, *, source: str, is_dry: bool = False
+) -> None:
+    """Have every method tried on the backbone, but what has passed before in this study."""
     passed = set(store.listing(CHECKS))
 
     def write_down(digest: str) -> None:
-        if keep:
+        if not is_dry:
             store.write(f"{CHECKS}/{digest}.json", b"{}")
 
     methods.check(
         study.methods,
-        lambda: backbones.in_one_line(backbones.specimen, study.backbone, source),
+        trying.trials(study, source=source, is_dry=is_dry),
         source=source,
         backbone={"name": backbone.name, **dataclasses.asdict(backbone.transform), **study.backbone.model_dump()},
-        advice=lambda: backbones.sizes_that_do(study.backbone),
         has_passed=lambda digest: f"{CHECKS}/{digest}.json" in passed,
         on_passed=write_down,
     )

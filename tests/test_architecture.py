@@ -17,7 +17,7 @@ RANKS = {
     "protocol": 2, "experiments": 3, "results": 4, "decisions": 4, "solves": 3, "ticket": 3, "optimizer": 3,
     "examples": 3,
     "planning": 5, "request": 4, "training": 4, "notes": 4, "ledger": 5, "cluster": 4, "prediction": 4, "work": 4,
-    "decoded": 5, "schedule": 6, "stages": 7, "progress": 6, "features": 5, "measures": 5,
+    "decoded": 5, "trying": 5, "schedule": 6, "stages": 7, "progress": 6, "features": 5, "measures": 5,
     "report": 8, "trial": 7, "watching": 7,
     "distributed": 8,
     "turn": 9,

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 
-from lion_ray import backbones, methods, pipeline
+from lion_ray import backbones, cluster, config, driver, methods, pipeline, trying
 from lion_ray.backbones import Backbone
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
-from lion_ray.methods import AdaptedModel, checking
+from lion_ray.methods import AdaptedModel, Outcome, checking
+from lion_ray.store import Store
+from tests.helpers import in_here
 
 
 def sketch(name: str, size: int) -> Backbone:
@@ -26,7 +33,7 @@ def built(config: MethodConfig, backbone: Backbone) -> AdaptedModel:
 def test_a_cache_of_evaluation_mode_does_not_outlive_the_step_before(name: str, size: int) -> None:
     """Attention biases are indexed once and kept: the second step went through the graph of the first."""
     backbone = sketch(name, size)
-    methods.check([MethodConfig(name="full")], lambda: backbone)
+    methods.check([MethodConfig(name="full")], in_here(lambda: backbone))
     model = methods.build(MethodConfig(name="full"), backbone, num_classes=2, seed=0)
     image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     biases = [value for key, value in model.trained().items() if "attention_bias" in key]
@@ -72,7 +79,7 @@ def test_a_scale_that_a_standardised_weight_undoes_is_refused(name: str, monkeyp
     """Its gradient is not zero: the layer's epsilon leaves a trace of it."""
     monkeypatch.setattr("lion_ray.methods.ssf._scaled_tensor", lambda module: "weight")
     with pytest.raises(StudyError) as caught:
-        methods.check([MethodConfig(name="ssf")], lambda: sketch(name, 64))
+        methods.check([MethodConfig(name="ssf")], in_here(lambda: sketch(name, 64)))
     count = {"resnetv2_50x1_bit": "53 of 206", "vit_tiny_r_s16_p8_224": "1 of 154"}[name]
     told = f"'ssf' does not apply to {name} at 64 px: {count} trained tensors cannot change the output: "
     assert f"methods.0: {told}" in str(caught.value)
@@ -115,7 +122,7 @@ def test_ssf_is_merged_where_only_shifts_are_trained() -> None:
 
 def test_lora_leaves_gates_of_channels_alone() -> None:
     with pytest.raises(StudyError, match="it has none; use ssf or partial"):
-        methods.check([MethodConfig(name="lora")], lambda: sketch("nf_regnet_b0", 64))
+        methods.check([MethodConfig(name="lora")], in_here(lambda: sketch("nf_regnet_b0", 64)))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,7 @@ def test_lora_leaves_gates_of_channels_alone() -> None:
 )
 def test_a_size_that_a_backbone_does_not_take_is_one_line(name: str, size: int, says: str) -> None:
     with pytest.raises(StudyError) as caught:
-        methods.check([MethodConfig(name="linear")], lambda: sketch(name, size))
+        methods.check([MethodConfig(name="linear")], in_here(lambda: sketch(name, size)))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -154,9 +161,71 @@ def test_a_dry_run_refuses_it_and_what_passed_is_not_tried_again(
     for _ in range(2):
         methods.check(
             [MethodConfig(name="linear"), MethodConfig(name="linear", label="twin")],
-            make,
+            in_here(make),
             backbone={"name": "test_resnet"},
             has_passed=passed.__contains__,
             on_passed=passed.add,
         )
     assert len(made) == len(passed) == 1
+
+
+ABORTS = """if True:
+    import os, sys
+    sys.stdin.readline()
+    print('{"key": "backbone", "problem": null}')
+    print('{"key": "methods.0", "problem": null}', flush=True)
+    print("terminate called after throwing an instance of 'c10::Error'", file=sys.stderr, flush=True)
+    os.abort()
+"""
+
+
+def test_a_model_that_aborts_takes_no_driver_with_it(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def aborting(errors: IO[bytes]) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([sys.executable, "-c", ABORTS], stdin=pipe, stdout=pipe, stderr=errors, text=True)
+
+    monkeypatch.setattr(trying, "_child", aborting)
+    assert pipeline.main([str(study_file), "--dry-run"]) == 2
+    ends = "'lion' on tf_efficientnet_lite0 ends the process that tries it on one image"
+    why = "SIGABRT (terminate called after throwing an instance of 'c10::Error')"
+    assert capsys.readouterr().err == f"{study_file}: methods.1: {ends}: {why}\n"
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_where_ray_is_up_methods_are_tried_as_a_task_and_not_in_the_driver(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def computes(*_: object) -> None:
+        raise AssertionError("in the driver")
+
+    monkeypatch.setattr("lion_ray.backbones.specimen", computes)
+    monkeypatch.setattr(trying, "_child", computes)
+    study = config.load(study_file)
+    store = driver.open_store(study, source="tiny")
+    driver._check_methods(study, backbones.resolve(study.backbone, store), store, source="tiny")
+    assert len(list(store.listing(driver.CHECKS))) == 2
+
+    assert pipeline.main([str(study_file), "--set", "methods=[linear, lora]", "--set", "study=other"]) == 2
+    said = capsys.readouterr()
+    told = "'lora' does not apply to tf_efficientnet_lite0: lora changes linear layers of attention and MLPs"
+    assert said.err == f"{study_file}: methods.1: {told}, and it has none; use ssf or partial\n"
+    assert not said.out
+    assert Store(f"{study.storage}/other").read("study.json") is None
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_a_task_that_aborts_is_a_problem_of_the_trial_it_was_at() -> None:
+    """It has the cores of a worker, so it goes where workers go: no head without CPUs computes."""
+
+    def aborts() -> Iterator[Outcome]:
+        import ray
+
+        yield Outcome(key=str(ray.get_runtime_context().get_assigned_resources()["CPU"]))
+        os.abort()
+
+    items = cluster.stream(aborts, cpus=3, waiting="")
+    assert next(items).key == "3.0"
+    with pytest.raises(cluster.Lost, match="worker died"):
+        next(items)

@@ -1,11 +1,13 @@
 """Whether each method of a study can be had on its backbone, tried on one image before anything starts.
 
 What timm's models and torch raise on an odd backbone, size or option has no end of kinds; all of it becomes one line
-here. `pipeline` calls `check` and keeps in the study's store which trials have passed, so a resume repeats nothing.
+here. The driver keeps in the study's store which trials have passed, so a resume repeats nothing, and has the others
+made in another process (`trying`), since some models abort the one that runs them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +27,18 @@ from lion_ray.methods.tuning import NotApplicable
 EDITION = 2  # raised when a trial asks for more
 STEPS = 2  # what a step leaves behind, such as a cache, shows in the next
 Build = Callable[[MethodConfig, Backbone], AdaptedModel]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Of one trial: the key of the study that it was about, and in one line what is wrong, if anything is."""
+
+    key: str
+    problem: str | None = None
+
+
+Trials = Callable[[Mapping[int, MethodConfig]], Iterator[Outcome]]
+"""From method entries by their places in the study to what `outcomes` gives."""
 
 
 class Failed(Exception):
@@ -71,43 +85,73 @@ def problem_of(config: MethodConfig, backbone: Backbone, build: Build) -> str | 
     return f"'{config.name}' does not apply to {places}: {count}: {_some(idle)}"
 
 
-def check_each(
-    configs: Sequence[MethodConfig],
+def outcomes(
+    configs: Mapping[int, MethodConfig],
     make_backbone: Callable[[], Backbone],
-    digest_of: Callable[[MethodConfig], str],
     build: Build,
     *,
-    source: str,
     advice: Callable[[], str] = str,
+) -> Iterator[Outcome]:
+    """Try the backbone, then each method entry, by its place in the study; ends with the first problem.
+
+    Args:
+        advice: what to say of a backbone that cannot be run, such as the sizes that do.
+    """
+    try:
+        with _border():
+            backbone = make_backbone()
+    except Failed as error:
+        yield Outcome(key="backbone", problem=f"cannot be run at this image size: {error}{advice()}")
+        return
+    except StudyError as error:
+        yield Outcome(key=error.args[1], problem=error.args[2])
+        return
+    if problem := problem_of_backbone(backbone):
+        yield Outcome(key="backbone", problem=f"{backbone.name} {problem}{advice()}")
+        return
+    yield Outcome(key="backbone")
+    for index, config in configs.items():
+        problem = problem_of(config, backbone, build)
+        yield Outcome(key=key_of(index), problem=problem)
+        if problem:
+            return
+
+
+def check_each(
+    configs: Sequence[MethodConfig],
+    trials: Trials,
+    digest_of: Callable[[MethodConfig], str],
+    *,
+    source: str,
     has_passed: Callable[[str], bool] = lambda digest: False,
     on_passed: Callable[[str], None] = lambda digest: None,
 ) -> None:
     """Try each distinct method entry; those that have passed before are not tried again.
 
     Args:
+        trials: makes those that are left.
         digest_of: names a trial (see `trial_digest`).
-        advice: what to say of a backbone that cannot be run, such as the sizes that do.
         has_passed, on_passed: ask for and write down the trials that passed, by digest.
 
     Raises:
         StudyError: the backbone cannot be run, or a method cannot be had on it.
     """
-    digests = {index: digest_of(config) for index, config in enumerate(configs)}
-    first = {digest: index for index, digest in reversed(digests.items())}
-    left = [index for digest, index in sorted(first.items(), key=lambda each: each[1]) if not has_passed(digest)]
+    first: dict[str, int] = {}
+    for index, config in enumerate(configs):
+        first.setdefault(digest_of(config), index)
+    left = {key_of(index): digest for digest, index in first.items() if not has_passed(digest)}
     if not left:
         return
-    try:
-        with _border():
-            backbone = make_backbone()
-    except Failed as error:
-        raise StudyError(source, "backbone", f"cannot be run at this image size: {error}{advice()}") from error
-    if problem := problem_of_backbone(backbone):
-        raise StudyError(source, "backbone", f"{backbone.name} {problem}{advice()}")
-    for index in left:
-        if problem := problem_of(configs[index], backbone, build):
-            raise StudyError(source, f"methods.{index}", problem)
-        on_passed(digests[index])
+    for outcome in trials({index: config for index, config in enumerate(configs) if key_of(index) in left}):
+        if outcome.problem:
+            raise StudyError(source, outcome.key, outcome.problem)
+        if outcome.key in left:
+            on_passed(left[outcome.key])
+
+
+def key_of(index: int) -> str:
+    """The place of a method entry in the study file."""
+    return f"methods.{index}"
 
 
 def _without_effect(model: AdaptedModel, image: Tensor) -> list[str]:

@@ -18,6 +18,12 @@ def forget_caches(model: nn.Module) -> None:
             module.register_forward_pre_hook(_forget)
 
 
+def clear_caches(model: nn.Module) -> None:
+    """Empty all such caches: what they keep of a step belongs to its graph and cannot be copied."""
+    for module in model.modules():
+        _forget(module, None)
+
+
 def _forget(module: nn.Module, _: Any) -> None:
     for cache in _caches_of(module):
         cache.clear()

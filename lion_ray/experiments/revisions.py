@@ -13,6 +13,7 @@ from typing import Any
 
 from lion_ray.methods import METHODS
 
+_WITH_BIASES_WITHOUT_EFFECT = ("cait", "xcit", "poolformer", "efficientformerv2", "mvit", "beit", "eva", "swinv2")
 Config = Mapping[str, Any]
 """An experiment's whole configuration as its records hold it (`Experiment.config`)."""
 
@@ -39,10 +40,13 @@ def _is_accelerated(config: Config) -> bool:
     return any(solver not in (None, "picard") for solver in (method.get("solver"), backward.get("solver")))
 
 
-def _is_ssf_on_a_bias_kept_apart(config: Config) -> bool:
-    """Whether SSF stands on BEiT or EVA, whose attention keeps the bias of its first layer in parameters of its own."""
-    method, backbone = str(config["method"]["name"]), str(config["backbone"]["name"])
-    return method == "ssf" and backbone.startswith(("beit", "eva"))
+def _has_biases_without_effect(config: Config) -> bool:
+    """Whether a method that trains biases stands on one of timm's families that has some without effect.
+
+    See `backbones.without_effect`.
+    """
+    trains_biases = config["method"]["name"] in ("full", "partial", "bias", "ssf")
+    return trains_biases and str(config["backbone"]["name"]).startswith(_WITH_BIASES_WITHOUT_EFFECT)
 
 
 RULES = (
@@ -59,10 +63,10 @@ RULES = (
         because="a step that leads up is taken back; before, a Picard step followed, which may repel",
     ),
     RevisionRule(
-        name="ssf where a bias is kept apart",
+        name="effect",
         number=2,
-        applies=_is_ssf_on_a_bias_kept_apart,
-        because="shifts that nothing reads are no longer trained and counted",
+        applies=_has_biases_without_effect,
+        because="biases that no output depends on are neither trained nor counted",
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from lion_ray.backbones import Backbone
 from lion_ray.config import Frozen, MethodConfig, StudyError, nearest, validate
 from lion_ray.methods.adapter import ADAPTER
 from lion_ray.methods.bias import BIAS
-from lion_ray.methods.checking import check_each, trial_digest
+from lion_ray.methods.checking import Outcome, Trials, check_each, key_of, trial_digest
+from lion_ray.methods.checking import outcomes as _outcomes
 from lion_ray.methods.full import FULL
 from lion_ray.methods.linear import LINEAR
 from lion_ray.methods.lion import LION
@@ -35,12 +36,16 @@ __all__ = [
     "AdaptedModel",
     "Method",
     "NotApplicable",
+    "Outcome",
+    "Trials",
     "build",
     "check",
     "contiguous_copy",
+    "key_of",
     "losses",
     "merge_",
     "options_of",
+    "outcomes",
     "step_module",
 ]
 
@@ -62,40 +67,42 @@ def build(config: MethodConfig, backbone: Backbone, *, num_classes: int, seed: i
     return METHODS[config.name].build(options_of(config), backbone, num_classes, generator)
 
 
+def outcomes(
+    configs: Mapping[int, MethodConfig], make_backbone: Callable[[], Backbone], advice: Callable[[], str] = str
+) -> Iterator[Outcome]:
+    """Try method entries on a backbone, in this process: see `checking`."""
+    return _outcomes(
+        configs,
+        make_backbone,
+        lambda config, made: build(config, made, num_classes=2, seed=0),
+        advice=advice,
+        brings=lambda name: METHODS[name].brings,
+    )
+
+
 def check(
     configs: Sequence[MethodConfig],
-    make_backbone: Callable[[], Backbone],
+    trials: Trials,
     *,
     source: str = "study",
     backbone: Mapping[str, Any] | None = None,
-    advice: Callable[[], str] = str,
     has_passed: Callable[[str], bool] = lambda digest: False,
     on_passed: Callable[[str], None] = lambda digest: None,
 ) -> None:
-    """Try each method of a study on its backbone and one image, before anything starts: see `checking`.
+    """Have each method of a study tried on its backbone and one image, before anything starts: see `checking`.
 
     Args:
+        trials: makes the trials that are left, such as `outcomes`.
         backbone: what names the backbone and its transform in the digest of a trial.
-        advice: what to say of a backbone that cannot be run.
         has_passed, on_passed: ask for and write down the trials that have passed, by digest.
 
     Raises:
         StudyError: wrong options, a backbone that cannot be run or to which the idea does not apply, or a tensor that
-            would never learn or change anything.
+            would never change anything.
     """
 
     def digest_of(config: MethodConfig) -> str:
-        options = options_of(config, source=source, key=f"methods.{configs.index(config)}")
+        options = options_of(config, source=source, key=key_of(configs.index(config)))
         return trial_digest(config, options.model_dump(mode="json"), backbone or {})
 
-    check_each(
-        configs,
-        make_backbone,
-        digest_of,
-        lambda config, made: build(config, made, num_classes=2, seed=0),
-        source=source,
-        advice=advice,
-        brings=lambda name: METHODS[name].brings,
-        has_passed=has_passed,
-        on_passed=on_passed,
-    )
+    check_each(configs, trials, digest_of, source=source, has_passed=has_passed, on_passed=on_passed)

@@ -1,11 +1,13 @@
 """Whether each method of a study can be had on its backbone, tried on one image before anything starts.
 
 What timm's models and torch raise on an odd backbone, size or option has no end of kinds; all of it becomes one line
-here. `pipeline` calls `check` and keeps in the study's store which trials have passed, so a resume repeats nothing.
+here. The driver keeps in the study's store which trials have passed, so a resume repeats nothing, and has the others
+made in another process (`sweep.method_trials`), since some models abort the one that runs them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -17,17 +19,30 @@ from pathlib import PurePath
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lion_ray.backbones import Backbone, NoSuchMaps
+from lion_ray.backbones import Backbone, NoSuchMaps, drawn_images
 from lion_ray.config import MethodConfig, StudyError
+from lion_ray.methods.effects import displace_, inert, projected, suspects
 from lion_ray.methods.model import AdaptedModel
 from lion_ray.methods.tuning import NotApplicable
 
 LOGGER = logging.getLogger(__name__)
-EDITION = 1  # raised when a trial asks for more
+EDITION = 2  # raised when a trial asks for more
 STEPS = 2  # what a step leaves behind, such as a cache, shows in the next
 Build = Callable[[MethodConfig, Backbone], AdaptedModel]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Of one trial: the key of the study that it was about, and in one line what is wrong, if anything is."""
+
+    key: str
+    problem: str | None = None
+
+
+Trials = Callable[[Mapping[int, MethodConfig]], Iterator[Outcome]]
+"""From method entries by their places in the study to what `outcomes` gives."""
 
 
 class Failed(Exception):
@@ -72,82 +87,114 @@ def problem_of(
     try:
         with _border():
             model = build(config, backbone)
-            unreached = _trained(model, _image(backbone))
+            idle = _without_effect(model, _image(backbone))
     except (NotApplicable, NoSuchMaps) as reason:
-        why = str(reason)
+        return f"'{config.name}' does not apply to {backbone.name}: {reason}"
     except Failed as error:
-        why = f"{_place(error)} does not run with {brings(config.name)} at {backbone.transform.size} px"
         if _is_of_memory(error):
             return f"'{config.name}' cannot be tried on {backbone.name}: there is not enough memory for one image"
-    else:
-        if not unreached:
-            return None
-        why = f"it would never train {_some(unreached)}"
-    return f"'{config.name}' does not apply to {backbone.name}: {why}"
+        why = f"{_place(error)} does not run with {brings(config.name)} at {backbone.transform.size} px"
+        return f"'{config.name}' does not apply to {backbone.name}: {why}"
+    if not idle:
+        return None
+    places = f"{backbone.name} at {backbone.transform.size} px"
+    count = f"{len(idle)} of {len(model.trained())} trained tensors cannot change the output"
+    return f"'{config.name}' does not apply to {places}: {count}: {_some(idle)}"
+
+
+def outcomes(
+    configs: Mapping[int, MethodConfig],
+    make_backbone: Callable[[], Backbone],
+    build: Build,
+    *,
+    advice: Callable[[], str] = str,
+    brings: Callable[[str], str] = _anything,
+) -> Iterator[Outcome]:
+    """Try the backbone, then each method entry, by its place in the study; ends with the first problem.
+
+    Args:
+        advice: what to say of a backbone that cannot be run, such as the sizes that do.
+        brings: as for `problem_of`.
+    """
+    try:
+        with _border():
+            backbone = make_backbone()
+    except Failed as error:
+        yield Outcome(key="backbone", problem=f"cannot be run at this image size: {error}{advice()}")
+        return
+    except StudyError as error:
+        yield Outcome(key=error.args[1], problem=error.args[2])
+        return
+    if problem := problem_of_backbone(backbone):
+        yield Outcome(key="backbone", problem=f"{backbone.name} {problem}{advice()}")
+        return
+    yield Outcome(key="backbone")
+    for index, config in configs.items():
+        problem = problem_of(config, backbone, build, brings=brings)
+        yield Outcome(key=key_of(index), problem=problem)
+        if problem:
+            return
 
 
 def check_each(
     configs: Sequence[MethodConfig],
-    make_backbone: Callable[[], Backbone],
+    trials: Trials,
     digest_of: Callable[[MethodConfig], str],
-    build: Build,
     *,
     source: str,
-    advice: Callable[[], str] = str,
-    brings: Callable[[str], str] = _anything,
     has_passed: Callable[[str], bool] = lambda digest: False,
     on_passed: Callable[[str], None] = lambda digest: None,
 ) -> None:
     """Try each distinct method entry; those that have passed before are not tried again.
 
     Args:
+        trials: makes those that are left.
         digest_of: names a trial (see `trial_digest`).
-        advice: what to say of a backbone that cannot be run, such as the sizes that do.
-        brings: as for `problem_of`.
         has_passed, on_passed: ask for and write down the trials that passed, by digest.
 
     Raises:
         StudyError: the backbone cannot be run, or a method cannot be had on it.
     """
-    digests = {index: digest_of(config) for index, config in enumerate(configs)}
-    first = {digest: index for index, digest in reversed(digests.items())}
-    left = [index for digest, index in sorted(first.items(), key=lambda each: each[1]) if not has_passed(digest)]
+    first: dict[str, int] = {}
+    for index, config in enumerate(configs):
+        first.setdefault(digest_of(config), index)
+    left = {key_of(index): digest for digest, index in first.items() if not has_passed(digest)}
     if not left:
         return
-    try:
-        with _border():
-            backbone = make_backbone()
-    except Failed as error:
-        raise StudyError(source, "backbone", f"cannot be run at this image size: {error}{advice()}") from error
-    if problem := problem_of_backbone(backbone):
-        raise StudyError(source, "backbone", f"{backbone.name} {problem}{advice()}")
-    for index in left:
-        if problem := problem_of(configs[index], backbone, build, brings=brings):
-            raise StudyError(source, f"methods.{index}", problem)
-        on_passed(digests[index])
+    for outcome in trials({index: config for index, config in enumerate(configs) if key_of(index) in left}):
+        if outcome.problem:
+            raise StudyError(source, outcome.key, outcome.problem)
+        if outcome.key in left:
+            on_passed(left[outcome.key])
 
 
-def _trained(model: AdaptedModel, image: Tensor) -> list[str]:
-    """Two steps; the trained tensors that no gradient has reached."""
-    parameters = list(model.trained().values())
-    optimizer = torch.optim.SGD(parameters, lr=1e-3)
+def key_of(index: int) -> str:
+    """The place of a method entry in the study file."""
+    return f"methods.{index}"
+
+
+def _without_effect(model: AdaptedModel, image: Tensor) -> list[str]:
+    """Two steps from a random point; the trained tensors that cannot change the output there."""
+    displace_(model)
+    trained = model.trained()
+    optimizer = torch.optim.SGD(trained.values(), lr=1e-3)
+    idle: list[str] = []
     for step in range(STEPS):
         optimizer.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(model(image), torch.tensor([step % 2])))
-        if step == 0:
-            unreached = [name for name, parameter in model.trained().items() if parameter.grad is None]
+        torch.autograd.backward(projected(model(image)))
+        idle = idle if step else inert(model, suspects(trained), image.shape[-1])
         optimizer.step()
         model.project_()
-    return unreached
+    return idle
 
 
 def _image(backbone: Backbone) -> Tensor:
-    size = backbone.transform.size
-    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return drawn_images(1, backbone.transform.size)
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
+    shown = [name.removeprefix("body.backbone.model.") for name in names[:2]]
+    return ", ".join(shown) + f" and {len(names) - len(shown)} more" * (len(names) > len(shown))
 
 
 def _place(error: Failed) -> str:

@@ -23,7 +23,7 @@ def merge_(model: AdaptedModel) -> None:
             layer.weight = nn.Parameter(merged, requires_grad=False)
             replace(model, name, layer)
         elif is_parametrized(module):
-            for key in ("weight", "bias"):
+            for key in list(module.parametrizations):
                 merged = getattr(module, key).clone()
                 remove_parametrizations(module, key, leave_parametrized=False)
                 setattr(module, key, nn.Parameter(merged, requires_grad=False))

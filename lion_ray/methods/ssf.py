@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from lion_ray.backbones import Backbone
+from lion_ray.backbones import Backbone, is_standardised
 from lion_ray.config import Frozen
 from lion_ray.methods.model import AdaptedModel
 from lion_ray.methods.registry import Method
@@ -71,7 +71,7 @@ class Shifted(nn.Module):
 
 def _scaled_tensor(module: nn.Module) -> str | None:
     """The tensor of a layer that a scale of its output channels multiplies; None if nothing of it is left to scale."""
-    if not any("StdConv" in kind.__name__ for kind in type(module).__mro__):
+    if not is_standardised(module):
         return "weight"
     return "gain" if isinstance(getattr(module, "gain", None), Tensor) else None
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from lion_ray.backbones import Backbone, classifier_parameters
+from lion_ray.backbones import Backbone, classifier_parameters, without_effect
 from lion_ray.methods.model import AdaptedModel, Body, Head
 from lion_ray.methods.prompt import Prompt
 
@@ -35,9 +35,11 @@ def tuned(
 def used_parameters(backbone: Backbone, *, folded: bool = True) -> set[str]:
     """Names of the parameters in `own(folded=folded).model` that a method may train: the features depend on them.
 
-    The classifier is never among them, nor is any other part that only serves logits, such as a head for distillation.
+    The classifier is never among them, nor is any other part that only serves logits, such as a head for distillation,
+    nor a bias that changes nothing whatever it is.
     """
-    return set(backbone.reaching(folded=folded)) - classifier_parameters(backbone.own(folded=folded).model)
+    model = backbone.own(folded=folded).model
+    return set(backbone.reaching(folded=folded)) - classifier_parameters(model) - without_effect(model)
 
 
 def used_modules(model: nn.Module, used: Collection[str]) -> Iterator[tuple[str, nn.Module]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import ray
 from ray._private import accelerators
@@ -21,6 +21,8 @@ UNLIMITED = 10_000  # nodes of a type without a limit; more is Ray's business
 AUTOSCALES_TO = "LION_RAY_AUTOSCALES_TO"
 START_ATTEMPTS = 3
 ANSWER_SECONDS = 60.0  # a node starts a process for its first task
+ROOM_SECONDS = 15.0  # to import torch in a new process
+Item = TypeVar("Item")
 JOIN_SECONDS = 30.0  # of a cluster that listens
 QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
@@ -132,6 +134,29 @@ def _value(answer: Any) -> bool:
         return bool(ray.get(answer))
     except ray.exceptions.RayError:
         return True
+
+
+class Lost(Exception):
+    """The process or node that ran a task is gone; the message says why."""
+
+
+def stream(function: Callable[..., Iterator[Item]], *arguments: Any, cpus: int, waiting: str) -> Iterator[Item]:
+    """What the generator `function` gives, run as one task; `waiting` is said if no node has room for it at once.
+
+    Raises:
+        Lost: its process or its node ended before it did.
+    """
+    items = ray.remote(num_cpus=cpus, max_retries=0)(function).remote(*arguments)
+    started, _ = ray.wait([items], timeout=ROOM_SECONDS)
+    if not started:
+        print(waiting, flush=True)
+    try:
+        for item in items:
+            yield ray.get(item)
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        raise Lost(_first_line(error)) from error
 
 
 def works_here(resources: ResourcesConfig) -> bool:

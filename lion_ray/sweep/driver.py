@@ -19,6 +19,7 @@ from lion_ray.store import Lease, Store, canonical, layout, remove_dead_lease
 from lion_ray.study import request
 from lion_ray.study.plan import Plan, describe
 from lion_ray.study.search_groups import Stages
+from lion_ray.sweep import method_trials
 from lion_ray.sweep.address import cluster_address
 
 FAILED = 1
@@ -42,7 +43,7 @@ def run(path: str, *, overrides: Sequence[str] = (), dry_run: bool = False, veri
         plan = stages.plan(store, verify=verify, keep=not dry_run)
     if plan.pending:
         cluster_address()
-        _check_methods(study, backbone, store, source=str(file), keep=not dry_run)
+        _check_methods(study, backbone, store, source=str(file), is_dry=dry_run)
     print("\n".join([*notes, describe(plan, study)]))
     if job.is_submitted() and "://" not in study.storage and not Path(study.storage).expanduser().is_absolute():
         print(f"WARNING storage {study.storage} is in the folder of this job, which Ray deletes in time: name a URL")
@@ -88,20 +89,21 @@ def _preview(plan: Plan, study: Study, *, source: str) -> None:
         print(f"WARNING {lacking}")
 
 
-def _check_methods(study: Study, backbone: backbones.Resolved, store: Store, *, source: str, keep: bool) -> None:
-    """Try every method on the backbone, but what has passed before in this study."""
+def _check_methods(
+    study: Study, backbone: backbones.Resolved, store: Store, *, source: str, is_dry: bool = False
+) -> None:
+    """Have every method tried on the backbone, but what has passed before in this study."""
     passed = set(store.listing(layout.CHECKS))
 
     def write_down(digest: str) -> None:
-        if keep:
+        if not is_dry:
             store.write(layout.check(digest), b"{}")
 
     methods.check(
         study.methods,
-        lambda: backbones.in_one_line(backbones.sketch, study.backbone, source),
+        method_trials.trials(study, source=source, is_dry=is_dry),
         source=source,
         backbone={"name": backbone.name, **dataclasses.asdict(backbone.transform), **study.backbone.model_dump()},
-        advice=lambda: backbones.sizes_that_do(study.backbone),
         has_passed=lambda digest: layout.check(digest) in passed,
         on_passed=write_down,
     )

@@ -25,6 +25,7 @@ import torch
 
 from lion_ray import backbones, methods
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
+from tests.support.small_runs import in_here
 
 KEPT = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -76,7 +77,7 @@ def size_of(model: str) -> tuple[int, str]:
 def objection(config: MethodConfig, model: str, size: int) -> str:
     """What a study says of a method on a model before it starts; nothing if all is well."""
     try:
-        methods.check([config], lambda: sketched(model, size))
+        methods.check([config], in_here(lambda: sketched(model, size)))
     except StudyError as error:
         return str(error)
     return ""

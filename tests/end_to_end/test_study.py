@@ -235,7 +235,7 @@ def test_planning_a_study_that_has_run_imports_neither_ray_nor_timm(study_file: 
     store = driver.open_store(study, source="tiny")
     resolved = backbones.resolve(study.backbone, store)
     backbones.stage(resolved, store)
-    driver._check_methods(study, resolved, store, source="tiny", keep=True)  # a resume tries nothing again
+    driver._check_methods(study, resolved, store, source="tiny")  # a resume tries nothing again
     code = """if True:
         import sys
         from lion_ray import pipeline

@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 
-from lion_ray import backbones, methods, pipeline
+from lion_ray import backbones, config, methods, pipeline
 from lion_ray.backbones import Backbone
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
+from lion_ray.methods import AdaptedModel, Outcome, checking
+from lion_ray.store import Store, layout
+from lion_ray.sweep import cluster, driver, method_trials
+from tests.support.small_runs import in_here
 
 
 @functools.lru_cache
 def sketch(name: str, size: int) -> Backbone:
     config = BackboneConfig(name=name, weights="random", image_size=size)
-    return backbones.in_one_line(backbones.sketch, config, "s.yaml")
+    return backbones.in_one_line(backbones.specimen, config, "s.yaml")
 
 
-@pytest.mark.parametrize("name", ["levit_128s", "efficientformerv2_s0"])
-def test_a_cache_of_evaluation_mode_does_not_outlive_the_step_before(name: str) -> None:
+def built(config: MethodConfig, backbone: Backbone) -> AdaptedModel:
+    return methods.build(config, backbone, num_classes=2, seed=0)
+
+
+@pytest.mark.parametrize(("name", "size"), [("levit_128s", 128), ("efficientformerv2_s0", 64)])
+def test_a_cache_of_evaluation_mode_does_not_outlive_the_step_before(name: str, size: int) -> None:
     """Attention biases are indexed once and kept: the second step went through the graph of the first."""
-    backbone = sketch(name, 64)
-    methods.check([MethodConfig(name="full")], lambda: backbone)
+    backbone = sketch(name, size)
+    methods.check([MethodConfig(name="full")], in_here(lambda: backbone))
     model = methods.build(MethodConfig(name="full"), backbone, num_classes=2, seed=0)
-    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     biases = [value for key, value in model.trained().items() if "attention_bias" in key]
     assert biases
     with torch.no_grad():
@@ -50,11 +63,11 @@ def test_ssf_scales_nothing_that_a_standardised_weight_undoes(name: str) -> None
 
 
 @pytest.mark.parametrize("method", ["full", "partial", "bias", "ssf"])
-@pytest.mark.parametrize(("name", "size"), [("efficientvit_m0", 32), ("shvit_s1", 32), ("volo_d1_224", 16)])
+@pytest.mark.parametrize(("name", "size"), [("efficientvit_m0", 128), ("shvit_s1", 96), ("volo_d1_224", 48)])
 def test_what_the_features_do_not_depend_on_is_not_trained(name: str, size: int, method: str) -> None:
     """A norm of a classifier, an auxiliary head: counted and pruned as trained, they would never change anything."""
     backbone = sketch(name, size)
-    methods.check([MethodConfig(name=method)], lambda: backbone)
+    methods.check([MethodConfig(name=method)], in_here(lambda: backbone))
     model = methods.build(MethodConfig(name=method), backbone, num_classes=2, seed=0)
     body = {key: each for key, each in model.trained().items() if key.startswith("body.")}
     features = model.body(torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)))
@@ -64,7 +77,7 @@ def test_what_the_features_do_not_depend_on_is_not_trained(name: str, size: int,
     assert set(model.prunable()) <= model.trained().keys()
 
 
-@pytest.mark.parametrize(("name", "size"), [("efficientvit_m0", 32), ("volo_d1_224", 16), ("test_vit", 32)])
+@pytest.mark.parametrize(("name", "size"), [("efficientvit_m0", 128), ("volo_d1_224", 48), ("test_vit", 32)])
 def test_full_trains_everything_on_which_the_features_depend(name: str, size: int) -> None:
     backbone = sketch(name, size)
     whole = backbone.own(folded=False).model
@@ -82,7 +95,7 @@ def test_full_trains_everything_on_which_the_features_depend(name: str, size: in
 
 def test_a_layer_whose_bias_the_model_keeps_elsewhere_is_scaled_alone() -> None:
     backbone = sketch("eva02_tiny_patch14_224", 28)
-    methods.check([MethodConfig(name="ssf")], lambda: backbone)
+    methods.check([MethodConfig(name="ssf")], in_here(lambda: backbone))
     model = methods.build(MethodConfig(name="ssf"), backbone, num_classes=2, seed=0)
     place = "body.backbone.model.blocks.0.attn.qkv.parametrizations"
     assert f"{place}.weight.0.scale" in model.trained()
@@ -94,16 +107,16 @@ def test_a_layer_whose_bias_the_model_keeps_elsewhere_is_scaled_alone() -> None:
 def test_a_backbone_of_several_branches_has_features_too() -> None:
     """CoaT and CrossViT show a list, one sequence for each branch."""
     backbone = sketch("coat_tiny", 32)
-    methods.check([MethodConfig(name="linear"), MethodConfig(name="bias")], lambda: backbone)
+    methods.check([MethodConfig(name="linear"), MethodConfig(name="bias")], in_here(lambda: backbone))
 
 
 def test_a_backbone_with_a_convolution_in_three_dimensions_is_one_too() -> None:
-    methods.check([MethodConfig(name="linear")], lambda: sketch("lambda_resnet26t", 64))
+    methods.check([MethodConfig(name="linear")], in_here(lambda: sketch("lambda_resnet26t", 64)))
 
 
 def test_an_adapter_hands_on_what_its_mlp_is_told_beside_tokens() -> None:
     backbone = sketch("pvt_v2_b0", 64)  # its MLPs are told the grid, and have a convolution over it
-    methods.check([MethodConfig(name="adapter")], lambda: backbone)
+    methods.check([MethodConfig(name="adapter")], in_here(lambda: backbone))
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     model = methods.build(MethodConfig(name="adapter"), backbone, num_classes=2, seed=0)
     with torch.no_grad():
@@ -112,25 +125,87 @@ def test_an_adapter_hands_on_what_its_mlp_is_told_beside_tokens() -> None:
 
 def test_a_border_is_for_whatever_takes_a_larger_image() -> None:
     """A stem that is called `patch_embed` says nothing of it; a grid of positions does."""
-    methods.check([MethodConfig(name="vpt_pad")], lambda: sketch("poolformer_s12", 64))
+    methods.check([MethodConfig(name="vpt_pad")], in_here(lambda: sketch("poolformer_s12", 64)))
     with pytest.raises(StudyError, match="does not take 72 x 72 pixels"):
-        methods.check([MethodConfig(name="vpt_pad")], lambda: sketch("convit_tiny", 64))
+        methods.check([MethodConfig(name="vpt_pad")], in_here(lambda: sketch("convit_tiny", 64)))
 
 
 @pytest.mark.parametrize("method", ["vpt_shallow", "vpt_deep"])
 def test_what_others_code_raises_is_told_in_our_words(method: str) -> None:
     """ConViT's attention knows the number of its tokens."""
     with pytest.raises(StudyError) as caught:
-        methods.check([MethodConfig(name=method)], lambda: sketch("convit_tiny", 32))
+        methods.check([MethodConfig(name=method)], in_here(lambda: sketch("convit_tiny", 32)))
     assert str(caught.value) == (
         f"study: methods.0: '{method}' does not apply to convit_tiny: timm's code (convit.py) does not run with "
         "learned tokens beside its own at 32 px"
     )
 
 
+SMALL = {
+    "test_resnet": 32, "nfnet_l0": 32, "vit_tiny_r_s16_p8_224": 32, "levit_128s": 128, "efficientformerv2_s0": 64,
+    "convnext_atto": 32, "regnety_002": 32, "mobilenetv3_small_050": 32, "poolformer_s12": 64,
+    "xcit_nano_12_p16_224": 64, "eva02_tiny_patch14_224": 28, "deit_tiny_patch16_224": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_tensor_that_acts_is_taken_for_one_that_does_not(name: str) -> None:
+    """Branches that timm starts at zero or a millionth hide what is inside them, unless the trial opens them."""
+    backbone = sketch(name, SMALL[name])
+    for method in ("linear", "lion", "full", "partial", "bias", "vpt_deep", "adapter", "lora", "ssf"):
+        problem = checking.problem_of(MethodConfig(name=method), backbone, built)
+        assert problem is None or "cannot change the output" not in problem
+
+
+@pytest.mark.parametrize("name", ["resnetv2_50x1_bit", "vit_tiny_r_s16_p8_224"])
+def test_a_scale_that_a_standardised_weight_undoes_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gradient is not zero: the layer's epsilon leaves a trace of it."""
+    monkeypatch.setattr("lion_ray.methods.ssf._scaled_tensor", lambda module: "weight")
+    with pytest.raises(StudyError) as caught:
+        methods.check([MethodConfig(name="ssf")], in_here(lambda: sketch(name, 64)))
+    count = {"resnetv2_50x1_bit": "53 of 206", "vit_tiny_r_s16_p8_224": "1 of 154"}[name]
+    told = f"'ssf' does not apply to {name} at 64 px: {count} trained tensors cannot change the output: "
+    assert f"methods.0: {told}" in str(caught.value)
+    assert "conv.parametrizations.weight.0.scale" in str(caught.value) or " more" in str(caught.value)
+
+
+def test_a_single_inert_tensor_is_found_among_those_that_act() -> None:
+    """Also one with a gradient of rounding, as a bias of attention's keys has: the softmax does not see it."""
+
+    def with_an_inert_bias(config: MethodConfig, backbone: Backbone) -> AdaptedModel:
+        model = built(config, backbone)
+        model.head.classifier.register_parameter("spare", torch.nn.Parameter(torch.ones(3)))
+        return model
+
+    problem = checking.problem_of(MethodConfig(name="lion"), sketch("test_vit", 32), with_an_inert_bias)
+    assert problem is not None
+    assert problem.endswith("at 32 px: 1 of 11 trained tensors cannot change the output: head.classifier.spare")
+
+
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "poolformer_s12", "efficientformerv2_s0"])
+def test_biases_that_nothing_depends_on_are_not_trained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = sketch(name, 64)
+    unheard = {f"body.backbone.model.{each}" for each in backbones.without_effect(backbone.model)}
+    assert unheard
+    assert not unheard & built(MethodConfig(name="full"), backbone).trained().keys()
+    monkeypatch.setattr("lion_ray.methods.tuning.without_effect", lambda model: set())
+    problem = checking.problem_of(MethodConfig(name="full"), backbone, built)
+    assert problem is not None
+    assert f"{len(unheard)} of " in problem
+
+
+def test_ssf_is_merged_where_only_shifts_are_trained() -> None:
+    model = built(MethodConfig(name="ssf"), sketch("resnetv2_50x1_bit", 64))
+    image = torch.ones(1, 3, 64, 64)
+    with torch.no_grad():
+        before = model(image)
+        methods.merge_(model)
+        assert torch.equal(model(image), before)
+
+
 def test_lora_leaves_gates_of_channels_alone() -> None:
     with pytest.raises(StudyError, match="it has none; use ssf or partial"):
-        methods.check([MethodConfig(name="lora")], lambda: sketch("nf_regnet_b0", 64))
+        methods.check([MethodConfig(name="lora")], in_here(lambda: sketch("nf_regnet_b0", 64)))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +221,7 @@ def test_lora_leaves_gates_of_channels_alone() -> None:
 )
 def test_a_size_that_a_backbone_does_not_take_is_one_line(name: str, size: int, says: str) -> None:
     with pytest.raises(StudyError) as caught:
-        methods.check([MethodConfig(name="linear")], lambda: sketch(name, size))
+        methods.check([MethodConfig(name="linear")], in_here(lambda: sketch(name, size)))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -169,9 +244,71 @@ def test_a_dry_run_refuses_it_and_what_passed_is_not_tried_again(
     for _ in range(2):
         methods.check(
             [MethodConfig(name="linear"), MethodConfig(name="linear", label="twin")],
-            make,
+            in_here(make),
             backbone={"name": "test_resnet"},
             has_passed=passed.__contains__,
             on_passed=passed.add,
         )
     assert len(made) == len(passed) == 1
+
+
+ABORTS = """if True:
+    import os, sys
+    sys.stdin.readline()
+    print('{"key": "backbone", "problem": null}')
+    print('{"key": "methods.0", "problem": null}', flush=True)
+    print("terminate called after throwing an instance of 'c10::Error'", file=sys.stderr, flush=True)
+    os.abort()
+"""
+
+
+def test_a_model_that_aborts_takes_no_driver_with_it(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def aborting(errors: IO[bytes]) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([sys.executable, "-c", ABORTS], stdin=pipe, stdout=pipe, stderr=errors, text=True)
+
+    monkeypatch.setattr(method_trials, "_child", aborting)
+    assert pipeline.main([str(study_file), "--dry-run"]) == 2
+    ends = "'lion' on tf_efficientnet_lite0 ends the process that tries it on one image"
+    why = "SIGABRT (terminate called after throwing an instance of 'c10::Error')"
+    assert capsys.readouterr().err == f"{study_file}: methods.1: {ends}: {why}\n"
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_where_ray_is_up_methods_are_tried_as_a_task_and_not_in_the_driver(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def computes(*_: object) -> None:
+        raise AssertionError("in the driver")
+
+    monkeypatch.setattr("lion_ray.backbones.specimen", computes)
+    monkeypatch.setattr(method_trials, "_child", computes)
+    study = config.load(study_file)
+    store = driver.open_store(study, source="tiny")
+    driver._check_methods(study, backbones.resolve(study.backbone, store), store, source="tiny")
+    assert len(list(store.listing(layout.CHECKS))) == 2
+
+    assert pipeline.main([str(study_file), "--set", "methods=[linear, lora]", "--set", "study=other"]) == 2
+    said = capsys.readouterr()
+    told = "'lora' does not apply to tf_efficientnet_lite0: lora changes linear layers of attention and MLPs"
+    assert said.err == f"{study_file}: methods.1: {told}, and it has none; use ssf or partial\n"
+    assert not said.out
+    assert Store(f"{study.storage}/other").read("study.json") is None
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_a_task_that_aborts_is_a_problem_of_the_trial_it_was_at() -> None:
+    """It has the cores of a worker, so it goes where workers go: no head without CPUs computes."""
+
+    def aborts() -> Iterator[Outcome]:
+        import ray
+
+        yield Outcome(key=str(ray.get_runtime_context().get_assigned_resources()["CPU"]))
+        os.abort()
+
+    items = cluster.stream(aborts, cpus=3, waiting="")
+    assert next(items).key == "3.0"
+    with pytest.raises(cluster.Lost, match="worker died"):
+        next(items)

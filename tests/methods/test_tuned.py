@@ -16,6 +16,7 @@ from lion_ray.backbones import Backbone
 from lion_ray.config import BackboneConfig, MethodConfig, StudyError
 from lion_ray.methods import METHODS, AdaptedModel
 from lion_ray.methods.lora import LowRank
+from tests.support.small_runs import in_here
 
 VIT, SWIN, RESNET, CONVNEXT, EFFICIENTNET = FAMILIES = [  # timm's own miniatures, and the smallest Swin that it has
     "test_vit",
@@ -80,7 +81,7 @@ def test_a_method_trains_all_it_says_and_nothing_that_is_shared_or_is_refused_wi
     config = MethodConfig(name=method)
     if reason := REFUSED.get((method, family)):
         with pytest.raises(StudyError, match=f"s.yaml: methods.0: '{method}' does not apply to {family}: .*{reason}"):
-            methods.check([config], lambda: backbone, source="s.yaml")
+            methods.check([config], in_here(lambda: backbone), source="s.yaml")
         return
     model, x = build(method, backbone), images(backbone)
     before = {name: tensor.clone() for name, tensor in everything(backbone).items()}
@@ -284,6 +285,6 @@ def test_low_rank_changes_reach_attention_that_reads_its_weight_itself() -> None
 def test_what_does_not_apply_is_told_in_one_line(method: dict[str, Any], name: str, says: str) -> None:
     backbone = load(name)
     with pytest.raises(StudyError, match=says) as caught:
-        methods.check([MethodConfig(name="linear"), MethodConfig(**method)], lambda: backbone)
+        methods.check([MethodConfig(name="linear"), MethodConfig(**method)], in_here(lambda: backbone))
     assert str(caught.value).startswith("study: methods.1: ")
     assert "\n" not in str(caught.value)

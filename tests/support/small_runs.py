@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from lion_ray import backbones, config, data
+from lion_ray import backbones, config, data, methods
+from lion_ray.backbones import Backbone
 from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment, expand
 from lion_ray.lottery import Round
 from lion_ray.store import Store
 from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import OnEpoch, run_experiment
+
+
+def in_here(make_backbone: Callable[[], Backbone]) -> methods.Trials:
+    """Methods are tried in this process, on what `make_backbone` gives."""
+    return lambda configs: methods.outcomes(configs, make_backbone)
 
 
 def experiment(study_file: Path, *overrides: str) -> Experiment:

@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storage", metavar="URL", help="test the store's contract below this URL and nowhere else")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """For `-n 2 --dist loadgroup`: one process has all tests of the embedded Ray, any process has each other file."""
     if not config.pluginmanager.hasplugin("xdist"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from safetensors.torch import load as load_safetensors
 
 from lion_ray.backbones.checkpoints import State
 from lion_ray.backbones.weights import state_digest
-from lion_ray.store.local import private_folder
+from lion_ray.store.local import node_folder, own_node_folder
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 
@@ -31,9 +30,9 @@ def on_this_node(digest: str, fetch: Callable[[], bytes]) -> State:
     Raises:
         ValueError: what was fetched are other weights.
     """
-    path = folder() / f"{digest}.safetensors"
+    path = node_folder("weights") / f"{digest}.safetensors"
     try:
-        lock = _locked(path.parent)
+        lock = _locked()
     except OSError as error:
         warnings.warn(f"{path.parent} cannot be used, so each process fetches weights itself: {error}", stacklevel=2)
         return parsed(fetch(), digest)
@@ -63,24 +62,19 @@ def parsed(payload: bytes, digest: str) -> State:
     return state
 
 
-def folder() -> Path:
-    """Below `TMPDIR`, for this user alone."""
-    return Path(tempfile.gettempdir()) / f"lion_ray_weights-{os.getuid()}"
-
-
-def _locked(where: Path) -> int:
+def _locked() -> int:
     """The folder, opened: one process of this node at a time, until it closes it.
 
     Raises:
         OSError: it cannot be made, or belongs to somebody else.
     """
     with suppress(FileNotFoundError):  # what cleans a machine's temporary files may take it away meanwhile
-        return _opened(where)
-    return _opened(where)
+        return _opened()
+    return _opened()
 
 
-def _opened(where: Path) -> int:
-    descriptor = os.open(private_folder(where), os.O_RDONLY)
+def _opened() -> int:
+    descriptor = os.open(own_node_folder("weights"), os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
 

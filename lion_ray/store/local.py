@@ -3,7 +3,7 @@
 `lion_ray.sweep.run` and `lion_ray.sweep.train_workers` give Tune and Train a scratch folder each. The owning process
 holds a file lock on it, which the kernel releases when the process ends. A scratch folder without a lock is therefore
 abandoned, whatever container or process number it came from, and the next run deletes it. `lion_ray.data` and
-`lion_ray.backbones` keep caches in private folders, whose names never begin with `PREFIX`.
+`lion_ray.backbones` keep caches in this user's `node_folder`, whose name never begins with `PREFIX`.
 """
 
 from __future__ import annotations
@@ -66,10 +66,29 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
+def node_folder(kind: str) -> Path:
+    """This user's folder of one kind on this node, below the folder for temporary files; it need not exist yet.
+
+    There are three kinds. `decoded` holds decoded pixels that all trials of the node map (`data.decode.mapping`),
+    `weights` copies of backbone weights (`backbones.node`), and `home` stands in for a home folder.
+    """
+    return Path(tempfile.gettempdir()) / f"lion_ray-{os.getuid()}" / kind
+
+
+def own_node_folder(kind: str) -> Path:
+    """`node_folder(kind)`, made if need be, where nobody else can write.
+
+    Raises:
+        OSError: it cannot be made, or another user or a link has its name.
+    """
+    folder = node_folder(kind)
+    return private_folder(private_folder(folder.parent) / folder.name)
+
+
 def home_for_now() -> Path:
-    """A home folder for a user without one: a private folder below the folder for temporary files."""
+    """A home folder for a user without one."""
     try:
-        return private_folder(private_folder(Path(tempfile.gettempdir()) / f"lion_ray-{os.getuid()}") / "home")
+        return own_node_folder("home")
     except OSError:  # another user has created that name first
         return Path(tempfile.mkdtemp(prefix="lion-ray-home-"))
 

@@ -22,6 +22,7 @@ from lion_ray.backbones import node
 from lion_ray.config import BackboneConfig, StudyError
 from lion_ray.experiments import expand
 from lion_ray.store import DamagedArtifactWarning, StorageError, Store
+from lion_ray.store.local import node_folder
 from lion_ray.sweep import cluster
 from lion_ray.sweep import run as sweep_run
 from lion_ray.sweep.capacity import Capacity
@@ -88,7 +89,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh node: its copies in a folder of this test, nothing loaded."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     forget()
-    return node.folder()
+    return node_folder("weights")
 
 
 def forget() -> None:

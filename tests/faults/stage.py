@@ -157,7 +157,7 @@ class Stage:
         rays_own = (
             r"pymp-.*|torchinductor_.*"  # its dashboard's, an empty folder of torch's: undisturbed runs leave them
         )
-        kept = rf"lion_ray_weights-{os.getuid()}|lion_ray-{os.getuid()}"  # a node's copies, for the next study as well
+        kept = rf"lion_ray-{os.getuid()}"  # a node's copies, for the next study as well
         files = [file.name for file in self.temporary.iterdir() if not re.fullmatch(f"{rays_own}|{kept}", file.name)]
         return list(self.processes().values()), files
 

@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from lion_ray.backbones import node, state_digest
 from lion_ray.data.decode import mapping
-from lion_ray.store.local import is_private, private_folder, remove_abandoned, scratch_folder
+from lion_ray.store.local import is_private, node_folder, private_folder, remove_abandoned, scratch_folder
 
 HOLD = (
     "from lion_ray.store.local import scratch_folder\n"
@@ -84,10 +84,10 @@ def test_decoded_pixels_lie_where_nobody_else_writes(shared: Path, monkeypatch: 
     named = shared / "named"
     assert mapping.own_folder(named) == named
     named.chmod(0o777)
-    assert mapping.own_folder(named) == named / mapping.default_folder().parent.name
-    assert mapping.own_folder(mapping.default_folder()) == mapping.default_folder()
+    assert mapping.own_folder(named) == named / node_folder("decoded").parent.name
+    assert mapping.own_folder(node_folder("decoded")) == node_folder("decoded")
     of_somebody_else(named, monkeypatch)
-    for folder in (named, mapping.default_folder()):
+    for folder in (named, node_folder("decoded")):
         with pytest.raises(PermissionError):
             mapping.own_folder(folder)
 
@@ -97,7 +97,8 @@ def test_weights_of_a_node_are_fetched_where_their_folder_is_somebody_elses(shar
     victim = shared.parent / "home"
     victim.mkdir()
     (victim / "old.part").write_text("mine")
-    node.folder().symlink_to(victim)
+    node_folder("weights").parent.mkdir(mode=0o700)
+    node_folder("weights").symlink_to(victim)
     with pytest.warns(UserWarning, match="cannot be used, so each process fetches weights itself"):
         found = node.on_this_node(state_digest(state), lambda: save(state))
     assert torch.equal(found["w"], state["w"])
@@ -112,7 +113,7 @@ def test_what_is_kept_for_later_outlives_every_sweep(shared: Path) -> None:
         fetched.append(1)
         return save(state)
 
-    pixels = mapping.own_folder(mapping.default_folder()) / "set.pixels"
+    pixels = mapping.own_folder(node_folder("decoded")) / "set.pixels"
     pixels.write_bytes(b"decoded")
     for purpose in ("tune", "train"):
         node.on_this_node(state_digest(state), fetch)
@@ -128,7 +129,7 @@ def test_a_cleaner_of_temporary_files_costs_a_fetch_and_no_more(shared: Path) ->
 
     def clean() -> None:
         while not over.is_set():
-            shutil.rmtree(node.folder(), ignore_errors=True)
+            shutil.rmtree(node_folder("weights"), ignore_errors=True)
 
     with warnings.catch_warnings(), ThreadPoolExecutor(1) as threads:
         warnings.simplefilter("ignore")  # a folder that was deleted twice in a row is said

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from lion_ray.config import StudyError
 from lion_ray.data.dataset import IndexedSplit, Pixels
 from lion_ray.data.decode.encoded import EncodedImages
 from lion_ray.data.pool import read_only
-from lion_ray.store.local import is_private, private_folder
+from lion_ray.store.local import is_private, node_folder, own_node_folder, private_folder
 
 Fill = Callable[[Pixels], None]
 
@@ -43,7 +42,7 @@ class MappedSplit(IndexedSplit):
 
     Attributes:
         encoded: the images that fill the file.
-        folder: the folder of the file; None stands for `default_folder()`.
+        folder: the folder of the file; None stands for the node's own (`node_folder`).
         name: the file's name, which identifies the pixels.
     """
 
@@ -58,7 +57,7 @@ class MappedSplit(IndexedSplit):
         Raises:
             StudyError: the disk is too small or cannot be written; an image is missing or broken.
         """
-        folder = default_folder() if self.folder is None else Path(self.folder)
+        folder = node_folder("decoded") if self.folder is None else Path(self.folder)
         try:
             return mapped(own_folder(folder), self.name, self.encoded.shape, self.encoded.decode_into)
         except OSError as error:
@@ -68,19 +67,14 @@ class MappedSplit(IndexedSplit):
             raise StudyError(self.encoded.origin, "data.cache", str(problem)) from error
 
 
-def default_folder() -> Path:
-    """A folder per user below the node's folder for temporary files (`TMPDIR`)."""
-    return Path(tempfile.gettempdir()) / f"lion_ray-{os.getuid()}" / "decoded"
-
-
 def own_folder(folder: Path) -> Path:
     """`folder` if only this user can write to it, else a private folder in it, because pixels have no digest.
 
     Raises:
         OSError: the folder cannot be made, or belongs to another user.
     """
-    if folder == default_folder():
-        return private_folder(private_folder(folder.parent) / folder.name)
+    if folder == node_folder("decoded"):
+        return own_node_folder("decoded")
     folder.mkdir(parents=True, exist_ok=True)
     return folder if is_private(folder) else private_folder(folder / f"lion_ray-{os.getuid()}")
 

@@ -51,15 +51,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storage", metavar="URL", help="test the store's contract below this URL and nowhere else")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # in front of xdist, which reads the groups in its own
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """For `-n 2 --dist loadgroup`: one process has all tests of the embedded Ray, any process has each other file."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        uses_ray = "embedded_ray" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("embedded Ray" if uses_ray else item.path.name))
-    items.sort(key=lambda item: "embedded_ray" not in getattr(item, "fixturenames", ()))  # the longest group first
+    if hasattr(config, "workerinput"):  # in a process of xdist
+        for item in items:
+            uses_ray = "embedded_ray" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("embedded Ray" if uses_ray else item.path.name))
+        items.sort(key=lambda item: "embedded_ray" not in getattr(item, "fixturenames", ()))  # the longest group first
+    yield
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import hypothesis
@@ -51,15 +53,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storage", metavar="URL", help="test the store's contract below this URL and nowhere else")
 
 
-@pytest.hookimpl(wrapper=True)  # in front of xdist, which reads the groups in its own
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """For `-n 2 --dist loadgroup`: one process has all tests of the embedded Ray, any process has each other file."""
-    if hasattr(config, "workerinput"):  # in a process of xdist
-        for item in items:
-            uses_ray = "embedded_ray" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("embedded Ray" if uses_ray else item.path.name))
-        items.sort(key=lambda item: "embedded_ray" not in getattr(item, "fixturenames", ()))  # the longest group first
-    yield
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `-n 2`: one process has all files with tests of the embedded Ray, so that there is one; any has each other.
+
+    The groups of xdist's own `--dist loadgroup` are lost under pytest 9.2, so these are told by the files.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneProcessForRay(LoadScopeScheduling):  # type: ignore[misc]
+        """Sends whole files, all those of the embedded Ray as one."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "embedded Ray" if _uses_embedded_ray(config.rootpath / file) else file
+
+    config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems`
+    return OneProcessForRay(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests of the embedded Ray come first: together they take the longest."""
+    items.sort(key=lambda item: not _uses_embedded_ray(item.path))
+
+
+@functools.cache
+def _uses_embedded_ray(file: Path) -> bool:
+    return "embedded_ray" in file.read_text()
 
 
 @pytest.fixture

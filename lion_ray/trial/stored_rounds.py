@@ -157,7 +157,7 @@ class StoredRounds:
                 "workers": self._workers.size,
                 "precision": experiment.train.precision,
             },
-            config=experiment.config(),
+            config=dict(experiment.config()),
         )
 
 

@@ -32,7 +32,7 @@ from lion_ray.sweep.trial_inputs import TrialInputs
 from lion_ray.training.loop import TrainingDiverged
 from lion_ray.training.solver_health import share_unconverged
 from lion_ray.training.workers import Workers
-from lion_ray.trial.trainer import EpochOf, OnEpoch, run_experiment
+from lion_ray.trial.trainer import EpochContext, OnEpoch, run_experiment
 
 ENDS_THE_SWEEP = (StorageError, StudyError)  # no repetition mends these
 Report = Callable[[dict[str, Any]], object]
@@ -92,7 +92,7 @@ class TrialBody:
         """Sends each epoch with the seconds since the one before; called on worker 0."""
         last = time.monotonic()
 
-        def send(training: EpochOf, record: EpochRecord) -> None:
+        def send(training: EpochContext, record: EpochRecord) -> None:
             nonlocal last
             before, last = last, time.monotonic()
             self._send(

@@ -1,7 +1,8 @@
-"""A cache of the features of frozen bodies. Experiments of one process that share data and backbone share features.
+"""A cache of the features of frozen bodies, for experiments of one process that share data and backbone.
 
 `lion_ray.trial.prepared_splits` asks for each split of a method that trains nothing before the features. Only
 experiments that would compute the same bits share an entry; `numeric_key` is the part of a key that ensures this.
+`lion_ray.sweep.trial_body` owns the cache of a training process.
 """
 
 from __future__ import annotations
@@ -52,7 +53,3 @@ class FeatureCache:
 
 def _num_bytes(examples: Examples) -> int:
     return 0 if examples.features is None else examples.features.nbytes
-
-
-FEATURES = FeatureCache()
-"""The cache of this process; `lion_ray.trial.prepared_splits` uses it."""

@@ -1,7 +1,7 @@
 """The splits that an experiment may see, prepared for the trained part of its model.
 
-`lion_ray.trial.trainer` makes one set per experiment and process. Features of a frozen body are computed once per
-process, and all experiments that would compute the same bits share them.
+`lion_ray.trial.trainer` makes one set per experiment and process. Features of a frozen body come from a
+`FeatureCache`, and all experiments that would compute the same bits share them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lion_ray.data import JoinedSplit, Split
 from lion_ray.experiments import Experiment, protocol
 from lion_ray.methods import AdaptedModel
 from lion_ray.training.batches import Examples, keeps_features, prepare
-from lion_ray.training.feature_cache import FEATURES, numeric_key
+from lion_ray.training.feature_cache import FeatureCache, numeric_key
 from lion_ray.training.workers import Workers
 from lion_ray.trial.measures import ModelWithoutPrompts
 
@@ -32,6 +32,7 @@ class PreparedSplits:
         transform: the transform of the backbone.
         workers: the workers of the experiment. Each prepares the splits, and all raise the error of any of them.
         device: the training device.
+        features: the cache of the features of frozen bodies.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class PreparedSplits:
         *,
         workers: Workers,
         device: torch.device,
+        features: FeatureCache,
     ) -> None:
+        self._features = features
         self._experiment, self._model, self._transform = experiment, model, transform
         self._workers, self._device = workers, device
         splits, test = protocol.training_splits(dataset), protocol.final_split(dataset)
         if test is None:  # cached test features of another experiment must not be reached either
-            FEATURES.forget(TEST)
+            self._features.forget(TEST)
         self._evaluated = {"val": splits.val, TEST: test}
         name = "train+val" if isinstance(splits.train, JoinedSplit) else "train"
         self.train = self._prepare(name, splits.train, model, augment=experiment.train.augment)
@@ -85,6 +88,6 @@ class PreparedSplits:
                 return make()
             identity = [self._experiment.identity[part] for part in ("dataset", "transform", "backbone")]
             key = (json.dumps(identity, sort_keys=True), model.body.maps, numeric_key(self._device))
-            return FEATURES.get(name, key, make)
+            return self._features.get(name, key, make)
 
         return self._workers.on_every_rank(cached_or_made)

@@ -29,6 +29,7 @@ from lion_ray.lottery import (
 )
 from lion_ray.store import Store
 from lion_ray.training import loop, solver_health
+from lion_ray.training.feature_cache import FeatureCache
 from lion_ray.training.workers import Workers
 from lion_ray.trial.measures import ModelWithoutPrompts, accuracies_without_prompts, num_params
 from lion_ray.trial.prepared_splits import PreparedSplits
@@ -58,6 +59,7 @@ def run_experiment(
     workers: Workers,
     device: torch.device,
     on_epoch: OnEpoch,
+    features: FeatureCache | None = None,
 ) -> Iterator[Round]:
     """Yield the rounds of an experiment. Each is read from the store or, if it is absent, trained and stored.
 
@@ -69,8 +71,11 @@ def run_experiment(
         workers: the workers of the experiment.
         device: the training device of this process.
         on_epoch: called on rank 0 with the context of each epoch and its record.
+        features: the cache of frozen bodies' features, which several experiments may share; None makes a new one.
     """
-    trainer = RoundTrainer(experiment, dataset, backbone, workers=workers, device=device, on_epoch=on_epoch)
+    trainer = RoundTrainer(
+        experiment, dataset, backbone, workers=workers, device=device, on_epoch=on_epoch, features=features
+    )
     stored_rounds = StoredRounds(experiment, store, backbone=backbone, workers=workers, classes=dataset.classes)
     lottery = experiment.lottery.model_copy(update={"controls": experiment.controls})
     yield from run_rounds(lottery, trainer, stored_rounds)
@@ -88,12 +93,14 @@ class RoundTrainer:
         workers: Workers,
         device: torch.device,
         on_epoch: OnEpoch,
+        features: FeatureCache | None = None,
     ) -> None:
         self._experiment, self._backbone, self._workers, self._on_epoch = experiment, backbone, workers, on_epoch
         self._num_classes = len(dataset.classes)
         self.model = self._build("start").to(device)
+        cache = FeatureCache() if features is None else features
         self._splits = PreparedSplits(
-            experiment, dataset, self.model, backbone.transform, workers=workers, device=device
+            experiment, dataset, self.model, backbone.transform, workers=workers, device=device, features=cache
         )
         by_count = experiment.stage is not None and experiment.stage.by_count
         train = protocol.training_splits(dataset).train

@@ -1,9 +1,11 @@
-"""The study file: typed, frozen, strict. One bad line gives one clear message and exit status 2.
+"""The study file as typed, immutable values.
 
-`study` holds the sections as values, `reading` turns a file into them. Every other room receives these values.
+`study` defines the sections, and `reading` loads a file into them. The command-line entry points call `load`; every
+other package receives the values. A wrong line in the file raises a `StudyError` with a message of one line, and the
+entry points then exit with status 2.
 """
 
-from lion_ray.config.base import Frozen
+from lion_ray.config.base import Frozen, Json
 from lion_ray.config.data import MODIFIERS, DataConfig, DatasetConfig, ImbalanceConfig, LabelNoiseConfig
 from lion_ray.config.lottery import Control, LotteryConfig, OneShot, RewindEpoch, RobustConfig
 from lion_ray.config.protocol import ProtocolConfig
@@ -23,6 +25,7 @@ __all__ = [
     "DatasetConfig",
     "Frozen",
     "ImbalanceConfig",
+    "Json",
     "LabelNoiseConfig",
     "LotteryConfig",
     "MethodConfig",

@@ -1,7 +1,11 @@
-"""What every section of a study file is: immutable, strict, with one line for what is wrong."""
+"""The base class of all sections of the study file, and the types that several sections share.
+
+`lion_ray.config` and `lion_ray.methods` derive their sections and options from `Frozen`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
@@ -10,19 +14,24 @@ from lion_ray.store.variables import with_variables
 
 
 def _expanded(place: str, info: ValidationInfo) -> str:
-    """What a person has written, who passes through JSON; a record was made from what it stood for."""
+    """Expand environment variables in text from a study file, which is validated as JSON.
+
+    A value that is built from Python objects, such as a stored record, has been expanded before.
+    """
     return with_variables(place) if info.mode == "json" else place
 
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Place = Annotated[str, AfterValidator(_expanded)]
-"""A path or URL, the environment's variables in their places."""
+"""A path or URL. Environment variables in it are expanded when a study file is read."""
+Json = Mapping[str, object]
+"""A JSON object. Its values are not inspected."""
 
 
 class Frozen(BaseModel):
-    """Base of every section: immutable, unknown keys rejected, no silent conversion of types.
+    """Base class of every section. Values are immutable, and unknown keys are rejected.
 
-    Every key has a description: docs/study_file.md is made of them.
+    Every field has a description, from which docs/study_file.md is generated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,19 +1,19 @@
-"""What a study file says about data: a dataset entry with its modifiers, and the `data` section.
+"""A dataset entry of the study file with its modifiers, and the `data` section.
 
-`data.find` receives the section beside a `DatasetConfig`; of it only an image that is skipped changes what an
-experiment is. The modifiers do: they are part of the identity.
+`lion_ray.data.find` receives a `DatasetConfig` and the `DataConfig`. The modifiers of an entry are part of an
+experiment's identity. The `data` section is not; only the images that it lets the reader skip are.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from lion_ray.config.base import SLUG, Frozen, Place
 
 MODIFIERS = ("shots", "imbalance", "subset", "label_noise")
-EITHER = (
+EXCLUSIVE_KEYS = (
     ("val", "num_val", "each says how large val is"),
     ("shots", "imbalance", "each says how many images a class keeps"),
     ("shots", "subset", "shots fixes how many images there are"),
@@ -23,11 +23,12 @@ EITHER = (
 
 
 class DataConfig(Frozen):
-    """`root`: the URL below which `lion-ray data build` has put the catalogue's sets, one folder each.
+    """Where datasets are found, and where their decoded images are kept.
 
-    `on_bad_image: skip` leaves out images that cannot be decoded, and says how many; by default the first is an error.
-    `memory_gb` is how much of each node's object store decoded images may take (None: half of the smallest one);
-    `cache` is the folder on each node where training images beyond it lie (None: below its `TMPDIR`).
+    `root` is the URL below which `lion-ray data build` has written datasets of the catalogue, one folder each. With
+    `on_bad_image: skip` images that cannot be decoded are left out and counted; by default the first one is an error.
+    Decoded images take up to `memory_gb` of each node's object store (None: half of the smallest object store).
+    Further training images go to the folder `cache` on each node (None: a folder below the node's `TMPDIR`).
     """
 
     root: Place | None = Field(
@@ -48,25 +49,26 @@ class DataConfig(Frozen):
 
 
 class ImbalanceConfig(Frozen):
-    """A long tail: the first class keeps `ratio` times as many training images as the last."""
+    """A long-tailed training split. The first class keeps `ratio` times as many images as the last class."""
 
     kind: Literal["exponential"] = Field(default="exponential", description="How the classes' sizes fall.")
     ratio: float = Field(gt=1, description="How many times as many images the first class keeps as the last.")
 
 
 class LabelNoiseConfig(Frozen):
-    """`rate` of the training labels become one of the other classes, each as likely."""
+    """Wrong training labels. The share `rate` of the labels is replaced by other classes, drawn uniformly."""
 
     kind: Literal["symmetric"] = Field(default="symmetric", description="Each other class is as likely.")
     rate: float = Field(gt=0, le=1, description="Share of the training labels that become wrong, exactly.")
 
 
 class DatasetConfig(Frozen):
-    """A catalogue name, or a name of your own with the URL of your data (`data.readers`).
+    """A dataset of the catalogue, or with `url` the user's own data, which `lion_ray.data.readers` reads.
 
-    `num_...` take the first of an order that is the name's; `val` cuts its share from train where the source has no
-    val. `shots` (per class), `imbalance`, `subset` and `label_noise` change train alone, drawn by `seed`: see
-    `data.sampling`.
+    `num_train`, `num_val` and `num_test` keep the first images of an order that depends on the dataset's name alone.
+    `val` is the share of the training images that becomes the val split if the source has none. `shots` (images per
+    class), `imbalance`, `subset` and `label_noise` change the training split only; they draw with `seed`
+    (`lion_ray.data.sampling`).
     """
 
     name: str = Field(
@@ -99,17 +101,17 @@ class DatasetConfig(Frozen):
     shots: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Training images per class, exactly.")
     imbalance: ImbalanceConfig | None = Field(default=None, description="Makes a long tail of the training images.")
     subset: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="As many of the training images, drawn."
+        default=None, description="Number of training images, drawn at random."
     )
     label_noise: LabelNoiseConfig | None = Field(default=None, description="Makes some training labels wrong.")
     seed: int = Field(
-        default=0, ge=0, lt=2**32, description="Of what is drawn by `shots`, `imbalance`, `subset` and `label_noise`."
+        default=0, ge=0, lt=2**32, description="Seed of `shots`, `imbalance`, `subset` and `label_noise`."
     )
 
     @model_validator(mode="after")
     def _makes_sense(self) -> DatasetConfig:
         given = {name for name in self.model_fields_set if getattr(self, name) is not None}
-        for one, other, reason in EITHER:
+        for one, other, reason in EXCLUSIVE_KEYS:
             if {one, other} <= given:
                 raise ValueError(f"{one} and {other} are both given: {reason}")
         if self.seed and not self.modifiers:
@@ -117,7 +119,7 @@ class DatasetConfig(Frozen):
         return self
 
     @property
-    def modifiers(self) -> dict[str, Any]:
-        """What is drawn from train, with its seed, as it enters the identity; empty if nothing is."""
+    def modifiers(self) -> dict[str, object]:
+        """The modifiers that are given and their seed, as JSON for the identity; empty if none is given."""
         given = self.model_dump(mode="json", include=set(MODIFIERS), exclude_none=True)
         return {**given, "seed": self.seed} if given else {}

@@ -1,10 +1,13 @@
-"""The `lottery` section, and `train.robust` (docs/method.md, *Lottery rounds*, *Robust training*)."""
+"""The `lottery` section and the section `train.robust` of the study file.
+
+`lion_ray.lottery` acts on them; the terms are defined in docs/method.md, *Lottery rounds* and *Robust training*.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -15,24 +18,27 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class OneShot(Frozen):
-    """`prune: {one_shot: d}`: dense round 0, then one pruning to the density `d`."""
+    """The section `prune: {one_shot: d}`. Round 0 is dense, and one pruning leads to the density `d`."""
 
     one_shot: Share = Field(description="The density after one pruning from dense.")
 
 
 class RewindEpoch(Frozen):
-    """`rewind: {epoch: k}`: later rounds start from where round 0 stood after `k` epochs."""
+    """The section `rewind: {epoch: k}`. Later rounds start from the state of round 0 after `k` epochs."""
 
     epoch: int = Field(ge=1, description="Later rounds start where round 0 stood after so many epochs.")
 
 
 class RobustConfig(Frozen):
-    """After `warmup_epochs` of a round only the share `tau` of critical weights learns; the others shrink."""
+    """Robust training. After `warmup_epochs` of each round only the critical share `tau` of the weights learns.
+
+    All other prunable weights shrink towards zero (docs/method.md, *Robust training*).
+    """
 
     tau: float = Field(
         gt=0, le=1, description="Share of the living prompt weights that learn in a step: those of the highest |g·w|."
     )
-    shrinkage: float = Field(ge=0, description="The others shrink by the rate times this.")
+    shrinkage: float = Field(ge=0, description="All other weights shrink by the learning rate times this value.")
     warmup_epochs: int = Field(default=1, ge=1, description="Ordinary epochs at the start of each round.")
 
 
@@ -46,7 +52,7 @@ def _falling(densities: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _kind(value: object) -> str:
-    """Which of the forms of `prune` or `rewind` a value takes, so that its message is that form's alone."""
+    """The union member that a value of `prune` or `rewind` is validated as, so that an error names that form only."""
     if isinstance(value, (list, tuple)):
         return "Densities"
     return "Section" if isinstance(value, (Mapping, Frozen)) else "Plain"
@@ -63,27 +69,29 @@ Rewind = Annotated[
 ]
 
 
-def rounds_of(values: dict[str, Any]) -> int:
-    """The default of `rounds`: a list of densities or a single shot fixes it."""
+def _default_rounds(values: dict[str, object]) -> int:
     return fixed_rounds(values.get("prune")) or 5
 
 
 def fixed_rounds(prune: object) -> int | None:
-    """The number of rounds that `prune` fixes, round 0 included; None if it fixes none."""
+    """The number of rounds, round 0 included, that a value of `prune` implies; None if it implies none."""
     if isinstance(prune, OneShot):
         return 2
     return 1 + len(prune) if isinstance(prune, tuple) else None
 
 
 class LotteryConfig(Frozen):
-    """`rounds: 5` is the dense round 0 and four prunings; `prune` is each one's share of what is alive, or the goal."""
+    """How tickets are found. `rounds: 5` is the dense round 0 and four pruned rounds.
+
+    `prune` is the share of the surviving weights that each pruning removes, or the density after each pruning.
+    """
 
     prune: Prune = Field(
         default=0.4,
-        description="The share of what survives that goes before each round; or the density of each pruned round.",
+        description="Share of the surviving weights that each pruning removes; or the density of each pruned round.",
     )
     rounds: int = Field(
-        default_factory=rounds_of,
+        default_factory=_default_rounds,
         ge=1,
         description="The dense round 0 and the pruned ones; 5, unless `prune` fixes it.",
     )
@@ -95,15 +103,17 @@ class LotteryConfig(Frozen):
         default="layer",
         description="Which weights are ranked together: a layer's, all by relative scores, or all as they are.",
     )
-    rewind: Rewind = Field(default="init", description="What the survivors go back to; see lottery.md.")
+    rewind: Rewind = Field(
+        default="init", description="The state that the surviving weights return to; see lottery.md."
+    )
     allow_dead_layers: bool = Field(default=False, description="Whether a layer may lose its last weight.")
     tolerance: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,
         description="With `scheduler: lottery`: by how much val accuracy may fall below round 0; null never stops.",
     )
-    patience: int = Field(default=1, ge=1, description="How many rounds in a row have to fall below it.")
+    patience: int = Field(default=1, ge=1, description="Number of consecutive rounds that have to fall below it.")
     controls: tuple[Control, ...] = Field(
-        default=(), description="Trained once beside each pruned round; see lottery.md."
+        default=(), description="Comparisons that are trained once beside each pruned round; see lottery.md."
     )
 
     @model_validator(mode="after")

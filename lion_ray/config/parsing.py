@@ -1,8 +1,9 @@
-"""The text of a study file or an override as plain values: the part of YAML 1.2 that a study needs.
+"""Parser of a study file or an override: the part of YAML 1.2 that a study needs.
 
-`true` and `false` alone are booleans, and a number is written in decimal or with an exponent: `yes`, `off`, `1:30`,
-`010` and dates are texts. Anchors, aliases and merge keys work as far as what they stand for stays small; every other
-feature works or is refused by its name. `reading` calls `parse` and says which file or key a `ParseError` is about.
+Only `true` and `false` are booleans, and numbers are decimal or have an exponent, so `yes`, `off`, `1:30`, `010` and
+dates are strings. Anchors, aliases and merge keys work while the expanded document stays small. Other features are
+refused with an error that names them. `lion_ray.config.reading` calls `parse` and adds the file or key to a
+`ParseError`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import re
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 import yaml
 
@@ -32,15 +33,15 @@ RESOLVED = {
 
 
 class ParseError(ValueError):
-    """The text is no YAML that a study may hold; the message says where in the text."""
+    """The text is not YAML of the supported kind. The message gives line and column."""
 
 
 def decoded(payload: bytes) -> str:
-    """The text of a file, in UTF-8 or with the mark of UTF-16 in front.
+    """Decode the bytes of a file as UTF-8, or as UTF-16 if they begin with its byte order mark.
 
     Raises:
-        ParseError: it is longer than a study can be.
-        UnicodeDecodeError: it is no text.
+        ParseError: there are more than `MOST_BYTES` bytes.
+        UnicodeDecodeError: the bytes are not valid text.
     """
     if len(payload) > MOST_BYTES:
         raise ParseError(f"is longer than {MOST_BYTES:,} bytes")
@@ -48,11 +49,11 @@ def decoded(payload: bytes) -> str:
     return payload.decode("utf-16" if is_wide else "utf-8-sig")
 
 
-def parse(text: str) -> Any:
-    """The values in `text`; None if it holds none.
+def parse(text: str) -> object:
+    """Parse `text` into dicts, lists, strings, numbers, booleans and None. An empty text gives None.
 
     Raises:
-        ParseError: in one line.
+        ParseError: the text cannot be parsed or uses a feature that is not supported. The message is one line.
     """
     try:
         _refuse_features(text)
@@ -62,11 +63,12 @@ def parse(text: str) -> Any:
             if node is None:
                 return None
             _refuse_large(node)
-            return loader.construct_document(node)
+            parsed: object = loader.construct_document(node)
+            return parsed
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        raise ParseError(f"is not valid YAML: {_said(error)}") from None
+        raise ParseError(f"is not valid YAML: {_message(error)}") from None
     except ParseError:
         raise
     except (ValueError, OverflowError, TypeError) as error:  # of Python's own `int` and `float`
@@ -74,7 +76,7 @@ def parse(text: str) -> Any:
 
 
 def _refuse_features(text: str) -> None:
-    """What no study needs, by its name, before anything is made of it."""
+    """Raise a `ParseError` for a second document, deep nesting or a tag, before any value is constructed."""
     level = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         where = _where(event.start_mark)
@@ -94,7 +96,7 @@ def _refuse_features(text: str) -> None:
 
 
 def _refuse_large(root: yaml.Node) -> None:
-    """Aliases make much out of little: what they stand for counts as often as it is named."""
+    """Raise a `ParseError` if the document with all aliases expanded is too large, or if an alias contains itself."""
     sizes: dict[int, int | None] = {}  # None while a node is being measured
     pending = [(root, False)]
     while pending:
@@ -118,12 +120,22 @@ def _parts(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _where(mark: Any) -> str:
+class _Position(Protocol):
+    """A place in the text: the mark of either of PyYAML's parsers. Both numbers count from 0."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def column(self) -> int: ...
+
+
+def _where(mark: _Position | None) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
 
 
-def _said(error: yaml.YAMLError) -> str:
-    """What PyYAML says, without its name for a text that comes from no file."""
+def _message(error: yaml.YAMLError) -> str:
+    """The message of PyYAML on one line, without the placeholder that it uses as a file name."""
     if isinstance(error, yaml.MarkedYAMLError):
         parts = [part for part in (error.context, error.problem) if part]
         return _where(error.problem_mark or error.context_mark) + ", ".join(parts)
@@ -133,12 +145,12 @@ def _said(error: yaml.YAMLError) -> str:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """`yaml.SafeLoader` with the plain values of YAML 1.2, that refuses a key given twice."""
+    """`yaml.SafeLoader` with the scalars of YAML 1.2. It refuses duplicate keys."""
 
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Keys are texts, each given once."""
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, object]:
+        """Construct a mapping. Its keys must be strings, and none may occur twice."""
         seen = set[str]()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag not in (TEXT, MERGE):
@@ -146,11 +158,14 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             if key.value in seen:
                 raise _wrong(key, f"the key '{key.value}' is given twice")
             seen.add(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        mapping: dict[str, object] = super().construct_mapping(node, deep)
         return mapping
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Replace `<<` by what it names; what is said here counts, then what is named first."""
+        """Replace the merge key `<<` by the sections that it names.
+
+        Keys of the mapping itself take precedence, and then those of the section that is named first.
+        """
         own = [(key, value) for key, value in node.value if key.tag != MERGE]
         taken = {key.value for key, _ in own}
         for value in (value for key, value in node.value if key.tag == MERGE):

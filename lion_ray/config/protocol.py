@@ -1,24 +1,25 @@
-"""The `protocol` section: how settings are found and how often the chosen one is trained for the figures of a table.
+"""The `protocol` section: the search for a setting, and the final runs with the chosen setting.
 
-`settings` makes trials of a search space, `protocol` says which splits each stage opens, `stages` puts them in order.
+`lion_ray.experiments.settings` turns a search space into trials, `lion_ray.experiments.protocol` defines the splits
+that each stage opens, and `lion_ray.study.search_groups` orders the stages.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from lion_ray.config.base import Frozen
 
-SEEDS = (42, 44, 82, 100, 800)  # VPT's (tune_vtab.py)
+SEEDS = (42, 44, 82, 100, 800)  # the seeds of VPT (tune_vtab.py)
 RANGES = ("loguniform", "uniform")
 FORMS = "give a list, {choice: [...]}, {loguniform: [low, high]} or {uniform: [low, high]}"
 
 
-def _checked(space: dict[str, Any]) -> dict[str, Any]:
-    """A space whose every axis has a known form."""
+def _checked(space: dict[str, object]) -> dict[str, object]:
+    """Raise a `ValueError` unless every axis of the search space has one of the `FORMS`."""
     if not space:
         raise ValueError("an empty search names no key; give one such as train.lr: [0.01, 0.001]")
     for key, axis in space.items():
@@ -32,23 +33,27 @@ def _checked(space: dict[str, Any]) -> dict[str, Any]:
     return space
 
 
-def _is_range(kind: str, values: list[Any]) -> bool:
-    if len(values) != 2 or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+def _is_range(kind: str, values: list[object]) -> bool:
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    if len(values) != 2 or len(numbers) != 2 or not all(map(math.isfinite, numbers)):
         return False
-    return bool(values[0] < values[1]) and (kind == "uniform" or values[0] > 0)
+    low, high = numbers
+    return low < high and (kind == "uniform" or low > 0)
 
 
-Space = Annotated[dict[str, Any], AfterValidator(_checked)]
+Space = Annotated[dict[str, object], AfterValidator(_checked)]
+"""A search space: an axis by each key of a method entry, such as `train.lr`."""
 
 
 class ProtocolConfig(Frozen):
-    """`vtab1k`, `fewshot` and `longtail` search, then train the chosen setting once per seed; `fixed` only does that.
+    """The protocols `vtab1k`, `fewshot` and `longtail` search for a setting and then train it once per seed.
 
-    `search` is the space, its keys those of a method entry (`train.lr`, `lottery.prune`, `gamma`); None is VPT's grid.
-    With `samples` so many settings are drawn from it, otherwise it is a grid of lists.
+    `fixed` has no search and trains the settings of the study file. `search` is the search space; its keys are those
+    of a method entry (`train.lr`, `lottery.prune`, `gamma`), and None stands for the grid of VPT. `samples` is the
+    number of settings that are drawn from the space; None takes the whole grid of its lists.
     """
 
-    name: Literal["vtab1k", "fewshot", "longtail", "fixed"] = Field(description="See protocols.md.")
+    name: Literal["vtab1k", "fewshot", "longtail", "fixed"] = Field(description="The protocol; see protocols.md.")
     search: Space | None = Field(
         default=None, description="The space, by key of a method entry, such as `train.lr`; null is VPT's grid."
     )
@@ -64,5 +69,5 @@ class ProtocolConfig(Frozen):
 
     @property
     def searches(self) -> bool:
-        """Whether settings are chosen first."""
+        """Whether the protocol begins with a search."""
         return self.name != "fixed"

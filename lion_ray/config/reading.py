@@ -1,6 +1,7 @@
-"""From a file and `--set` overrides to a `Study`, or to one line that says what to mend.
+"""Load a study file with its `--set` overrides into a `Study`, or raise a `StudyError` of one line.
 
-`load` is called by the doors (`pipeline`, `cli`); `validate` also by `methods`, for the options beside a method's name.
+The command-line entry points (`lion_ray.pipeline`, `lion_ray.cli`) call `load`. `lion_ray.methods` calls `validate` for
+the options that stand beside a method's name.
 """
 
 from __future__ import annotations
@@ -8,22 +9,23 @@ from __future__ import annotations
 import difflib
 import json
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from lion_ray.config.base import SLUG
+from lion_ray.config.base import SLUG, Json
 from lion_ray.config.parsing import MOST_BYTES, ParseError, decoded, parse
 from lion_ray.config.study import Study
 
 
 class StudyError(ValueError):
-    """What a user can mend in a study file, in one line: file, key, what is wrong, what is allowed."""
+    """An error in the study file that its author can correct. The message is one line: file, key, problem, remedy."""
 
     def __init__(self, source: str, key: str, problem: str) -> None:
-        super().__init__(source, key, problem)  # as given, so that it crosses processes
+        super().__init__(source, key, problem)  # the same arguments, so that the error can be pickled
 
     def __str__(self) -> str:
         return ": ".join(part for part in self.args if part)
@@ -34,7 +36,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Study:
-    """Read a study file and apply `key.sub=value` overrides.
+    """Read a study file and apply overrides.
+
+    Args:
+        path: the YAML file.
+        overrides: texts `key.sub=value`, applied in their order.
 
     Raises:
         StudyError: the file cannot be read or parsed, or a key or value is not allowed.
@@ -48,15 +54,25 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Study:
         raise StudyError(str(path), "", str(error)) from error
     if not isinstance(raw, dict):
         raise StudyError(str(path), "", "must hold keys and values, such as 'study: quickstart'")
+    fields: Json = raw
     for override in overrides:
-        raw = _override(raw, override)
-    return validate(Study, raw, source=str(path))
+        fields = _override(fields, override)
+    return validate(Study, fields, source=str(path))
 
 
-def validate(model: type[Model], raw: Mapping[str, Any], *, source: str, key: str = "") -> Model:
-    """`raw` as a `model`, or a `StudyError` that names the first wrong key below `key`.
+def validate(model: type[Model], raw: Json, *, source: str, key: str = "") -> Model:
+    """Convert `raw` to `model`. The values pass through JSON and pydantic's strict mode.
 
-    Values pass through JSON in pydantic's strict mode: lists become tuples, but no string becomes a number.
+    Lists become tuples, but a string never becomes a number.
+
+    Args:
+        model: the pydantic class of the section.
+        raw: the section as parsed from YAML.
+        source: the file, for messages.
+        key: the place of the section in the file, for messages; empty for the whole file.
+
+    Raises:
+        StudyError: a key or value is not allowed. The message names the first wrong key.
     """
     try:
         return model.model_validate_json(json.dumps(raw, default=str), strict=True)
@@ -67,7 +83,12 @@ def validate(model: type[Model], raw: Mapping[str, Any], *, source: str, key: st
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """`; did you mean 'mnist'? Allowed: ...`, for every message about a name that is not known."""
+    """The hint of a message about an unknown name, such as `did you mean 'mnist'? Allowed: ...`.
+
+    Args:
+        word: the unknown name.
+        allowed: the known names; at most 40 are listed.
+    """
     names = sorted(allowed)
     if not names:
         return "nothing is allowed here"
@@ -76,7 +97,7 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f"{hint}Allowed: {', '.join(names[:40])}{', ...' if len(names) > 40 else ''}"
 
 
-def _explain(model: type[BaseModel], error: Any) -> str:
+def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
         return f"unknown key; {nearest(str(error['loc'][-1]), _keys_at(model, error['loc'][:-1]))}"
@@ -89,13 +110,13 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     return f"{_shown(value)} is not allowed ({_expected(kind, error)})"
 
 
-def _shown(value: Any) -> str:
-    """As a line can hold it."""
+def _shown(value: object) -> str:
+    """The `repr` of a value, shortened if it is long."""
     return reprlib.repr(value) if len(repr(value)) > LONGEST_VALUE else repr(value)
 
 
-def _expected(kind: str, error: Any) -> str:
-    """What is allowed, in the words of YAML where pydantic uses Python's."""
+def _expected(kind: str, error: ErrorDetails) -> str:
+    """What is allowed, in terms of YAML instead of the Python terms of pydantic."""
     if kind in ("tuple_type", "list_type"):
         return "a list is expected: [...]"
     if kind == "too_short":
@@ -111,7 +132,7 @@ def _expected(kind: str, error: Any) -> str:
 
 
 def _keys_of(path: tuple[str | int, ...]) -> list[str | int]:
-    """`path` without the names of union members, which pydantic adds."""
+    """The keys of an error's location. pydantic adds the names of union members, and they are removed."""
     return [part for part in path if isinstance(part, int) or (part[:1].islower() and "[" not in part)]
 
 
@@ -120,7 +141,7 @@ def _words(expected: str) -> list[str]:
 
 
 def _keys_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """The keys that a section takes: follow `path` through the fields' annotations, into every member of a union."""
+    """The keys that the section at `path` accepts. A union accepts the keys of all of its members."""
     sections = [model]
     for part in _keys_of(path):
         fields = [section.model_fields[part] for section in sections if part in section.model_fields]
@@ -128,13 +149,13 @@ def _keys_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
     return [key for section in sections for key in section.model_fields]
 
 
-def _sections(annotation: Any) -> list[type[BaseModel]]:
+def _sections(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for part in getattr(annotation, "__args__", ()) for found in _sections(part)]
 
 
-def _override(raw: dict[str, Any], override: str) -> dict[str, Any]:
+def _override(raw: Json, override: str) -> Json:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise StudyError("--set", override, "must look like key.sub=value, such as train.epochs=2")
@@ -145,7 +166,7 @@ def _override(raw: dict[str, Any], override: str) -> dict[str, Any]:
     return _placed(raw, key.split("."), value, key)
 
 
-def _placed(raw: dict[str, Any], path: list[str], value: Any, key: str) -> dict[str, Any]:
+def _placed(raw: Json, path: list[str], value: object, key: str) -> Json:
     """A copy of `raw` with `value` at `path`."""
     if len(path) == 1:
         return {**raw, path[0]: value}

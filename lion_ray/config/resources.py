@@ -1,4 +1,7 @@
-"""The `resources` section: what each worker of an experiment gets, and how many workers there are."""
+"""The `resources` section: the number of workers that train one experiment, and the CPUs and GPUs of each.
+
+`lion_ray.sweep` requests these resources from Ray.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ from lion_ray.config.base import Frozen
 
 
 class WorkersRange(Frozen):
-    """`workers: {min: 1, max: 4}`: as many as the cluster has room for; a group goes on with fewer or more."""
+    """The section `workers: {min: 1, max: 4}`. As many workers train as the cluster has room for.
+
+    The number may change while an experiment trains.
+    """
 
     min: int = Field(ge=1, description="The fewest workers that an experiment starts with.")
-    max: int = Field(ge=2, description="The most workers that it uses.")
+    max: int = Field(ge=2, description="The most workers that an experiment uses.")
 
     @model_validator(mode="after")
     def _is_a_range(self) -> WorkersRange:
@@ -32,11 +38,14 @@ Workers = Annotated[
 
 
 class ResourcesConfig(Frozen):
-    """Per worker. One worker runs inside its trial; two or more, or a range, run under Ray Train with DDP."""
+    """The resources of each worker, and the number of workers.
+
+    One worker runs in the process of its Tune trial. Two or more, or a range, run under Ray Train with DDP.
+    """
 
     workers: Workers = Field(
         default=1,
-        description="How many train one experiment, sharing each batch; a range takes what there is room for.",
+        description="Workers that share each batch of one experiment; a range uses as many as there is room for.",
     )
     cpus: int = Field(default=1, ge=1, description="CPU cores of each worker.")
     gpus: float = Field(
@@ -53,17 +62,17 @@ class ResourcesConfig(Frozen):
 
     @property
     def min_workers(self) -> int:
-        """The fewest that an experiment starts with."""
+        """The smallest number of workers that an experiment starts with."""
         return self.workers.min if isinstance(self.workers, WorkersRange) else self.workers
 
     @property
     def max_workers(self) -> int:
-        """The most that an experiment uses."""
+        """The largest number of workers that an experiment uses."""
         return self.workers.max if isinstance(self.workers, WorkersRange) else self.workers
 
     @property
     def per_worker(self) -> dict[str, float]:
-        """What each worker asks Ray for, under Ray's own names of resources."""
+        """The resource request of each worker, under the names that Ray uses (`CPU`, `GPU`)."""
         return {"CPU": float(self.cpus), **({"GPU": self.gpus} if self.gpus else {})}
 
     @property

@@ -1,4 +1,7 @@
-"""The `scheduler` section: who goes on from round to round, how long a turn lasts, what the whole study may spend."""
+"""The `scheduler` section: which experiments continue after a round, and the budget of the whole study.
+
+`lion_ray.schedule` acts on it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ READS = {"grace_rounds": ("asha", "median"), "reduction_factor": ("asha", "hyper
 
 
 class BudgetConfig(Frozen):
-    """What the whole study may spend, over all its runs: trained rounds, hours of wall time, or both."""
+    """The limit of the whole study over all its runs: trained rounds, hours of wall time, or both."""
 
     rounds: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Trained rounds of the whole study.")
     hours: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Wall time of all its runs together.")
@@ -27,8 +30,8 @@ class BudgetConfig(Frozen):
 class SchedulerConfig(Frozen):
     """`lottery` stops an experiment by its own `lottery.tolerance`; the others compare experiments of one dataset.
 
-    `rounds_per_turn` is how many rounds an experiment trains before others that have fewer may go first: null is 1 for
-    one worker, all for more.
+    `rounds_per_turn` is the number of rounds that an experiment trains before experiments with fewer rounds may go
+    first. None stands for 1 round with one worker, and for all rounds with several workers.
     """
 
     name: Literal["lottery", "asha", "hyperband", "median", "none"] = Field(
@@ -55,7 +58,12 @@ class SchedulerConfig(Frozen):
         return self
 
     def reason_it_never_stops(self, most_rounds: int, num_competitors: int) -> str | None:
-        """Why it could stop nobody, where the experiments of one dataset have at most `most_rounds` rounds."""
+        """The reason why this scheduler can never stop an experiment, or None if it can.
+
+        Args:
+            most_rounds: the largest number of rounds of an experiment.
+            num_competitors: the largest number of experiments that are compared with each other.
+        """
         least = 1 + (self.min_samples if self.name == "median" else 1)
         if self.compares and self.grace_rounds >= most_rounds:
             return f"{self.name} spares an experiment's first {self.grace_rounds} rounds, and there are {most_rounds}"
@@ -65,5 +73,5 @@ class SchedulerConfig(Frozen):
 
     @property
     def compares(self) -> bool:
-        """Whether decisions depend on other experiments, so that their order has to be remembered."""
+        """Whether a decision depends on other experiments, so that the order of decisions has to be stored."""
         return self.name not in ("lottery", "none")

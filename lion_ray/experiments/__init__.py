@@ -1,6 +1,7 @@
-"""What is to be trained: a study's experiments, each with a readable name and a pinned hash of what changes its result.
+"""The experiments of a study, each with a readable name and a hash of everything that changes its result.
 
-`expand` makes all that a study file names; `final_run` is what follows from a search, once its setting is chosen.
+`expand` makes all experiments that a study file names. `final_run` makes the runs that follow a search after its
+setting is chosen. `lion_ray.study`, `lion_ray.schedule`, `lion_ray.trial` and `lion_ray.sweep` work on these values.
 """
 
 from lion_ray.experiments.expanding import expand, stage_of

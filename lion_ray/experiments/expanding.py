@@ -1,4 +1,8 @@
-"""From a study to its experiments: dataset x backbone x method x seed, or with a protocol the trials of its search."""
+"""Expansion of a study into its experiments: dataset x backbone x method x seed.
+
+With a protocol that searches, the experiments are the trials of the search. The command-line entry points and
+`lion_ray.study` call `expand`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,13 @@ import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from lion_ray import backbones, data
 from lion_ray.config import (
     BackboneConfig,
     DataConfig,
     DatasetConfig,
+    Json,
     LotteryConfig,
     MethodConfig,
     Study,
@@ -27,7 +31,8 @@ from lion_ray.experiments.revisions import revisions_of
 from lion_ray.experiments.settings import applied, sections, settings_of
 from lion_ray.methods import METHODS, options_of
 
-Run = tuple[Setting, MethodConfig, TrainConfig, LotteryConfig]
+EntryUnderSetting = tuple[Setting, MethodConfig, TrainConfig, LotteryConfig]
+"""A setting of a search (empty without one), and the method entry with its sections under this setting."""
 
 
 def expand(
@@ -37,29 +42,32 @@ def expand(
     source: str = "study",
     on_note: Callable[[str], None] = lambda note: None,
 ) -> list[Experiment]:
-    """All experiments that a study file names, in the order in which they start: seed by seed, method by method.
+    """All experiments that a study file names, in the order in which they start: by seed, then by method and dataset.
 
-    With a protocol that searches they are the trials of its search; `stages` knows what follows from them.
+    With a protocol that searches they are the trials of its search. `lion_ray.study.search_groups` adds the final
+    runs that follow.
 
     Args:
-        backbone: what the study's section stands for; None asks its origin.
-        on_note: called with each line on how a dataset was read, and what of its source was not used.
+        study: the study.
+        backbone: the resolved backbone; None loads the one that the study names.
+        source: the study file, for messages.
+        on_note: called with each remark on how a dataset was read and which part of its source was not used.
 
     Raises:
-        StudyError: an unknown dataset, method or backbone, a wrong option, or the same experiment twice.
+        StudyError: a dataset, method or backbone is unknown, an option is wrong, or an experiment occurs twice.
     """
-    known = backbone or backbones.load(study.backbone, source=source)
-    runs = [run for index in range(len(study.methods)) for run in _runs(study, index, source)]
+    resolved = backbone or backbones.load(study.backbone, source=source)
+    entries = [entry for index in range(len(study.methods)) for entry in _entries(study, index, source)]
     identities = {config: _identity(config, study.data, source, on_note) for config in study.datasets}
     stage = stage_of(study)
-    hows = [_how(*run[1:], study.backbone, stage) for run in runs]
+    trainings = [_training_identity(*entry[1:], study.backbone, stage) for entry in entries]
     subjects = [
-        (run, dataset, {**how, **_what(identities[dataset], known)})
-        for (run, how), dataset in itertools.product(zip(runs, hows, strict=True), study.datasets)
+        (entry, dataset, {**training, **_content_identity(identities[dataset], resolved)})
+        for (entry, training), dataset in itertools.product(zip(entries, trainings, strict=True), study.datasets)
     ]
     seeds = study.seeds[:1] if stage is SEARCH else study.seeds
     experiments = []
-    labels, contents = dataset_labels(study.datasets), _contents(identities)
+    labels, digests = dataset_labels(study.datasets), _distinguishing_digests(identities)
     for seed, ((setting, method, train, lottery), dataset, shared) in itertools.product(seeds, subjects):
         identity = {**shared, "seed": seed}
         digest = identity_digest(identity)
@@ -76,27 +84,27 @@ def expand(
             lottery=lottery,
             stage=stage,
             setting=setting,
-            told_as=labels[dataset],
-            content=contents[dataset],
+            label_in_study=labels[dataset],
+            content=digests[dataset],
         )
         experiments.append(experiment)
     names = [experiment.name for experiment in experiments]
-    twice = next((name for name, times in Counter(names).items() if times > 1), None)
-    if twice:
-        raise StudyError(source, "datasets, methods, seeds", f"the same experiment stands there twice: {twice}")
+    duplicate = next((name for name, times in Counter(names).items() if times > 1), None)
+    if duplicate:
+        raise StudyError(source, "datasets, methods, seeds", f"the same experiment stands there twice: {duplicate}")
     _check_scheduler(study, experiments, source)
     return experiments
 
 
 def stage_of(study: Study) -> Stage | None:
-    """What the experiments that a study file names are for."""
+    """The stage of the experiments that a study file names; None without a protocol."""
     if study.protocol is None:
         return None
     return SEARCH if study.protocol.searches else final_stage(study.protocol.name)
 
 
-def _runs(study: Study, index: int, source: str) -> Iterator[Run]:
-    """Entry `index` of the methods as the study trains it: once, or under each setting of its search."""
+def _entries(study: Study, index: int, source: str) -> Iterator[EntryUnderSetting]:
+    """The method entry `index` as the study trains it: once, or under each setting of its search."""
     method, protocol = study.methods[index], study.protocol
     if protocol is None or not protocol.searches:
         if method.search is not None:
@@ -106,7 +114,7 @@ def _runs(study: Study, index: int, source: str) -> Iterator[Run]:
             raise StudyError(source, "lottery.tolerance", "stops early, and final runs have no stopping rule")
         yield {}, method, train, lottery
         return
-    sections(study, index, source)  # what is wrong with the entry itself, in its own words
+    sections(study, index, source)  # raises the errors of the entry itself, before those of its settings
     twins = [place for place, other in enumerate(study.methods) if entry_label(other) == entry_label(method)]
     if len(twins) > 1:
         problem = f"'{entry_label(method)}' names two entries: give one a label"
@@ -116,7 +124,7 @@ def _runs(study: Study, index: int, source: str) -> Iterator[Run]:
 
 
 def _check_scheduler(study: Study, experiments: list[Experiment], source: str) -> None:
-    """Refuse one that could stop nobody."""
+    """Raise a `StudyError` if the scheduler could never stop an experiment of this study."""
     most_rounds = max(each.num_rounds for each in experiments)
     num_competitors = max(Counter(each.peers for each in experiments).values())
     idle = study.scheduler.reason_it_never_stops(most_rounds, num_competitors)
@@ -126,30 +134,28 @@ def _check_scheduler(study: Study, experiments: list[Experiment], source: str) -
         raise StudyError(source, "scheduler", f"{idle}; use scheduler: none")
 
 
-def _contents(identities: Mapping[DatasetConfig, Mapping[str, Any]]) -> dict[DatasetConfig, str]:
-    """The beginning of each dataset's digest, empty where the words that ask for it are those of no other."""
-    words = {config: config.model_dump_json(exclude={"url"}, exclude_defaults=True) for config in identities}
-    shared = Counter(words.values())
+def _distinguishing_digests(identities: Mapping[DatasetConfig, Json]) -> dict[DatasetConfig, str]:
+    """The first 8 digits of each dataset's digest where only URLs distinguish it from another one; otherwise empty."""
+    requests = {config: config.model_dump_json(exclude={"url"}, exclude_defaults=True) for config in identities}
+    counts = Counter(requests.values())
     return {
-        config: identity_digest(identity)[:8] if shared[words[config]] > 1 else ""
+        config: identity_digest(identity)[:8] if counts[requests[config]] > 1 else ""
         for config, identity in identities.items()
     }
 
 
-def _identity(
-    config: DatasetConfig, where: DataConfig, source: str, on_note: Callable[[str], None]
-) -> Mapping[str, Any]:
-    found = data.find(config, where, source=source)
-    if len(found.classes) < 2:
+def _identity(config: DatasetConfig, section: DataConfig, source: str, on_note: Callable[[str], None]) -> Json:
+    dataset = data.find(config, section, source=source)
+    if len(dataset.classes) < 2:
         raise StudyError(source, f"datasets.{config.name}", "has one class only: there is nothing to tell apart")
-    found.warn_of_faults()
-    for note in found.notes:
+    dataset.warn_of_faults()
+    for note in dataset.notes:
         on_note(f"{dataset_label(config)}: {note}")
-    return found.identity()
+    return dataset.identity()
 
 
-def _what(dataset: Mapping[str, Any], backbone: backbones.Resolved | backbones.Backbone) -> dict[str, Any]:
-    """The part of an identity that says what is trained on what: all by content."""
+def _content_identity(dataset: Json, backbone: backbones.Resolved | backbones.Backbone) -> Json:
+    """The part of an identity that names dataset, transform and backbone by their content."""
     return {
         "dataset": dict(dataset),
         "transform": dataclasses.asdict(backbone.transform),
@@ -157,17 +163,17 @@ def _what(dataset: Mapping[str, Any], backbone: backbones.Resolved | backbones.B
     }
 
 
-def _how(
+def _training_identity(
     method: MethodConfig, train: TrainConfig, lottery: LotteryConfig, backbone: BackboneConfig, stage: Stage | None
-) -> dict[str, Any]:
-    """The part of an identity that says how, all but the seed, with the revisions of the code that does it."""
-    found: dict[str, Any] = {
+) -> Json:
+    """The part of an identity that holds method, training, pruning and stage, with the revisions of their code."""
+    identity: dict[str, object] = {
         "method": {"name": method.name, **identity_of(options_of(method))},
         "train": identity_of(train),
     }
     if METHODS[method.name].is_prunable:
-        found["lottery"] = identity_of(lottery, exclude=NOT_IN_IDENTITY)
+        identity["lottery"] = identity_of(lottery, exclude=NOT_IN_IDENTITY)
     if stage is not None:
-        found["stage"] = stage.identity()
+        identity["stage"] = stage.identity()
     revisions = revisions_of(config_of(method, train, lottery, backbone))
-    return {**found, "revision": revisions} if revisions else found
+    return {**identity, "revision": revisions} if revisions else identity

@@ -1,15 +1,17 @@
-"""What each key of the study file meant when it was introduced, to an experiment's identity (`identity.identity_of`).
+"""The default that each key of the study file had when it was introduced. `identity.identity_of` reads this table.
 
-**Kept for ever.** A new key gets a row with the default it begins with; a default that changes later changes nothing
-here. To alter or remove a value renames every experiment that has it. The names are those of the sections' classes.
+**Entries are never changed.** A new key gets an entry with its first default. A default that changes later does not
+change its entry. To change or remove an entry would rename every experiment with that value. The outer keys are the
+names of the sections' classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-FIRST_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+from lion_ray.config import Json
+
+FIRST_DEFAULTS: Mapping[str, Json] = {
     "TrainConfig": {
         "epochs": 5,
         "batch_size": 64,

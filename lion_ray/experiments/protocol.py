@@ -1,14 +1,15 @@
-"""Which splits a stage may open. Whoever trains is phase_data a value that holds these splits and no others.
+"""The splits that each stage of a protocol may open.
 
-A search trial gets `SearchData`, which has no test split; a final run gets `FinalData`, which has no validation split.
-The driver puts each split into the object store by itself, and a trial's process is told of its stage's alone.
+A trainer receives a value that holds exactly these splits. `SearchData` of a search trial has no test split, and
+`FinalData` of a final run has no validation split. The driver puts each split into Ray's object store separately, and
+a trial's process receives references to the splits of its own stage only (`lion_ray.sweep.shared_dataset`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -20,14 +21,18 @@ GROUPS = ("many", "medium", "few")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a protocol's experiment is for. `joins_val`: it trains on train and val; `by_count`: see `count_groups`."""
+    """The stage of a protocol that an experiment belongs to.
+
+    With `joins_val` it trains on train and val together. With `by_count` it is also tested on the classes of each of
+    the `count_groups`.
+    """
 
     name: Literal["search", "final"]
     joins_val: bool = False
     by_count: bool = False
 
-    def identity(self) -> dict[str, Any]:
-        """As it enters the identity."""
+    def identity(self) -> dict[str, str]:
+        """The part of an experiment's identity that describes the stage."""
         joined = {"train": "train+val"} if self.joins_val else {}
         return {"name": self.name, **joined, **({"test": "by count"} if self.by_count else {})}
 
@@ -36,13 +41,17 @@ SEARCH = Stage(name="search")
 
 
 def final_stage(protocol: str) -> Stage:
-    """Few shots and long tails are properties of train alone: val would undo them."""
+    """The final stage of a protocol.
+
+    `vtab1k` and `fixed` train on train and val together. `fewshot` and `longtail` do not, because the val images would
+    change the number of images per class.
+    """
     return Stage(name="final", joins_val=protocol in ("vtab1k", "fixed"), by_count=protocol == "longtail")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchData:
-    """What a search trial is phase_data."""
+    """The splits of a search trial; `classes` are the names of the classes."""
 
     classes: tuple[str, ...]
     train: Split
@@ -51,19 +60,19 @@ class SearchData:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinalData:
-    """What a final run is phase_data."""
+    """The splits of a final run; `classes` are the names of the classes."""
 
     classes: tuple[str, ...]
     train: Split
     test: Split
 
 
-PhaseData = Dataset | SearchData | FinalData  # the first without a protocol
+PhaseData = Dataset | SearchData | FinalData  # `Dataset` without a protocol
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingSplits:
-    """What a training stage may see: it learns from `train`, its decisions read `val`; a final run makes none."""
+    """The splits that training may see: weights learn from `train`, decisions read `val`; a final run has no val."""
 
     train: Split
     val: Split | None
@@ -79,7 +88,14 @@ def splits_of(stage: Stage | None) -> tuple[str, ...]:
 
 
 def phase_data(stage: Stage | None, name: str, classes: tuple[str, ...], splits: Mapping[str, Split]) -> PhaseData:
-    """The stage's data, from exactly the splits that it opens."""
+    """The data of a stage.
+
+    Args:
+        stage: the stage; None without a protocol.
+        name: the name of the dataset.
+        classes: the names of the classes.
+        splits: exactly the splits that the stage opens (`splits_of`), by name.
+    """
     assert set(splits) == set(splits_of(stage))
     if stage is None:
         return Dataset(name=name, classes=classes, **splits)
@@ -90,17 +106,20 @@ def phase_data(stage: Stage | None, name: str, classes: tuple[str, ...], splits:
 
 
 def training_splits(data: PhaseData) -> TrainingSplits:
-    """What is learnt from, and what decisions read."""
+    """The training split and, except in a final run, the validation split."""
     return TrainingSplits(train=data.train, val=None if isinstance(data, FinalData) else data.val)
 
 
 def final_split(data: PhaseData) -> Split | None:
-    """The split that is read once, after a round is trained, for its figure in the report; a search trial has none."""
+    """The test split, which is read once after each round is trained; None for a search trial."""
     return None if isinstance(data, SearchData) else data.test
 
 
 def count_groups(train: Split, num_classes: int) -> dict[str, np.ndarray]:
-    """The classes of each group by how many training images they have: more than 100, 20 to 100, fewer than 20."""
+    """The class indices (int64) with many, medium and few training images: above 100, 20 to 100, below 20.
+
+    The groups are those of Liu et al., CVPR 2019.
+    """
     counts = np.bincount(train.labels, minlength=num_classes)
     chosen = (counts > MANY, (counts >= FEW) & (counts <= MANY), counts < FEW)
     return {name: np.flatnonzero(is_in) for name, is_in in zip(GROUPS, chosen, strict=True)}

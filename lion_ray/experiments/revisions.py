@@ -1,8 +1,9 @@
-"""Revision numbers of what trains: raised when the same settings give other bits than they gave before.
+"""Revision numbers of the training code. A number rises when the same settings give other bits than before.
 
-A number above 1 is part of the identity of each experiment to which its rule applies, so a round that was stored by
-code of another revision is neither continued nor shown (`is_current`). A method whose own code changes its bits gets a
-rule named after it. Rules are never removed, and numbers never fall.
+A number above 1 is part of the identity of each experiment to which its rule applies, so a round that code of another
+revision has stored is neither continued nor shown (`is_current`). A change in one method's code gets a rule named after
+the method. Rules are never removed, and numbers never fall. `lion_ray.experiments.expanding` and `lion_ray.study` call
+it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from lion_ray.methods import METHODS
 
 _WITH_BIASES_WITHOUT_EFFECT = ("cait", "xcit", "poolformer", "efficientformerv2", "mvit", "beit", "eva", "swinv2")
 Config = Mapping[str, Any]
-"""An experiment's whole configuration as its records hold it (`Experiment.config`)."""
+"""The configuration of an experiment as JSON, as `Experiment.config` gives it and as records store it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RevisionRule:
-    """One revision number: the experiments it `applies` to by their configuration, and why it was raised last."""
+    """A revision number, the condition on a configuration under which it `applies`, and the reason of its last rise."""
 
     name: str
     number: int
@@ -33,7 +34,7 @@ def _is_pruned(config: Config) -> bool:
 
 
 def _is_accelerated(config: Config) -> bool:
-    """Whether Anderson or Broyden finds its equilibria, or its gradients."""
+    """Whether Anderson or Broyden computes the equilibria or the gradients."""
     method = config["method"]
     gradient = method.get("gradient")
     backward = gradient.get("implicit", {}) if isinstance(gradient, Mapping) else {}
@@ -72,11 +73,11 @@ RULES = (
 
 
 def revisions_of(config: Config) -> dict[str, int]:
-    """By rule, the numbers above 1 of the rules that apply to an experiment."""
+    """The numbers above 1 of the rules that apply to an experiment, by rule."""
     return {rule.name: rule.number for rule in RULES if rule.number > 1 and rule.applies(config)}
 
 
 def is_current(config: Config) -> bool:
-    """Whether a stored record, given by its configuration, is of today's revisions."""
+    """Whether today's code has the revisions that a stored configuration names."""
     known = config.get("method", {}).get("name") in METHODS
     return known and dict(config.get("revision", {})) == revisions_of(config)

@@ -1,7 +1,8 @@
-"""What makes a weight worth keeping: one score per prunable weight, from a finished round.
+"""Pruning criteria. Each gives one score per prunable weight of a finished round, and the lowest scores are pruned.
 
-`magnitude` |w| (Han et al., 2015); `gradient_weight` |g ⊙ w| summed over the round's last epoch (after SNIP, Lee et
-al., ICLR 2019), which `training` measures; `random`, the control.
+`magnitude` is |w| (Han et al., 2015). `gradient_weight` is |g ⊙ w| summed over the round's last epoch (after SNIP, Lee
+et al., ICLR 2019); `lion_ray.training` measures it. `random` draws scores as a control. `lion_ray.lottery.rounds` calls
+`scores`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from lion_ray.lottery.round import Round
 
 
 def scores(criterion: str, finished: Round, seed_for: Callable[[str], int]) -> Weights:
-    """The scores by which the round after `finished` is pruned; only living weights' matter."""
+    """The scores by which the round after `finished` is pruned.
+
+    Args:
+        criterion: `magnitude`, `gradient_weight` or `random`.
+        finished: the last round.
+        seed_for: gives the seed for a purpose; `random` draws with the purpose `prune/<round>`.
+
+    Returns:
+        A tensor of the weight's shape for each name of the mask. Scores of pruned weights have no meaning.
+    """
     if criterion == "magnitude":
         return {name: finished.weights[name].detach().abs() for name in finished.mask.alive}
     if criterion == "gradient_weight":
@@ -25,7 +35,7 @@ def scores(criterion: str, finished: Round, seed_for: Callable[[str], int]) -> W
 
 
 def draws(mask: Mask, seed: int) -> dict[str, Tensor]:
-    """One uniform float64 draw per weight, name by name in sorted order."""
+    """One uniform float64 draw in [0, 1) per weight. The names are drawn in sorted order."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.rand(mask.alive[name].shape, generator=generator, dtype=torch.float64)
@@ -34,7 +44,7 @@ def draws(mask: Mask, seed: int) -> dict[str, Tensor]:
 
 
 class Sensitivity:
-    """Sums |g ⊙ w| over training steps; `add` after the backward pass, before the optimizer's step."""
+    """Sums |g ⊙ w| over training steps. Call `add` after each backward pass and before the optimizer's step."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = weights
@@ -42,11 +52,11 @@ class Sensitivity:
 
     @torch.no_grad()
     def add(self) -> None:
-        """One step's share."""
+        """Add |g ⊙ w| of the gradients that the weights hold now."""
         for name, weight in self._weights.items():
             if weight.grad is not None:
                 self._sums[name] += (weight.grad * weight).abs()
 
     def scores(self) -> dict[str, Tensor]:
-        """The sums so far, float32 on the CPU, as a store keeps them."""
+        """The sums so far, as contiguous float32 tensors on the CPU."""
         return {name: total.float().cpu().contiguous() for name, total in self._sums.items()}

@@ -1,6 +1,7 @@
-"""Which prunable weights are alive: a value that validates itself and never changes.
+"""Masks: an immutable value that says which prunable weights survive.
 
-`pruning` makes masks, `optimizer` applies them to gradients and weights in every step, `ticket` packs them.
+`lion_ray.lottery.pruning` makes masks, `lion_ray.training.optimizer` applies them to gradients and weights in every
+step, and `lion_ray.ticket` stores them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mask:
-    """One boolean tensor per prunable weight, of the weight's shape; True is alive.
+    """One boolean tensor per prunable weight, of the weight's shape. True means that an entry survives ("is alive").
 
     Raises:
-        ValueError: an entry is not boolean.
+        ValueError: a tensor is not boolean.
     """
 
     alive: Mapping[str, Tensor]
@@ -32,31 +33,31 @@ class Mask:
 
     @classmethod
     def dense(cls, weights: Weights) -> Mask:
-        """Everything alive."""
+        """The mask under which all `weights` survive."""
         return cls(alive={name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()})
 
     @property
     def num_weights(self) -> int:
-        """All prunable weights, dead or alive."""
+        """The number of prunable weights, pruned or not."""
         return sum(entry.numel() for entry in self.alive.values())
 
     @property
     def num_alive(self) -> int:
-        """The surviving weights."""
+        """The number of surviving weights."""
         return sum(int(entry.sum()) for entry in self.alive.values())
 
     @property
     def density(self) -> float:
-        """`num_alive / num_weights`; 1 for a method with nothing to prune."""
+        """`num_alive / num_weights`; 1 for a method without prunable weights."""
         return self.num_alive / self.num_weights if self.num_weights else 1.0
 
     def is_within(self, other: Mask) -> bool:
-        """Whether every weight alive here is alive in `other`: rounds nest."""
+        """Whether both masks have the same names and every weight that survives here survives in `other`."""
         same_names = self.alive.keys() == other.alive.keys()
         return same_names and all(not bool((entry & ~other.alive[name]).any()) for name, entry in self.alive.items())
 
     def equals(self, other: Mask) -> bool:
-        """Whether the same weights are alive."""
+        """Whether the same weights survive in both masks."""
         return self.is_within(other) and other.is_within(self)
 
     def on(self, device: torch.device) -> Mask:
@@ -65,41 +66,43 @@ class Mask:
 
     @torch.no_grad()
     def zero_(self, weights: Weights) -> None:
-        """Set pruned entries of `weights` to exactly 0, in place, whatever they hold."""
+        """Set the pruned entries of `weights` to exactly 0, in place. NaN and infinite entries become 0 too."""
         for name, entry in self.alive.items():
             weights[name].masked_fill_(~entry, 0.0)
 
     def applied(self, weights: Weights) -> dict[str, Tensor]:
-        """A copy of `weights` with pruned entries 0; names without a mask are copied as they are."""
+        """A copy of `weights` whose pruned entries are 0. Weights without a mask are copied unchanged."""
         copies = {name: weight.detach().clone() for name, weight in weights.items()}
         self.zero_(copies)
         return copies
 
 
-class DeadEntries:
+class PrunedEntries:
     """The pruned entries of `weights`, which every step of a round sets to 0.
 
-    By a bitwise and: on a CPU ten times faster than `masked_fill_`, and unlike a product it leaves nothing of what is
-    not finite. `mask` is on the weights' device.
+    A bitwise and with the mask does this. On a CPU it is ten times faster than `masked_fill_`, and unlike a product it
+    also clears NaN and infinite entries. `mask` has to be on the device of the weights.
     """
 
     def __init__(self, mask: Mask, weights: Mapping[str, nn.Parameter]) -> None:
-        self._kept = [(weights[name], _bits(weights[name], e)) for name, e in mask.alive.items() if not bool(e.all())]
+        self._masked = [
+            (weights[n], _bits(weights[n], alive)) for n, alive in mask.alive.items() if not bool(alive.all())
+        ]
 
     @torch.no_grad()
     def zero_(self) -> None:
-        """In the weights, in place."""
-        for weight, bits in self._kept:
+        """Set the pruned entries of the weights to 0, in place."""
+        for weight, bits in self._masked:
             weight.view(bits.dtype).bitwise_and_(bits)
 
     @torch.no_grad()
     def zero_gradients_(self) -> None:
-        """In the gradients, in place: no moment, norm or score sees them."""
-        for weight, bits in self._kept:
+        """Set the pruned entries of the gradients to 0, in place, so that no moment, norm or score contains them."""
+        for weight, bits in self._masked:
             if weight.grad is not None:
                 weight.grad.view(bits.dtype).bitwise_and_(bits)
 
 
 def _bits(weight: Tensor, alive: Tensor) -> Tensor:
-    """Integers of the weight's size, all bits 1 where it is alive and 0 where not."""
+    """Integers of the weight's element size: all bits are 1 where it survives and 0 where it is pruned."""
     return torch.empty_like(weight, dtype=_BITS[weight.element_size()], requires_grad=False).copy_(alive).neg_()

@@ -1,7 +1,8 @@
-"""Which weights go: pure functions from scores and a mask to the next, smaller mask.
+"""Pruning: pure functions from scores and a mask to the next, smaller mask.
 
-Exactly `round(share · alive)` weights go, or all but `round(density · weights)`. Ties fall in the order of the weights'
-names and positions, so every worker, machine and repetition prunes the same ones.
+Exactly `round(share · alive)` weights are pruned, or all but `round(density · weights)`. Equal scores are pruned in the
+order of the weights' names and positions, so every worker, machine and repetition prunes the same weights.
+`lion_ray.lottery.rounds` calls `prune` (docs/method.md, *Lottery rounds*).
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from lion_ray.lottery.mask import Mask, Weights
 
 
 def prune(scores: Weights, mask: Mask, config: LotteryConfig, number: int) -> Mask:
-    """The mask of round `number` >= 1, nested in `mask`: the lowest scores of what is alive go.
+    """The mask of the next round, nested in `mask`. The surviving weights with the lowest scores are pruned.
 
     Args:
-        scores: by name, of the weights' shapes, for every name of the mask (`criteria`).
-        mask: the round before.
-        config: how many, whether a layer may die, and the scope: `layer` ranks each layer alone, `normalised` all
-            together by their scores over the mean of their layer's living ones, `global` all together as they are.
+        scores: a tensor of the weight's shape for every name of the mask (`lion_ray.lottery.criteria`).
+        mask: the mask of the round before.
+        config: the amount to prune, whether a layer may lose all its weights, and the scope. `layer` ranks each layer
+            alone, `global` ranks all weights together, and `normalised` does so after it has divided each score by the
+            mean score of its layer's surviving weights.
+        number: the number of the next round, at least 1.
     """
     scores = {name: scores[name].detach().double().cpu() for name in mask.alive}
     if config.scope == "normalised":
@@ -30,12 +33,12 @@ def prune(scores: Weights, mask: Mask, config: LotteryConfig, number: int) -> Ma
     pruned: dict[str, Tensor] = {}
     for group in groups:
         pruned |= _prune_group(scores, mask, group, config, number)
-    # the order in which files list layers, for robust training breaks its ties by it: a resumed round has to as well
+    # sorted, as in files: robust training breaks ties in this order, and a resumed round has to break them alike
     return Mask(alive={name: pruned[name] for name in names})
 
 
 def _normalised(score: Tensor, alive: Tensor) -> Tensor:
-    """Over the mean of the living: then a layer's scale, which is that of its initialisation, does not count."""
+    """The scores of a layer over the mean of its surviving weights, which removes the scale of its initialisation."""
     total = float(score[alive].sum())
     return score * (int(alive.sum()) / total) if total else score
 
@@ -43,7 +46,7 @@ def _normalised(score: Tensor, alive: Tensor) -> Tensor:
 def _prune_group(
     scores: Weights, mask: Mask, names: list[str], config: LotteryConfig, number: int
 ) -> dict[str, Tensor]:
-    """Rank the alive weights of `names` together and drop the lowest."""
+    """Rank the surviving weights of `names` together and prune the lowest."""
     alive = torch.cat([mask.alive[name].reshape(-1) for name in names])
     score = torch.cat([scores[name].reshape(-1) for name in names])
     prunable = alive.clone()
@@ -59,7 +62,14 @@ def _prune_group(
 
 
 def num_to_prune(num_alive: int, num_weights: int, config: LotteryConfig, number: int) -> int:
-    """How many of `num_alive` go before round `number`: `round(share · alive)`, or what is above the target density."""
+    """The number of weights that are pruned before a round: `round(share · alive)`, or all above the target density.
+
+    Args:
+        num_alive: the number of surviving weights.
+        num_weights: the number of all prunable weights.
+        config: its `prune` is a share, a list of densities or one density.
+        number: the number of the next round, at least 1.
+    """
     if isinstance(config.prune, float):
         return round(config.prune * num_alive)
     density = config.prune.one_shot if isinstance(config.prune, OneShot) else config.prune[number - 1]
@@ -67,7 +77,7 @@ def num_to_prune(num_alive: int, num_weights: int, config: LotteryConfig, number
 
 
 def _best_of_each(scores: Weights, mask: Mask, names: list[str]) -> list[int]:
-    """Positions, in the concatenation of `names`, of each living layer's strongest weight: a layer may not die."""
+    """The position of the best surviving weight of each layer, in the concatenation of `names`; it is not pruned."""
     best, offset = [], 0
     for name in names:
         alive = mask.alive[name].reshape(-1)

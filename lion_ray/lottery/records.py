@@ -1,6 +1,7 @@
-"""What is measured of an epoch and of a round, as values; `result.json` and `partial.safetensors` hold them as JSON.
+"""Measurements of an epoch and of a round, as values. `result.json` and `partial.safetensors` hold them as JSON.
 
-`training` makes epoch records, `trial` the metrics of a round, `study` reads them back, `report` shows them.
+`lion_ray.training` makes epoch records, `lion_ray.trial` makes the metrics of a round, `lion_ray.study` reads both
+back, and `lion_ray.report` shows them.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 NUM_PARAMS = ("num_params", "num_params_without_classifier")
-BY_COUNT = "test_accuracy_"  # before `many`, `medium` and `few`
+BY_COUNT = "test_accuracy_"  # the prefix of `many`, `medium` and `few` in JSON
+StoredFields = Mapping[str, Any]
+"""A JSON object that an earlier run may have stored. Its values are not checked."""
 
 
 class EpochRecord(NamedTuple):
-    """What one epoch measured.
+    """The measurements of one epoch.
 
-    `epoch` counts from 0 in its round, `loss` is the mean over the training images, accuracies are shares (0 to 1), and
-    None where there is no val split. `health` holds the figures of the training solves as `AdaptedModel.health` names
-    them, `evaluation_health` those of the evaluation on val.
+    `epoch` counts from 0 in each round. `loss` is the mean over the training images. Accuracies are shares (0 to 1);
+    `val_accuracy` is None without a val split. `health` holds the solver figures of training under the names of
+    `AdaptedModel.health`, and `evaluation_health` those of the evaluation on val.
     """
 
     epoch: int
@@ -29,8 +32,8 @@ class EpochRecord(NamedTuple):
     evaluation_health: Mapping[str, float]
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> EpochRecord:
-        """The record that `_asdict` was stored of; what earlier versions did not measure is None or empty."""
+    def from_json(cls, fields: StoredFields) -> EpochRecord:
+        """The record whose `_asdict` was stored. Figures that earlier versions did not store are None or empty."""
         return cls(
             epoch=fields["epoch"],
             loss=fields["loss"],
@@ -42,10 +45,10 @@ class EpochRecord(NamedTuple):
 
 
 class SolverHealth(NamedTuple):
-    """Whether a round's equilibria were reached: over all its solves, of training and of evaluation.
+    """The convergence of all equilibrium solves of a round, in training and in evaluation.
 
-    `share_unconverged` of the `num` solves missed their tolerance, `num_nonfinite` among those; `residual_max` is the
-    worst finite residual.
+    `num` counts the solves. `share_unconverged` is the share that missed the tolerance, and `num_nonfinite` counts
+    those among them with NaN or infinite values. `residual_max` is the largest finite residual.
     """
 
     num: int
@@ -59,12 +62,13 @@ NO_SOLVES = SolverHealth(num=0, share_unconverged=0.0, num_nonfinite=0, residual
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundMetrics:
-    """What a finished round measured; it holds no clock time, so that it has the same bits in every repetition.
+    """The measurements of a finished round. They hold no clock time, so every repetition gives the same bits.
 
-    Accuracies are shares (0 to 1) after the last epoch; None where the round may not see the split. The counts of
-    parameters are those that survive; `acting` counts only those on a path from input to output. `without_path` names
-    prompts that no path leads through. `test_accuracy_by_count` is over the test images of many-, medium- and few-shot
-    classes, empty but for a long tail. `..._without_prompts` is measured with LION's prompts switched off.
+    Accuracies are shares (0 to 1) after the last epoch, and None if the round may not see the split. `num_params`
+    counts the surviving trained parameters; `num_acting_params` counts only those on a path from input to output.
+    `without_path` names the prompts without such a path. `test_accuracy_by_count` holds the accuracies on the classes
+    with many, medium and few training images; it is empty except for the protocol `longtail`. The figures
+    `..._without_prompts` are measured with LION's prompts switched off.
     """
 
     density: float
@@ -81,11 +85,11 @@ class RoundMetrics:
     solves: SolverHealth = NO_SOLVES
     history: tuple[EpochRecord, ...] = ()
 
-    def as_json(self, *, with_history: bool = True) -> dict[str, Any]:
-        """The fields as `result.json` holds them; `from_json` reads them back."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        by_count = fields.pop("test_accuracy_by_count")
-        fields |= {f"{BY_COUNT}{classes}": accuracy for classes, accuracy in by_count.items()}
+    def as_json(self, *, with_history: bool = True) -> dict[str, object]:
+        """The fields as `result.json` holds them, with or without the epoch records. `from_json` reads them back."""
+        fields: dict[str, object] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del fields["test_accuracy_by_count"]
+        fields |= {f"{BY_COUNT}{classes}": accuracy for classes, accuracy in self.test_accuracy_by_count.items()}
         fields |= {"without_path": list(self.without_path), "solves": self.solves._asdict()}
         if with_history:
             return fields | {"history": [record._asdict() for record in self.history]}
@@ -93,11 +97,10 @@ class RoundMetrics:
         return fields
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> RoundMetrics:
-        """The metrics that `as_json` gave.
+    def from_json(cls, fields: StoredFields) -> RoundMetrics:
+        """Read back the fields of `as_json`.
 
-        Rounds of methods that nothing can cut off may have been stored before acting parameters were counted: there all
-        act.
+        Some rounds were stored before acting parameters were counted. In those all surviving parameters act.
         """
         known = {field.name for field in dataclasses.fields(cls)} & fields.keys()
         by_count = {key: value for key, value in fields.items() if key.startswith(BY_COUNT) and key not in known}

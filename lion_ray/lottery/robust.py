@@ -1,7 +1,8 @@
 """Robust training inside a round: critical weights learn, all others only shrink (docs/method.md, *Robust training*).
 
-After CDR (Xia et al., "Robust early-learning", ICLR 2021): each step ranks the living implicit-layer weights by
-|g ⊙ w|; the top share `tau` is critical. `training` takes its optimizer's steps through `RobustSteps`.
+It follows CDR (Xia et al., "Robust early-learning", ICLR 2021). Each step ranks the surviving weights of the implicit
+layers by |g ⊙ w|, and the top share `tau` is critical. `lion_ray.training.optimizer` takes its steps through
+`RobustSteps`.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ from torch import Tensor, nn
 from lion_ray.config import RobustConfig
 from lion_ray.lottery.mask import Mask
 
-MOMENTA = ("exp_avg", "momentum_buffer")  # Adam's and SGD's; the second moment follows a gradient of zero
+MOMENTA = (
+    "exp_avg",
+    "momentum_buffer",
+)  # Adam's and SGD's; Adam's second moment decays without gradient
 
 
 class RobustSteps:
-    """Optimizer steps that leave weights which are not critical to the shrinkage.
+    """Optimizer steps in which only critical weights learn; all other prunable weights shrink.
 
     Args:
-        weights: the prunable weights of the model; biases and the classifier always learn.
-        mask: on the weights' device. Pruned weights are neither ranked nor counted: `tau` is a share of the living.
+        config: the share `tau` of critical weights, and the shrinkage.
+        weights: the prunable weights of the model. Biases and the classifier always learn.
+        mask: the round's mask on the weights' device. Pruned weights are not ranked, and `tau` is a share of the
+            surviving weights.
     """
 
     def __init__(self, config: RobustConfig, weights: Mapping[str, nn.Parameter], mask: Mask) -> None:
@@ -33,7 +39,7 @@ class RobustSteps:
 
     @torch.no_grad()
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """One step: plain for critical weights; the others get `sign(w) max(|w| - rate · shrinkage, 0)` alone."""
+        """Take an ordinary step for critical weights; set the others to `sign(w) max(|w| - rate · shrinkage, 0)`."""
         others = [alive & ~top for alive, top in zip(self._alive, self._critical(), strict=True)]
         before = [weight.clone() for weight in self._weights]
         for weight, other in zip(self._weights, others, strict=True):
@@ -50,16 +56,16 @@ class RobustSteps:
                     momentum.masked_fill_(other, 0.0)
 
     def _critical(self) -> list[Tensor]:
-        """One boolean tensor per weight: the top `round(tau · living)` of |g ⊙ w| over all of them, stable in ties."""
+        """One boolean tensor per weight: the top `round(tau · alive)` of |g ⊙ w| over all weights, stable in ties."""
         scores = [torch.zeros_like(w) if w.grad is None else (w.grad * w).abs() for w in self._weights]
         ranked = [torch.where(alive, score, -1.0).flatten() for score, alive in zip(scores, self._alive, strict=True)]
-        chosen = top(torch.cat(ranked), self._num_critical)  # the dead come last
+        chosen = top(torch.cat(ranked), self._num_critical)  # pruned entries rank last
         parts = torch.split(chosen, [alive.numel() for alive in self._alive])
         return [part.view_as(alive) for part, alive in zip(parts, self._alive, strict=True)]
 
 
 def top(scores: Tensor, count: int) -> Tensor:
-    """Boolean (N,): exactly the `count` highest of `scores` (N,); of equal ones the first."""
+    """True at exactly the `count` highest of `scores` (N,), boolean (N,). Of equal scores the first ones count."""
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
     threshold = scores.topk(count, sorted=False).values.min()  # kthvalue has no deterministic form on CUDA

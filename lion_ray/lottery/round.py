@@ -1,4 +1,7 @@
-"""What a round starts from, where it stands and what it leaves: values that all else in the lottery passes around."""
+"""The values of a round: the state that it starts from, the checkpoint of an unfinished round, and a finished round.
+
+`lion_ray.training`, `lion_ray.trial` and `lion_ray.lottery.rounds` pass them to each other.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,31 @@ from torch import Tensor
 from lion_ray.lottery.mask import Mask, Weights
 from lion_ray.lottery.records import EpochRecord, RoundMetrics
 
-WINNING = "winning"  # the ticket that the lottery itself found; the others are named by their control
+WINNING = "winning"  # the ticket of the lottery itself; the other tickets have the name of their control
 
 
 def control_of(ticket: str) -> str:
-    """The control that a ticket is of; empty for the winning ticket."""
+    """The name of the control that a ticket belongs to; empty for the winning ticket."""
     return "" if ticket == WINNING else ticket
 
 
 def cut_off(prompts: Sequence[str]) -> str:
-    """What it means that `prompts` have no path from their input to their output; empty for none."""
+    """The warning that `prompts` have no path from their input to their output; empty without such prompts."""
     if not prompts:
         return ""
-    named, it = " and ".join(prompts) + " prompt" + "s" * (len(prompts) > 1), "they add" if prompts[1:] else "it adds"
+    names = " and ".join(prompts) + " prompt" + "s" * (len(prompts) > 1)
+    effect = "they add" if prompts[1:] else "it adds"
     return (
-        f"pruning has left the {named} no path from input to output, so {it} the same to every image; "
+        f"pruning has left the {names} no path from input to output, so {effect} the same to every image; "
         "use lottery.scope: layer, or prune less"
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """A state of training: all trained weights, the optimizer's tensors, and the epochs that lie behind it.
+    """A state of training: all trained weights, the optimizer's tensors, and the number of epochs trained so far.
 
-    `optimizer` holds `<weight>/<state>`, such as `head.prompt.V/exp_avg`; it is empty for a fresh optimizer.
+    The keys of `optimizer` are `<weight>/<state>`, such as `head.prompt.V/exp_avg`. It is empty for a fresh optimizer.
     """
 
     weights: Weights
@@ -43,7 +47,7 @@ class TrainState:
     epoch: int = 0
 
     def under(self, mask: Mask) -> TrainState:
-        """The same state with pruned weights 0, and no momentum left of them."""
+        """A copy of this state in which pruned weights and their optimizer moments are 0."""
         optimizer = {key: tensor.clone() for key, tensor in self.optimizer.items()}
         for key, tensor in optimizer.items():
             alive = mask.alive.get(key.rpartition("/")[0])
@@ -54,7 +58,11 @@ class TrainState:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundCheckpoint:
-    """A round that is not finished: the state after its last epoch, the records so far, the state kept for `rewind`."""
+    """A round that is not finished.
+
+    `state` is the state after its last epoch, `history` the records so far, and `kept` the state that later rounds
+    rewind to, if the round has passed it.
+    """
 
     state: TrainState
     history: Sequence[EpochRecord] = ()
@@ -62,32 +70,32 @@ class RoundCheckpoint:
 
 
 class Checkpointer(Protocol):
-    """Where an unfinished round is kept, so that an interruption costs one epoch."""
+    """Saves and loads an unfinished round, so that an interruption costs at most one epoch."""
 
     def load(self) -> RoundCheckpoint | None:
-        """What was saved last, if the round is still the same."""
+        """The checkpoint that was saved last; None if there is none of a round under the same mask."""
 
-    def save(self, partial: RoundCheckpoint) -> None:
-        """Keep `partial`, at once or, if the last one is fresh, not at all."""
+    def save(self, checkpoint: RoundCheckpoint) -> None:
+        """Save `checkpoint`. It may be skipped if the last one is only seconds old."""
 
 
 class NoCheckpoints:
-    """An interruption costs the round."""
+    """A `Checkpointer` that saves nothing, so an interruption costs the whole round."""
 
     def load(self) -> RoundCheckpoint | None:
-        """Nothing."""
+        """There is never a checkpoint."""
         return None
 
-    def save(self, partial: RoundCheckpoint) -> None:
-        """Nothing."""
+    def save(self, checkpoint: RoundCheckpoint) -> None:
+        """Discard the checkpoint."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Round:
-    """A finished round: the trained weights (pruned entries 0), the mask they were trained under, what was measured.
+    """A finished round: its trained weights (pruned entries are 0), the mask of its training, and its metrics.
 
-    `state` is where later rounds start, if `rewind` says that they start from this one; `scores` is what the criterion
-    measured, if it measures.
+    `ticket` is `WINNING` or the name of a control. `state` is set if `rewind` lets later rounds start from this one.
+    `scores` holds the scores of the criterion `gradient_weight`, otherwise it is empty.
     """
 
     number: int
@@ -100,10 +108,10 @@ class Round:
 
     @property
     def cut_off(self) -> str:
-        """A line about prompts that no surviving weights lead through; empty if there are none."""
+        """The warning about prompts without a path from input to output; empty if there are none."""
         return cut_off(self.metrics.without_path)
 
     @property
     def val_accuracy(self) -> float:
-        """Validation accuracy after the last epoch, 0 to 1; nan of a final run, which has none."""
+        """The validation accuracy after the last epoch, 0 to 1; NaN for a final run, which has no val split."""
         return math.nan if self.metrics.val_accuracy is None else self.metrics.val_accuracy

@@ -1,7 +1,7 @@
 """The lottery on one screen: prune, rewind, retrain (docs/method.md, *Lottery rounds*; Frankle & Carbin, ICLR 2019).
 
-`trial` supplies the two collaborators: a `Trainer` that trains masked weights for one round and a `RoundStore` that
-keeps finished rounds. A round that is stored is never trained again, so running and resuming are the same thing.
+`lion_ray.trial` supplies the two collaborators: a `Trainer` that trains masked weights for one round, and a
+`RoundStore` that stores finished rounds. A stored round is never trained again, so running and resuming are the same.
 """
 
 from __future__ import annotations
@@ -23,47 +23,60 @@ Value = TypeVar("Value")
 
 
 class Trainer(Protocol):
-    """Trains one experiment's rounds."""
+    """Trains the rounds of one experiment."""
 
     def seed_for(self, purpose: str) -> int:
-        """The experiment's seed for one purpose."""
+        """The seed of the experiment for one purpose, such as `reinit/2`."""
 
     def start(self, purpose: str = "start") -> Mapping[str, Tensor]:
-        """The weights at initialisation, the same bits every time for one purpose."""
+        """The trained weights at initialisation. The same purpose always gives the same bits."""
 
     def prunable(self) -> Sequence[str]:
-        """The names of the weights that a mask may cover."""
+        """The names of the prunable weights."""
 
     def train(self, number: int, state: TrainState, mask: Mask, ticket: str, checkpointer: Checkpointer) -> Round:
-        """Train from `state` under `mask`, or from where `checkpointer` left off, to the end of the schedule."""
+        """Train one round to the end of its schedule.
+
+        Args:
+            number: the number of the round.
+            state: the state to start from, with pruned weights 0.
+            mask: the mask of the round.
+            ticket: `WINNING` or the name of a control.
+            checkpointer: the round continues from its checkpoint, if there is one.
+        """
 
 
 class RoundStore(Protocol):
-    """Keeps the start and finished rounds."""
+    """Stores the initial weights and the finished rounds of one experiment."""
 
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """The kept weights at initialisation, or `make()`'s, kept from now on."""
+        """The stored initial weights. Without them `make` is called and its weights are stored."""
 
     def load(self, number: int, ticket: str = WINNING) -> Round | None:
-        """The committed round, or None."""
+        """The stored round, or None."""
 
     def commit(self, finished: Round) -> None:
-        """Keep a round for good, now or until `flush`."""
+        """Store a round, at the latest when `flush` returns."""
 
     def flush(self) -> None:
-        """Return when everything committed is kept."""
+        """Wait until every committed round is stored."""
 
     def checkpointer(self, number: int, ticket: str, mask: Mask) -> Checkpointer:
-        """Where the unfinished round is kept."""
+        """The checkpointer of one unfinished round. Checkpoints under another mask do not count."""
 
     def once(self, make: Callable[[], Value]) -> Value:
-        """`make()`, computed by one worker for all."""
+        """The value of `make()`, which one worker computes for all workers."""
 
 
 def run_rounds(config: LotteryConfig, trainer: Trainer, stored_rounds: RoundStore) -> Iterator[Round]:
-    """Yield round 0 (dense), then one round per pruning, until the last or until `should_stop`.
+    """Yield the dense round 0, then one round per pruning, until the last one or until `should_stop`.
 
-    The controls of a round are stored before it is yielded: whoever stops here leaves nothing half done.
+    The controls of a round are stored before the round is yielded, so a caller may stop after any round.
+
+    Args:
+        config: how tickets are found, and which controls are trained.
+        trainer: trains one round.
+        stored_rounds: stores the initial weights and finished rounds.
     """
     start = TrainState(weights=stored_rounds.start(trainer.start))
     first: Round | None = None
@@ -72,7 +85,7 @@ def run_rounds(config: LotteryConfig, trainer: Trainer, stored_rounds: RoundStor
     for number in range(num_rounds(config, trainer.prunable())):
         mask = stored_rounds.once(partial(_next_mask, last, start, trainer, config))
         state = rewound(first, last, start, config)
-        finished = _kept_or_trained(number, state, mask, WINNING, trainer, stored_rounds)
+        finished = _stored_or_trained(number, state, mask, WINNING, trainer, stored_rounds)
         if number:
             _train_controls(number, state, mask, config, trainer, stored_rounds)
         stored_rounds.flush()
@@ -84,7 +97,7 @@ def run_rounds(config: LotteryConfig, trainer: Trainer, stored_rounds: RoundStor
 
 
 def _next_mask(last: Round | None, start: TrainState, trainer: Trainer, config: LotteryConfig) -> Mask:
-    """Dense before round 0, then pruned by what the last round trained."""
+    """The dense mask for round 0, later the last mask pruned by the scores of the last round."""
     if last is None:
         return Mask.dense({name: start.weights[name] for name in trainer.prunable()})
     scores = criteria.scores(config.criterion, last, trainer.seed_for)
@@ -92,49 +105,61 @@ def _next_mask(last: Round | None, start: TrainState, trainer: Trainer, config: 
 
 
 def rewound(first: Round | None, last: Round | None, start: TrainState, config: LotteryConfig) -> TrainState:
-    """Where the next round starts, before its mask: what `rewind` says of round 0 and the last round."""
+    """The state that the next round starts from, before its mask is applied.
+
+    Args:
+        first: round 0; None before it.
+        last: the last round; None before round 0.
+        start: the state at initialisation.
+        config: its `rewind` selects the state.
+    """
     if first is None or last is None or config.rewind == "init":
         return start
     if config.rewind == "learning_rate":
         return TrainState(weights=last.weights)
-    kept = (first if isinstance(config.rewind, RewindEpoch) else last).state
-    assert kept is not None, "the trainer keeps the state that `rewind` names"
-    return kept
+    state = (first if isinstance(config.rewind, RewindEpoch) else last).state
+    assert state is not None, "the trainer keeps the state that `rewind` names"
+    return state
 
 
 def _train_controls(
     number: int, state: TrainState, mask: Mask, config: LotteryConfig, trainer: Trainer, stored_rounds: RoundStore
 ) -> None:
-    """The branches beside round `number`, from the state and the mask that its winning ticket had."""
+    """Train the controls beside round `number`, from the state and the mask of its winning ticket."""
     for control in config.controls:
         purpose = f"{control}/{number}"
         if control == "reinit":
             fresh = TrainState(weights=stored_rounds.once(partial(trainer.start, purpose)))
-            _kept_or_trained(number, fresh, mask, control, trainer, stored_rounds)
+            _stored_or_trained(number, fresh, mask, control, trainer, stored_rounds)
         else:
             drawn = stored_rounds.once(partial(random_mask, mask, trainer.seed_for(purpose)))
-            _kept_or_trained(number, state, drawn, control, trainer, stored_rounds)
+            _stored_or_trained(number, state, drawn, control, trainer, stored_rounds)
 
 
-def _kept_or_trained(
+def _stored_or_trained(
     number: int, state: TrainState, mask: Mask, ticket: str, trainer: Trainer, stored_rounds: RoundStore
 ) -> Round:
-    """The stored round if it follows from what came before, else one trained and kept now."""
-    kept = stored_rounds.load(number, ticket)
-    if kept is not None and kept.mask.equals(mask):
-        return kept
+    """The stored round if it has this mask; otherwise the round is trained and stored."""
+    stored = stored_rounds.load(number, ticket)
+    if stored is not None and stored.mask.equals(mask):
+        return stored
     finished = trainer.train(number, state.under(mask), mask, ticket, stored_rounds.checkpointer(number, ticket, mask))
     stored_rounds.commit(finished)
     return finished
 
 
 def num_rounds(config: LotteryConfig, prunable: Sequence[str]) -> int:
-    """A method with nothing to prune trains once."""
+    """The number of rounds: `config.rounds`, or 1 for a method without prunable weights."""
     return config.rounds if prunable else 1
 
 
 def should_stop(val_accuracies: Sequence[float], config: LotteryConfig) -> bool:
-    """Whether the last `patience` rounds all fell more than `tolerance` below round 0 (validation accuracy only)."""
+    """Whether the last `patience` rounds all fell more than `tolerance` below round 0.
+
+    Args:
+        val_accuracies: validation accuracies of rounds 0, 1, ..., from 0 to 1.
+        config: `tolerance` (None never stops) and `patience`.
+    """
     if config.tolerance is None:
         return False
     latest = val_accuracies[1:][-config.patience :]

@@ -1,4 +1,7 @@
-"""What follows while a sweep runs: a group's final runs, as soon as the last of its search trials is over."""
+"""Final runs that join a running sweep, as soon as the last search trial of their group is over.
+
+`lion_ray.sweep.run` passes a `FollowUpRuns` to `TrainingOrder`.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,31 @@ from lion_ray.study.decisions import DIVERGENCE
 from lion_ray.study.plan import Plan, PlannedExperiment
 from lion_ray.study.search_groups import Stages
 
-Admitted = Callable[[Sequence[Experiment], Sequence[Experiment]], None]
+OnFinalRuns = Callable[[Sequence[Experiment], Sequence[Experiment]], None]
 
 
-class Following:
-    """What follows while trials end, for `schedule.Turns`.
+class FollowUpRuns:
+    """The final runs that follow search trials, for `TrainingOrder`.
 
     Args:
-        on_admitted: called with a group's final runs and the stand-ins whose place they take.
+        stages: the search groups of the study.
+        plan: the plan; groups whose choice it awaits are watched.
+        store: the store of the study, where choices are written.
+        on_final_runs: called with the final runs of a group and the placeholders that they replace.
     """
 
-    def __init__(self, stages: Stages, plan: Plan, store: Store, on_admitted: Admitted) -> None:
-        self._store, self._on_admitted = store, on_admitted
+    def __init__(self, stages: Stages, plan: Plan, store: Store, on_final_runs: OnFinalRuns) -> None:
+        self._store, self._on_final_runs = store, on_final_runs
         awaiting = {run.entry for run in plan.awaiting_choice}
         self._open = {entry: group for entry, group in stages.groups.items() if entry in awaiting}
 
     def __call__(self, experiment: Experiment, states: Mapping[str, ExperimentState]) -> list[PlannedExperiment]:
-        """The final runs of the experiment's group, once: when the last of its trials is over."""
+        """The final runs of the experiment's group if the last of its trials is over; returned once, otherwise empty.
+
+        Args:
+            experiment: the experiment whose state has changed.
+            states: the states of all experiments by name.
+        """
         group = self._open.get(experiment.entry) if experiment.is_search else None
         if group is None or any(states[trial.name].phase != "over" for trial in group.trials):
             return []
@@ -39,11 +50,11 @@ class Following:
         if choice is None:
             return []
         finals = group.finals(choice)
-        self._on_admitted(finals, group.stand_ins())
+        self._on_final_runs(finals, group.stand_ins())
         return [PlannedExperiment(experiment=run, rounds=()) for run in finals]
 
     def _trial(self, state: ExperimentState) -> Trial | None:
-        """None if its process failed: it is tried again by the next command, and nothing is chosen before."""
+        """The trial for the choice; None if its process failed, because the next command tries it again."""
         ended_by = state.by or None
         if state.trains_on:
             if not has_diverged(self._store, state.experiment):

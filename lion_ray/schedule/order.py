@@ -1,8 +1,8 @@
-"""Who trains next and for how long: early rounds of every experiment before late rounds of one.
+"""The order of training: early rounds of every experiment come before late rounds of one.
 
-So a sweep that ends half-way has an answer for every dataset. A training interval ends after `rounds_per_turn` rounds
-if somebody else comes first by then, or when `stopping` or the study's budget say so. No Ray: `sweep.tuner` hands this
-to Ray Tune.
+So a sweep that ends early has results for every dataset. A training interval of an experiment ends after
+`rounds_per_turn` rounds if another experiment comes first by then, and it ends when `lion_ray.schedule.stopping` or the
+study's budget stops the experiment. This module imports no Ray; `lion_ray.sweep.tuner` hands the order to Ray Tune.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ class TrainingOrder:
     """Which experiment of a plan trains next, and for how many rounds.
 
     Args:
-        workers: of one experiment; they decide how long a training interval is if the scheduler section does not.
-        on_stop: called for every stop of this run, once it is in the store.
-        follow: what comes into being now that one experiment stands where its state says; see `following.Following`.
-        is_halted: whether the sweep has to end as it is: nobody goes on, and nothing more is decided.
-        now: seconds; an argument so that tests can hold it.
+        plan: the experiments and their stored rounds.
+        config: the `scheduler` section.
+        decisions: the stored decisions of the study under this section.
+        workers: the number of workers of one experiment. It sets the length of a training interval if the section does
+            not: 1 round for one worker, all rounds for more.
+        on_stop: called for every stop of this run after it is stored.
+        follow: gives the experiments that join now that the state of one experiment has changed; see
+            `lion_ray.schedule.following`.
+        is_halted: whether the sweep has to end at once; then no experiment continues and nothing more is decided.
+        now: the clock, in seconds; tests replace it.
     """
 
     def __init__(
@@ -52,22 +57,22 @@ class TrainingOrder:
         staged = [state.experiment.entry for state in self._states.values() if state.experiment.stage]
         self._groups = {entry: place for place, entry in enumerate(dict.fromkeys(staged))}
         for name in list(self._states):
-            self._welcome(name)
+            self._add_follow_ups(name)
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody will train any more."""
+        """Whether no experiment will train any more."""
         if self._is_halted():
             return True
         self._stop_if_spent()
         return all(state.phase == "over" for state in self._states.values())
 
     def is_over_for(self, name: str) -> bool:
-        """Whether one experiment will train no more."""
+        """Whether one experiment will not train any more."""
         return self._states[name].phase == "over"
 
     def next(self) -> Experiment | None:
-        """The experiment to start: of those that wait the one with the fewest rounds, in the study's order."""
+        """The experiment to start: the waiting one with the fewest rounds, in the study's order; None if none waits."""
         if self._is_halted():
             return None
         self._stop_if_spent()
@@ -78,48 +83,53 @@ class TrainingOrder:
         waiting = [state for state in states if state.phase == "waiting"]
         if not waiting:
             return None
-        chosen = min(waiting, key=self._rank)  # of equals the first in the study
+        chosen = min(waiting, key=self._rank)  # `min` takes the first of equal ones, in the order of the study
         chosen.phase, chosen.interval = "running", 0
         return chosen.experiment
 
     def on_round(self, name: str, number: int, val_accuracy: float) -> bool:
-        """Round `number` of a running experiment is in the store: whether it trains on at once.
+        """Take note of a stored round of a running experiment, and return whether it continues at once.
 
-        Rounds that are known already, and those up to a stop, just pass.
+        Nothing is decided on a round that is known already, or on one before a stop.
+
+        Args:
+            name: the experiment.
+            number: the number of the round.
+            val_accuracy: its validation accuracy, 0 to 1; NaN if there is no val split.
         """
         if self._is_halted():
             return False
         goes_on = self._goes_on(self._states[name], number, val_accuracy)
-        self._welcome(name)
+        self._add_follow_ups(name)
         return goes_on
 
     def on_end(self, name: str) -> None:
-        """The experiment's process has ended.
+        """Take note that the process of an experiment has ended.
 
-        If nothing had ended its training interval it is over, in good or bad order.
+        If its training interval has not ended before, the experiment is over, finished or failed.
         """
         state = self._states[name]
         if state.phase == "running":
             state.phase = "over"
             if not self._is_halted():
                 self._stopping.leave(state)
-                self._welcome(name)
+                self._add_follow_ups(name)
 
     def _goes_on(self, state: ExperimentState, number: int, val_accuracy: float) -> bool:
         if number < len(state.accuracies) or state.last is not None:
-            return self._pass(state, number, val_accuracy)
+            return self._note_known_round(state, number, val_accuracy)
         state.interval += 1
         self._stopping.decide(state, val_accuracy)
         self._write_clock()
         if state.phase != "running" or not state.trains_on:
-            return state.phase == "running"  # with nothing left to train its process ends by itself
+            return state.phase == "running"  # its process ends by itself if no round is left
         state.phase = "paused" if self._stopping.is_paused(state) else "waiting"
         self._stop_if_spent()
         if state.phase == "waiting" and not (self._is_interval_over(state) and self._another_comes_first(state)):
             state.phase = "running"
         return state.phase == "running"
 
-    def _pass(self, state: ExperimentState, number: int, val_accuracy: float) -> bool:
+    def _note_known_round(self, state: ExperimentState, number: int, val_accuracy: float) -> bool:
         if number == len(state.accuracies):
             state.accuracies.append(val_accuracy)
         if state.last is not None and number >= state.last:
@@ -127,7 +137,10 @@ class TrainingOrder:
         return state.phase == "running"
 
     def _stop_if_spent(self) -> None:
-        """Once rounds that are done or being trained use up the budget, or time has, all who are not training stop."""
+        """Stop all experiments that do not train now, if the budget of rounds or hours is spent.
+
+        A round that is being trained counts as spent.
+        """
         if self._budget is None:
             return
         states = list(self._states.values())
@@ -149,18 +162,21 @@ class TrainingOrder:
         return self._rounds_per_interval is not None and state.interval >= self._rounds_per_interval
 
     def _another_comes_first(self, state: ExperimentState) -> bool:
-        """By rounds, then by the study's order: so who is next does not depend on when a sweep was interrupted."""
+        """Whether another waiting experiment comes first.
+
+        This depends on rounds and the study's order only, so an interruption of the sweep does not change the order.
+        """
         waiting = [other for other in self._states.values() if other.phase == "waiting"]
         return min(waiting, key=self._rank) is not state
 
     def _rank(self, state: ExperimentState) -> tuple[int, ...]:
-        """Who comes first: fewer rounds; with a protocol one dataset and method after the other, final runs at once."""
+        """The sort key: the number of rounds; with a protocol the search group first, and final runs before trials."""
         experiment, num_rounds = state.experiment, len(state.accuracies)
         if experiment.stage is None:
             return (num_rounds,)
         return self._groups[experiment.entry], int(experiment.is_search), num_rounds
 
-    def _welcome(self, name: str) -> None:
-        """Give states to those that follow from what `name` has just done."""
-        if arrived := self._follow(self._states[name].experiment, self._states):
-            self._stopping.admit(arrived)
+    def _add_follow_ups(self, name: str) -> None:
+        """Add the experiments that follow from the state of `name`."""
+        if follow_ups := self._follow(self._states[name].experiment, self._states):
+            self._stopping.add(follow_ups)

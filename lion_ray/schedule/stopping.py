@@ -1,8 +1,8 @@
-"""Who is stopped: each dataset's rule, or each search's, is asked round by round; what it says is stored, then acts.
+"""Stopping decisions: the rule of each comparison group is asked after every round.
 
-A sweep that is started again replays what was decided, in its order, and then decides on stored rounds on which nobody
-had decided. The lottery's own rule is asked anew: its `tolerance` may have changed. `turns` holds one and says who
-trains when.
+A decision is stored before it takes effect. A sweep that is started again replays the stored decisions in their order
+and then decides on the stored rounds without a decision. The lottery's own rule is asked again for every round, because
+its `tolerance` may have changed. `lion_ray.schedule.order` holds a `StoppingDecisions` and orders the training.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from lion_ray.study.rounds import val_accuracies
 
 OnStop = Callable[[Experiment, Stop], None]
 Stopped = tuple[tuple[str, int], ...]
+"""Names of experiments, each with its last round that counts."""
 
 
 @dataclasses.dataclass
 class ExperimentState:
-    """Where one experiment stands.
+    """The state of one experiment in a sweep.
 
-    `interval` counts the rounds of its present training interval, `last` is the round at which `by` stopped it.
+    `accuracies` are the validation accuracies of its finished rounds. `interval` counts the rounds of its current
+    training interval. If the experiment is stopped, `last` is the last round that counts, and `by` names the scheduler
+    or the reason.
     """
 
     experiment: Experiment
@@ -39,15 +42,18 @@ class ExperimentState:
 
     @property
     def trains_on(self) -> bool:
-        """Whether rounds are left, as far as anybody has decided."""
+        """Whether rounds are left and no decision has stopped the experiment."""
         return self.last is None and len(self.accuracies) < self.experiment.num_rounds
 
 
 class StoppingDecisions:
-    """The states of a plan's experiments and what is decided about them.
+    """The states of a plan's experiments, and the decisions about them.
 
     Args:
-        on_stop: called for every stop of this run, once it is in the store.
+        plan: the experiments and their stored rounds.
+        config: the `scheduler` section.
+        decisions: the stored decisions of the study under this section.
+        on_stop: called for every stop of this run after it is stored.
     """
 
     def __init__(
@@ -56,29 +62,39 @@ class StoppingDecisions:
         self._config, self._decisions, self._on_stop = config, decisions, on_stop
         self.states: dict[str, ExperimentState] = {}
         self._rules: dict[ComparisonGroup, StoppingRule] = {}
-        self._made: dict[ComparisonGroup, list[Decision]] = {}
-        self.admit(plan.items)
+        self._decided: dict[ComparisonGroup, list[Decision]] = {}
+        self.add(plan.items)
 
-    def admit(self, items: Sequence[PlannedExperiment]) -> None:
-        """Give a state to each, peers all at once, where their rounds and what was decided leave them."""
+    def add(self, items: Sequence[PlannedExperiment]) -> None:
+        """Add experiments with the states that follow from their stored rounds and decisions.
+
+        All experiments of a comparison group have to be added together.
+        """
         groups: dict[ComparisonGroup, list[Experiment]] = {item.experiment.peers: [] for item in items}
         for item in items:
             groups[item.experiment.peers].append(item.experiment)
             self.states[item.experiment.name] = ExperimentState(experiment=item.experiment)
         assert not groups.keys() & self._rules.keys()
         self._rules |= {peers: make_rule(self._config, group) for peers, group in groups.items()}
-        self._made |= {p: [made for made in self._decisions.read(p) if made.by != LOTTERY] for p in groups}
+        self._decided |= {
+            peers: [decision for decision in self._decisions.read(peers) if decision.by != LOTTERY] for peers in groups
+        }
         self._replay(groups)
         self._catch_up(items)
         for item in items:
-            self._settle(item)
+            self._set_phase(item)
 
     def is_paused(self, state: ExperimentState) -> bool:
-        """Whether its dataset's rule makes it wait for others."""
+        """Whether the rule of its group makes an experiment wait for others."""
         return self._rule_of(state).is_paused(state.experiment.name)
 
     def decide(self, state: ExperimentState, val_accuracy: float) -> None:
-        """Ask the dataset's rule about one more round, write down what it says, and act on it."""
+        """Ask the group's rule about a new round, store its decision, and act on it.
+
+        Args:
+            state: the state of the experiment.
+            val_accuracy: the validation accuracy of the round, 0 to 1; NaN if there is none.
+        """
         state.accuracies.append(val_accuracy)
         stopped = self._training(self._rule_of(state).on_round(state.experiment.name, tuple(state.accuracies)))
         if stopped or (self._config.compares and not math.isnan(val_accuracy)):
@@ -89,29 +105,29 @@ class StoppingDecisions:
         self._release()
 
     def leave(self, state: ExperimentState) -> None:
-        """It trains no further; its dataset's rule may stop others for that."""
-        stopped = self._training(self._rule_of(state).on_over(state.experiment.name))
+        """Report to the group's rule that an experiment trains no further; the rule may stop others then."""
+        stopped = self._training(self._rule_of(state).on_complete(state.experiment.name))
         if stopped:
             self._record(state, stopped, self._config.name)
             self._stop(stopped, self._config.name)
         self._release()
 
     def stop(self, state: ExperimentState, by: str) -> None:
-        """End an experiment that still trains, whatever its dataset's rule thinks of it."""
+        """Stop an experiment that still trains, without its group's rule. `by` names the reason."""
         stopped = self._training([state.experiment.name])
         self._record(state, stopped, by)
         self._stop(stopped, by)
 
     def _training(self, names: Iterable[str]) -> Stopped:
-        """Of `names` those that would train on, each with the last round it has."""
+        """The experiments among `names` that would continue, each with its last finished round."""
         states = [self.states[name] for name in names if self.states[name].trains_on]
         return tuple((state.experiment.name, len(state.accuracies) - 1) for state in states)
 
     def _record(self, state: ExperimentState, stopped: Stopped, by: str, val_accuracy: float | None = None) -> None:
         name, number = state.experiment.name, len(state.accuracies) - 1
-        made = self._made[state.experiment.peers]
-        made.append(Decision(experiment=name, round=number, val_accuracy=val_accuracy, stopped=stopped, by=by))
-        self._decisions.write(state.experiment.peers, made)
+        decided = self._decided[state.experiment.peers]
+        decided.append(Decision(experiment=name, round=number, val_accuracy=val_accuracy, stopped=stopped, by=by))
+        self._decisions.write(state.experiment.peers, decided)
 
     def _stop(self, stopped: Stopped, by: str) -> None:
         for name, last in stopped:
@@ -120,27 +136,27 @@ class StoppingDecisions:
             self._on_stop(state.experiment, Stop(round=last, by=by))
 
     def _release(self) -> None:
-        """Whom no rule holds any more waits for a turn."""
+        """Experiments that are no longer paused by their rule wait for a training interval."""
         for state in self.states.values():
             if state.phase == "paused" and not self.is_paused(state):
                 state.phase = "waiting"
 
     def _replay(self, groups: Iterable[ComparisonGroup]) -> None:
-        """Bring rules and states to where the stored decisions leave them; what is written down counts."""
-        for decision in (decision for peers in groups for decision in self._made[peers]):
+        """Bring rules and states to where stored decisions leave them, even if a rule would now decide otherwise."""
+        for decision in (decision for peers in groups for decision in self._decided[peers]):
             state = self.states.get(decision.experiment)
             if state and decision.val_accuracy is not None and decision.round == len(state.accuracies):
                 state.accuracies.append(decision.val_accuracy)
                 self._rule_of(state).on_round(decision.experiment, tuple(state.accuracies))
                 if not state.trains_on:
-                    self._rule_of(state).on_over(decision.experiment)
+                    self._rule_of(state).on_complete(decision.experiment)
             for name, last in decision.stopped:
                 if name in self.states:
                     self.states[name].last, self.states[name].by = last, decision.by
-                    self._rule_of(self.states[name]).on_over(name)
+                    self._rule_of(self.states[name]).on_complete(name)
 
     def _catch_up(self, items: Sequence[PlannedExperiment]) -> None:
-        """Decide on stored rounds on which nobody has decided, early rounds first."""
+        """Decide on the stored rounds that have no decision yet, early rounds first."""
         for number in range(max((len(item.rounds) for item in items), default=0)):
             for item in (item for item in items if len(item.rounds) > number):
                 state, accuracy = self.states[item.experiment.name], val_accuracies(item.rounds)[number]
@@ -149,12 +165,12 @@ class StoppingDecisions:
                 elif number >= len(state.accuracies):
                     state.accuracies.append(accuracy)
 
-    def _settle(self, item: PlannedExperiment) -> None:
-        """Where an experiment stands before the first turn; one that is done may lack controls or a damaged round."""
+    def _set_phase(self, item: PlannedExperiment) -> None:
+        """Set the first phase of an experiment. A finished one runs again if a control or a round is missing."""
         state = self.states[item.experiment.name]
         if item.stop is not None and item.stop.by == DIVERGENCE and state.trains_on:
             state.last, state.by = item.stop.round, DIVERGENCE
-            self._rule_of(state).on_over(item.experiment.name)
+            self._rule_of(state).on_complete(item.experiment.name)
         last = state.experiment.num_rounds - 1 if state.last is None else state.last
         if state.trains_on:
             state.phase = "paused" if self.is_paused(state) else "waiting"

@@ -140,6 +140,6 @@ def _experiment(
         lottery=lottery,
         stage=stage_of(study),
         setting=setting,
-        told_as=labels[study.datasets[dataset]],
+        label_in_study=labels[study.datasets[dataset]],
         content=content,
     )

@@ -23,7 +23,7 @@ from lion_ray import backbones, console
 from lion_ray.config import DatasetConfig, Study, StudyError
 from lion_ray.experiments import Experiment
 from lion_ray.schedule import TrainingOrder
-from lion_ray.schedule.following import Following
+from lion_ray.schedule.following import FollowUpRuns
 from lion_ray.store import BackgroundWriter, Lease, StorageError, Store
 from lion_ray.store.local import scratch_folder
 from lion_ray.study import request
@@ -102,7 +102,7 @@ def run_sweep(
                     on_stop=lambda experiment, stop: mailbox.put.remote(
                         ExperimentStopped(experiment=experiment.name, how=stopped(stop))
                     ),
-                    follow=Following(
+                    follow=FollowUpRuns(
                         stages,
                         plan,
                         seen,

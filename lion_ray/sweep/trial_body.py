@@ -29,13 +29,16 @@ from lion_ray.sweep.events import (
     Warned,
 )
 from lion_ray.sweep.trial_inputs import TrialInputs
+from lion_ray.training.feature_cache import FeatureCache
 from lion_ray.training.loop import TrainingDiverged
 from lion_ray.training.solver_health import share_unconverged
 from lion_ray.training.workers import Workers
-from lion_ray.trial.trainer import EpochOf, OnEpoch, run_experiment
+from lion_ray.trial.trainer import EpochContext, OnEpoch, run_experiment
 
 ENDS_THE_SWEEP = (StorageError, StudyError)  # no repetition mends these
 Report = Callable[[dict[str, Any]], object]
+FEATURES = FeatureCache()
+"""The features of frozen bodies that this training process has computed; its experiments share them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,7 @@ class TrialBody:
                 workers=workers,
                 device=device,
                 on_epoch=self._epoch_sender(),
+                features=FEATURES,
             )
             for finished in rounds:
                 if finished.cut_off and workers.is_rank_zero:
@@ -92,7 +96,7 @@ class TrialBody:
         """Sends each epoch with the seconds since the one before; called on worker 0."""
         last = time.monotonic()
 
-        def send(training: EpochOf, record: EpochRecord) -> None:
+        def send(training: EpochContext, record: EpochRecord) -> None:
             nonlocal last
             before, last = last, time.monotonic()
             self._send(

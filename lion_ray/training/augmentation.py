@@ -1,13 +1,13 @@
-"""Random views of training images, batched on the training device, uint8 in and out: `train.augment`.
+"""Augmentation of training images (`train.augment`). It works on uint8 batches on the training device.
 
 `flip` mirrors half of the images. `crop_flip` adds a random square window of 224/256 of the side (77 % of the area),
-scaled back bilinearly: what VPT's code does for FGVC (short side to 256, crop 224), here on the image that has the
-backbone's size already. VTAB-1k's practice is `none`. `randaugment` adds two operations per image at magnitude 9 of 30
-(Cubuk et al., 2020), those of torchvision.
+scaled back bilinearly. VPT's code does the same for FGVC (short side to 256, crop 224); here the image has the
+backbone's size already. `none` is the practice on VTAB-1k. `randaugment` adds two of torchvision's operations per image
+at magnitude 9 of 30 (Cubuk et al., 2020).
 
-Every draw is a function of (seed, index of the image) alone and the seed one of (experiment, epoch), as the order of
-the images is: never of the batch, of the number of workers, or of what was run before. The same image in the same epoch
-of another round sees the same draw.
+A draw depends only on the seed and the index of the image, and the seed only on experiment and epoch. So a draw does
+not depend on the batch, on the number of workers or on earlier runs, and an image gets the same draw in the same epoch
+of every round. `lion_ray.training.batches` calls `augmented`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,23 @@ from torchvision.transforms.v2 import functional as F
 CROP = 224 / 256
 NUM_OPERATIONS = 2
 FRACTION = 9 / 30  # magnitude 9 of torchvision's 31
-_FLIP, _LEFT, _TOP, _OPERATIONS = 0, 1, 2, 3  # the columns of the draws; an operation takes two
+_FLIP, _LEFT, _TOP, _OPERATIONS = 0, 1, 2, 3  # columns of the draws; each operation uses two
 
 Operation = Callable[[Tensor, float], Tensor]
 
 
 def augmented(images: Tensor, rows: Tensor, policy: str, seed: int) -> Tensor:
-    """A view of each image (B, S, S, 3) uint8; `rows` (B,) are their places in the split."""
+    """A random view of each image.
+
+    Args:
+        images: (B, S, S, 3) uint8.
+        rows: (B,) indices of the images in their split.
+        policy: `none`, `flip`, `crop_flip` or `randaugment`.
+        seed: the seed of the epoch.
+
+    Returns:
+        (B, S, S, 3) uint8 on the device of `images`.
+    """
     if policy == "none":
         return images
     draws = uniform(seed, rows.cpu().numpy(), _OPERATIONS + 2 * NUM_OPERATIONS)
@@ -43,7 +53,16 @@ def augmented(images: Tensor, rows: Tensor, policy: str, seed: int) -> Tensor:
 
 
 def uniform(seed: int, rows: np.ndarray, num: int) -> np.ndarray:
-    """(B, num) draws in [0, 1): SplitMix64 of seed, row and column, the same on every machine."""
+    """Draws in [0, 1), the same on every machine: SplitMix64 of seed, row and column.
+
+    Args:
+        seed: any integer.
+        rows: (B,) indices of images.
+        num: the number of draws per image.
+
+    Returns:
+        (B, num) float64.
+    """
     with np.errstate(over="ignore"):
         key = _mixed(np.uint64(seed % 2**64) + _mixed(rows.astype(np.uint64)))
         bits: np.ndarray = _mixed(key[:, None] + np.arange(1, num + 1, dtype=np.uint64)) >> np.uint64(11)
@@ -52,7 +71,7 @@ def uniform(seed: int, rows: np.ndarray, num: int) -> np.ndarray:
 
 
 def _mixed(state: np.ndarray) -> np.ndarray:
-    """SplitMix64 (Steele, Lea, Flood, 2014)."""
+    """The output of SplitMix64 (Steele, Lea, Flood, 2014) for each state, uint64."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -70,7 +89,7 @@ def _flipped(pixels: Tensor, draws: np.ndarray) -> Tensor:
 
 
 def _cropped(pixels: Tensor, draws: np.ndarray) -> Tensor:
-    """The window's centre lies anywhere where it stays inside; a flip is a window read from right to left."""
+    """A random window that lies inside the image. A flip reads the window from right to left."""
     sign = np.where(draws[:, _FLIP] < 0.5, -1.0, 1.0)
     x, y = ((2 * draws[:, column] - 1) * (1 - CROP) for column in (_LEFT, _TOP))
     theta = np.zeros((len(draws), 2, 3), dtype=np.float32)
@@ -81,14 +100,14 @@ def _cropped(pixels: Tensor, draws: np.ndarray) -> Tensor:
 
 
 def _operated(pixels: Tensor, which: np.ndarray, sign: np.ndarray) -> Tensor:
-    """Each image under its operation: those that drew the same one, with the same sign, together."""
-    chosen = np.floor(which * len(OPERATIONS)).astype(np.int64) * 2 + (sign < 0.5)
+    """Apply to each image the operation that it drew. Images with the same operation and sign are one batch."""
+    codes = np.floor(which * len(OPERATIONS)).astype(np.int64) * 2 + (sign < 0.5)
     out = pixels.clone()
-    for code in np.unique(chosen).tolist():
-        (rows,) = np.nonzero(chosen == code)
-        here = _on(rows, pixels)
+    for code in np.unique(codes).tolist():
+        (rows,) = np.nonzero(codes == code)
+        selected = _on(rows, pixels)
         operation = list(OPERATIONS.values())[code // 2]
-        out[here] = operation(pixels[here], -FRACTION if code % 2 else FRACTION)
+        out[selected] = operation(pixels[selected], -FRACTION if code % 2 else FRACTION)
     return out
 
 
@@ -107,7 +126,7 @@ def _translated(pixels: Tensor, amount: float, *, axis: int) -> Tensor:
 
 
 def _contrasted(pixels: Tensor, amount: float) -> Tensor:
-    """As `F.adjust_contrast`, but each image's mean is exact, so that it does not depend on the batch around it."""
+    """`F.adjust_contrast` with an exact mean of each image, so that the result does not depend on the batch."""
     grey = F.rgb_to_grayscale(pixels).flatten(1)
     mean = (grey.sum(1, dtype=torch.int64).double() / grey.shape[1]).float()[:, None, None, None]
     factor = 1 + 0.9 * amount

@@ -1,7 +1,8 @@
-"""A split as the trained part reads it, batch by batch: pixels gathered ahead, the rest on the training device.
+"""Batches of a split, as the trained part of a model reads them.
 
-`training` reads through this and knows neither where the pixels are kept nor whether features are. The uint8 pixels of
-the next batches are read in a thread (in pinned memory for CUDA) while the device works on this one.
+`lion_ray.training.loop` reads images or cached features through `Examples`. A background thread gathers the uint8
+pixels of the next batches (in pinned memory for CUDA) while the device works on the current one. Augmentation,
+transform and a frozen body run on the training device.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from lion_ray.training.augmentation import augmented
 
 EVALUATION_BATCH = 100
 LIMIT_BYTES = 512 * 2**20
-"""Of fixed features of one split; more are made anew on each pass."""
+"""The largest size of one split's features that are kept. Larger features are computed again on each pass."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Examples:
-    """What the trained part reads of one split: images, or features (N, D) where those are fixed; labels (N,).
+    """The inputs of a model's trained part for one split: images, or features of a frozen body.
 
     Args:
-        split: None where all `features` are kept.
-        body: makes the features on the way where they are fixed but not kept.
-        augment: a policy of `augmentation`, for `batches`.
+        split: the images; None if all `features` are kept.
+        features: (N, D); None if they are not kept.
+        labels: (N,) int64 on the training device.
+        transform: converts uint8 pixels to the backbone's input.
+        body: computes features of each batch if they are fixed but not kept; None otherwise.
+        augment: the policy of `lion_ray.training.augmentation` that `batches` applies.
     """
 
     split: Split | None
@@ -41,7 +45,7 @@ class Examples:
     augment: str = "none"
 
     def batches(self, batches: Sequence[Tensor], seed: int) -> Iterator[Tensor]:
-        """The inputs of each of the `batches` of rows, augmented as `seed` says, on the labels' device."""
+        """The inputs of each batch of rows, augmented with `seed`, on the device of the labels."""
         if self.features is not None:
             yield from (self.features[self._moved(rows)] for rows in batches)
             return
@@ -51,7 +55,7 @@ class Examples:
             yield self._inputs(augmented(self._moved(pixels), rows, self.augment, seed))
 
     def in_order(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """`rows` (ascending) in chunks, each with its inputs as they are evaluated: never augmented."""
+        """Chunks of `rows` (ascending), each with its inputs for evaluation, which are never augmented."""
         chunks = torch.split(rows, EVALUATION_BATCH) if len(rows) else ()
         if self.features is not None:
             yield from ((chunk, self.features[self._moved(chunk)]) for chunk in chunks)
@@ -69,12 +73,12 @@ class Examples:
         return prefetch(map(self._host, pixels))
 
     def _host(self, pixels: np.ndarray) -> Tensor:
-        """Still on the host, ready to be copied."""
+        """The pixels as a tensor in host memory, pinned if the device is a GPU."""
         tensor = torch.from_numpy(pixels)
         return tensor.pin_memory() if self.labels.device.type == "cuda" else tensor
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        """On the labels' device; what the device still computes is not waited for."""
+        """The tensor on the device of the labels. The copy does not wait for the device."""
         return tensor.to(self.labels.device, non_blocking=True)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
@@ -89,7 +93,15 @@ class Examples:
 def prepare(
     model: AdaptedModel, split: Split, transform: Transform, device: torch.device, *, augment: str = "none"
 ) -> Examples:
-    """A split as the model's trained part reads it; fixed features are computed here, once, if they are kept."""
+    """The examples of a split for a model's trained part. Features that are kept are computed here, once.
+
+    Args:
+        model: the model, on `device`.
+        split: the images.
+        transform: the transform of the backbone.
+        device: the training device.
+        augment: the augmentation policy of `train.augment`.
+    """
     examples = Examples(
         split=split,
         features=None,
@@ -101,15 +113,21 @@ def prepare(
     if not keeps_features(model, split, augment):
         return examples
     features = torch.empty(len(split), model.body.num_outputs, device=device)
-    for rows, made in examples.in_order(torch.arange(len(split))):
-        features[examples._moved(rows)] = made
+    for rows, computed in examples.in_order(torch.arange(len(split))):
+        features[examples._moved(rows)] = computed
     return dataclasses.replace(examples, split=None, body=None, features=features)
 
 
 def keeps_features(model: AdaptedModel, split: Split, augment: str = "none") -> bool:
-    """Whether features are computed once: the body is fixed, every pass sees the same images, and they are few enough.
+    """Whether the features of a split are computed once and kept.
 
-    How much memory there is for images does not matter, so it changes no result.
+    The body must be frozen, every pass must see the same images, and the features must fit into `LIMIT_BYTES`. The
+    memory of the machine has no influence, so it changes no result.
+
+    Args:
+        model: the model.
+        split: the images.
+        augment: the augmentation policy.
     """
     num_bytes = 4 * len(split) * model.body.num_outputs
     return model.features_are_fixed and augment == "none" and num_bytes <= LIMIT_BYTES

@@ -1,7 +1,8 @@
-"""One round of training in plain PyTorch, and evaluation. No Ray: `trial` calls it, in any process.
+"""One round of training in plain PyTorch, and evaluation. `lion_ray.trial` calls it in any process.
 
-Every random draw is a function of the seeds that are passed in, so a round that is started again gives the same bits.
-N workers split each global batch, never enlarge it: N changes the speed and, to round-off, nothing else.
+Every random draw depends only on the seeds that are passed in, so a round that is started again gives the same bits.
+Several workers split each global batch and do not enlarge it, so their number changes the speed and, up to rounding,
+nothing else.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ OnEpoch = Callable[[EpochRecord], None]
 
 
 class TrainingDiverged(FloatingPointError):
-    """The loss is no longer a finite number."""
+    """The loss or a weight is NaN or infinite."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KeptStates:
-    """What later rounds will need of a round: the state after so many epochs, the scores of its last epoch."""
+    """What is kept of a round for later rounds.
+
+    `state_after` is the number of epochs after which the state is kept (None keeps no state). `scores` says whether
+    |g ⊙ w| of the last epoch is measured.
+    """
 
     state_after: int | None = None
     scores: bool = False
@@ -38,7 +43,10 @@ class KeptStates:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What a round's training left, beside the weights in the model: one record per epoch and what was to be kept."""
+    """The result of a round's training, beside the weights in the model.
+
+    `history` has one record per epoch. `state` and `scores` are what `KeptStates` asked for (None or empty without).
+    """
 
     history: Sequence[EpochRecord]
     state: TrainState | None
@@ -62,35 +70,41 @@ def fit(
     """Train `model` in place under `mask` on `(train, val)` examples, from `state` or from a checkpoint.
 
     Args:
-        examples: a final run has no val.
-        step_module: `methods.step_module` as the workers wrap it.
-        state: weights, optimizer and epoch to go on from; one beyond the schedule's end trains a whole schedule more.
-        keep: what later rounds need of this one.
-        checkpointer: read at the start, written after every epoch but the last.
-        seed_for: gives the seed of a purpose; epoch `e` has the order `order/e` and the views `augment/e`, the same
-            in every round.
-        on_epoch: called with each record as soon as it exists, not with those of a checkpoint.
+        model: the model on the training device; its weights are overwritten.
+        step_module: `methods.step_module` of the model, wrapped by `workers`.
+        examples: the training and the validation examples; a final run has None for the latter.
+        config: the `train` section.
+        state: weights, optimizer and epoch to start from. If its epoch lies at the end of a schedule, a whole further
+            schedule is trained.
+        mask: the mask of the round.
+        keep: what is kept for later rounds.
+        checkpointer: read at the start, written after every epoch except the last.
+        seed_for: gives the seed for a purpose. Epoch `e` orders its images by `order/e` and augments them by
+            `augment/e`, the same in every round.
+        workers: the workers that share each batch.
+        on_epoch: called with each new record, not with those of a checkpoint.
 
     Raises:
-        TrainingDiverged: the loss is not finite, on every worker at once.
+        TrainingDiverged: the loss is not finite. It is raised on every worker.
     """
     train, val = examples
     last = (state.epoch // config.epochs + 1) * config.epochs
-    partial = checkpointer.load() or RoundCheckpoint(state=state)
-    here = partial.state.under(mask)
-    model.load_trained(here.weights)
-    steps = OptimizerStepper(model, config, here, mask.on(train.labels.device), first=state.epoch)
-    steps_per_epoch, history, kept = math.ceil(len(train.labels) / config.batch_size), [*partial.history], partial.kept
-    model.health()  # a new period
-    for epoch in range(partial.state.epoch, last):
+    checkpoint = checkpointer.load() or RoundCheckpoint(state=state)
+    current = checkpoint.state.under(mask)
+    model.load_trained(current.weights)
+    steps = OptimizerStepper(model, config, current, mask.on(train.labels.device), first=state.epoch)
+    steps_per_epoch = math.ceil(len(train.labels) / config.batch_size)
+    history, kept = [*checkpoint.history], checkpoint.kept
+    model.health()  # reset the figures
+    for epoch in range(checkpoint.state.epoch, last):
         totals = torch.zeros(2, dtype=torch.float64, device=train.labels.device)
         order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed_for(f"order/{epoch}")))
         steps.begin_epoch(epoch, measure=keep.scores and epoch + 1 == last)
-        shares = [_share(batch, workers) for batch in torch.split(order, config.batch_size)]
-        inputs = train.batches([share.rows for share in shares], seed_for(f"augment/{epoch}"))
-        for index, (share, batch) in enumerate(zip(shares, inputs, strict=True)):
+        shards = [_shard(batch, workers) for batch in torch.split(order, config.batch_size)]
+        inputs = train.batches([shard.rows for shard in shards], seed_for(f"augment/{epoch}"))
+        for index, (shard, batch) in enumerate(zip(shards, inputs, strict=True)):
             steps.set_rate(epoch * steps_per_epoch + index, config.epochs * steps_per_epoch)
-            totals += _step(step_module, steps, batch, train.labels, share, config, model.head.auxiliary)
+            totals += _step(step_module, steps, batch, train.labels, shard, config, model.head.auxiliary)
         health = solver_health.merged(workers.gather(model.health()))
         loss, train_accuracy = _means(workers.sum(totals), len(train.labels), epoch % config.epochs)
         val_accuracy, evaluation_health = (None, {}) if val is None else evaluate(model, val, config, workers)
@@ -114,24 +128,38 @@ def fit(
 def evaluate(
     model: AdaptedModel, examples: Examples, config: TrainConfig, workers: Workers
 ) -> tuple[float, dict[str, float]]:
-    """Top-1 accuracy, 0 to 1, and the health of its solves; every example counts once, on one of the workers."""
-    correct, health = hits(model, examples, config, workers)
+    """The top-1 accuracy (0 to 1) and the solver health of the evaluation.
+
+    Args:
+        model: the model.
+        examples: the examples; each is evaluated by one of the workers.
+        config: the `train` section, for the precision.
+        workers: the workers that share the examples.
+    """
+    correct, health = correctly_classified(model, examples, config, workers)
     return int(correct.sum()) / len(correct), health
 
 
-def hits(
+def correctly_classified(
     model: AdaptedModel, examples: Examples, config: TrainConfig, workers: Workers
 ) -> tuple[Tensor, dict[str, float]]:
-    """Which examples are classified correctly (N,), 1 or 0, and the health of the solves."""
-    model.health()  # what was solved before is not this evaluation's
-    correct = workers.on_every_rank(lambda: _own_hits(model, examples, config, workers))
+    """For each example 1 if it is classified correctly and otherwise 0, int64 (N,), and the solver health.
+
+    Args:
+        model: the model.
+        examples: the N examples.
+        config: the `train` section, for the precision.
+        workers: the workers that share the examples.
+    """
+    model.health()  # discard the figures of earlier solves
+    correct = workers.on_every_rank(lambda: _correct_on_this_rank(model, examples, config, workers))
     health = solver_health.merged(workers.gather(model.health()))
     return workers.sum(correct), health
 
 
 @torch.no_grad()
-def _own_hits(model: AdaptedModel, examples: Examples, config: TrainConfig, workers: Workers) -> Tensor:
-    """Of this worker's rows; 0 for those of others."""
+def _correct_on_this_rank(model: AdaptedModel, examples: Examples, config: TrainConfig, workers: Workers) -> Tensor:
+    """1 for each correctly classified row of this worker; 0 for its other rows and those of other workers."""
     correct = torch.zeros(len(examples.labels), dtype=torch.int64, device=examples.labels.device)
     for rows, inputs in examples.in_order(torch.arange(workers.rank, len(examples.labels), workers.size)):
         with _autocast(config, correct.device):
@@ -143,15 +171,18 @@ def _own_hits(model: AdaptedModel, examples: Examples, config: TrainConfig, work
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchShard:
-    """A worker's rows of a global batch, and what its summed loss counts in the workers' mean of gradients."""
+    """The rows of a global batch that this worker trains on, and the factor of its loss.
+
+    With the factor `weight` the mean of the workers' gradients equals the gradient of the global batch.
+    """
 
     rows: Tensor
     weight: float
 
 
-def _share(batch: Tensor, workers: Workers) -> BatchShard:
+def _shard(batch: Tensor, workers: Workers) -> BatchShard:
     rows = batch[workers.rank :: workers.size]
-    if len(rows) == 0:  # fewer examples than workers: take part in the averaging with a gradient of zero
+    if len(rows) == 0:  # fewer examples than workers: this one joins the averaging with a gradient of zero
         return BatchShard(rows=batch[:1], weight=0.0)
     return BatchShard(rows=rows, weight=workers.size / len(batch))
 
@@ -161,22 +192,22 @@ def _step(
     steps: OptimizerStepper,
     inputs: Tensor,
     all_labels: Tensor,
-    share: BatchShard,
+    shard: BatchShard,
     config: TrainConfig,
     auxiliary: float = 0.0,
 ) -> Tensor:
-    """One optimizer step on this worker's share of a global batch; returns its summed (loss, number correct)."""
-    labels = all_labels[share.rows.to(all_labels.device, non_blocking=True)]
+    """Take one optimizer step on this worker's rows; return their summed loss and number of correct ones, (2,)."""
+    labels = all_labels[shard.rows.to(all_labels.device, non_blocking=True)]
     with _autocast(config, labels.device):
         outputs = module(inputs).float()
     minimised, loss, logits = losses(outputs, labels, auxiliary)
-    steps.take(minimised * share.weight)
-    counted = torch.stack([loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()]).double()
-    return counted if share.weight else torch.zeros_like(counted)
+    steps.take(minimised * shard.weight)
+    totals = torch.stack([loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()]).double()
+    return totals if shard.weight else torch.zeros_like(totals)
 
 
 def _means(totals: Tensor, num_examples: int, epoch: int) -> tuple[float, float]:
-    """Mean loss and accuracy of an epoch, from their sums over all workers."""
+    """The mean loss and the accuracy of an epoch, from their sums over all workers."""
     loss, correct = (float(total) / num_examples for total in totals)
     if not math.isfinite(loss):
         raise TrainingDiverged(

@@ -1,7 +1,7 @@
-"""Whether the equilibria that an experiment's figures rest on were reached: health of many solves, put together.
+"""Solver health: figures on the convergence of many equilibrium solves, merged.
 
-A broken equilibrium does not show in accuracy, so `trial` keeps a summary with every round and `report` says it loudly.
-Health figures are named as `AdaptedModel.health` names them, `body.prompt.residual_max` and so on.
+A solve that fails need not show in the accuracy, so `lion_ray.trial` stores a summary with every round and
+`lion_ray.report` shows it. The figures have the names of `AdaptedModel.health`, such as `body.prompt.residual_max`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ Health = Mapping[str, float]
 
 
 def merged(parts: Sequence[Health]) -> dict[str, float]:
-    """The health of all workers' solves: counts add up, maxima are the largest, means and shares go by samples."""
+    """The health of all workers together.
+
+    Counts are added, of maxima the largest is taken, and means and shares are weighted by the number of samples.
+    """
 
     def figure_of(key: str) -> float:
-        """One figure over all workers."""
+        """The merged figure under one key."""
         values = [part[key] for part in parts]
         prompt, _, figure = key.rpartition(".")
         if "_max" in figure or figure == "bound_used":
@@ -32,12 +35,12 @@ def merged(parts: Sequence[Health]) -> dict[str, float]:
 
 
 def share_unconverged(health: Health) -> float:
-    """The largest share, over prompts and directions, of solves that did not reach their tolerance."""
+    """The largest share of solves that missed their tolerance, over all prompts, forward and backward."""
     return max((value for key, value in health.items() if ".share_unconverged" in key), default=0.0)
 
 
 def summary(parts: Iterable[Health]) -> SolverHealth:
-    """The health of a round's solves, put together from that of its epochs and evaluations."""
+    """The health of a whole round, from that of its epochs and evaluations."""
     num = unconverged = nonfinite = worst = 0.0
     for health in parts:
         for key, samples in health.items():

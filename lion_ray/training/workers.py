@@ -1,8 +1,7 @@
-"""The processes that train one experiment together, as a value.
+"""The interface to the processes that train one experiment together.
 
-`SingleWorker` is one process; `ProcessGroup` in `sweep.train_workers` is the workers of a Ray Train run.
-
-`training`, `trial` and `lottery` talk to this interface and never ask how many workers there are.
+`SingleWorker` is one process, and `ProcessGroup` in `lion_ray.sweep.train_workers` is the worker group of a Ray Train
+run. `lion_ray.training` and `lion_ray.trial` use this interface, so their code is the same for any number of workers.
 """
 
 from __future__ import annotations
@@ -17,30 +16,33 @@ Value = TypeVar("Value")
 
 
 class Workers(ABC):
-    """`size` workers of which this process is number `rank`; worker 0 leads and alone writes."""
+    """A group of `size` workers. This process has the number `rank`, from 0; only rank 0 writes files."""
 
     rank: int
     size: int
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this is worker 0."""
+        """Whether this process has rank 0."""
         return self.rank == 0
 
     @abstractmethod
     def on_rank_zero(self, act: Callable[[], Value]) -> Value:
-        """Let worker 0 alone act; every worker returns when it is done, with its result (or raises its error)."""
+        """Call `act` on rank 0 only. Every worker waits for it and returns its result or raises its error."""
 
     @abstractmethod
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of `values` over the workers."""
+        """The sum of `values` over the workers, of the same shape."""
 
     @abstractmethod
     def gather(self, value: Value) -> list[Value]:
-        """Every worker's `value`, by rank."""
+        """The values of all workers, in the order of their ranks."""
 
     def on_every_rank(self, act: Callable[[], Value]) -> Value:
-        """Let every worker act by itself; where any fails, all raise the error of the first, so that nobody waits."""
+        """Call `act` on every worker and return its result there.
+
+        If it fails on any worker, all workers raise the error of the lowest rank, so that none waits for another.
+        """
         outcome: list[Value] = []
         error: Exception | None = None
         try:
@@ -54,27 +56,27 @@ class Workers(ABC):
 
     @abstractmethod
     def wrap(self, module: nn.Module) -> nn.Module:
-        """`module` with its gradients averaged over the workers in every backward pass."""
+        """Wrap `module` so that every backward pass averages its gradients over the workers."""
 
 
 class SingleWorker(Workers):
-    """One process."""
+    """A group of one worker: this process."""
 
     rank = 0
     size = 1
 
     def on_rank_zero(self, act: Callable[[], Value]) -> Value:
-        """Act."""
+        """Call `act`."""
         return act()
 
     def sum(self, values: Tensor) -> Tensor:
-        """`values`."""
+        """Return `values`."""
         return values
 
     def gather(self, value: Value) -> list[Value]:
-        """`value` alone."""
+        """Return a list of `value` alone."""
         return [value]
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """`module`."""
+        """Return `module`."""
         return module

@@ -1,1 +1,4 @@
-"""One experiment from start to end: its rounds, the stored ones, the checkpoints of an unfinished one. No Ray."""
+"""One experiment from start to end: its trained rounds, its stored rounds and its checkpoints.
+
+`lion_ray.sweep.trial_body` calls `trainer.run_experiment`. This package imports no Ray.
+"""

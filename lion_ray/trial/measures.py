@@ -1,6 +1,6 @@
-"""What a finished round is told by beside its accuracy: trained parameters, and what it gives with its prompts off.
+"""Measurements of a finished round: its trained parameters, and its accuracies with LION's prompts switched off.
 
-`trial` calls it at a round's end.
+`lion_ray.trial.trainer` calls it at the end of each round.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ from lion_ray.training.workers import Workers
 
 
 def num_params(trained: Mapping[str, Tensor], mask: Mask, acting: Mapping[str, Tensor]) -> dict[str, int]:
-    """Trained parameters with and without the classifier: all that survive, and those of them that can act.
+    """The numbers of surviving and of acting trained parameters, each with and without the classifier.
 
     Args:
-        acting: as `AdaptedModel.acting` gives it.
+        trained: all trained tensors by name.
+        mask: the mask of the round.
+        acting: boolean tensors of `AdaptedModel.acting`: the weights on a path from input to output. A weight without
+            an entry always acts.
+
+    Returns:
+        The counts under the names of the fields of `RoundMetrics`.
     """
     counts = {"num_params": 0, "num_acting_params": 0}
     for name, weight in trained.items():
@@ -35,8 +41,8 @@ def num_params(trained: Mapping[str, Tensor], mask: Mask, acting: Mapping[str, T
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SwitchedOff:
-    """The frozen model with the trained classifier, and the splits as it reads them; None is a split not to be seen."""
+class ModelWithoutPrompts:
+    """The frozen model with the trained classifier, and its examples. None stands for a split that must not be seen."""
 
     model: AdaptedModel
     val: Examples | None
@@ -44,11 +50,23 @@ class SwitchedOff:
 
 
 def accuracies_without_prompts(
-    off: SwitchedOff | None, config: TrainConfig, workers: Workers
+    without_prompts: ModelWithoutPrompts | None, config: TrainConfig, workers: Workers
 ) -> tuple[float | None, float | None]:
-    """Val and test accuracy with both prompts off; None where a split is not to be seen, or no prompt can be off."""
+    """The val and the test accuracy (0 to 1) with both prompts switched off.
+
+    Args:
+        without_prompts: the model and its examples; None for a method whose prompts cannot be switched off.
+        config: the `train` section.
+        workers: the workers that share the examples.
+
+    Returns:
+        An accuracy is None if the split must not be seen or there is no such model.
+    """
 
     def accuracy(model: AdaptedModel, examples: Examples | None) -> float | None:
         return None if examples is None else loop.evaluate(model, examples, config, workers)[0]
 
-    return (None, None) if off is None else (accuracy(off.model, off.val), accuracy(off.model, off.test))
+    if without_prompts is None:
+        return None, None
+    model = without_prompts.model
+    return accuracy(model, without_prompts.val), accuracy(model, without_prompts.test)

@@ -1,13 +1,13 @@
-"""What is kept of an experiment, and where: the start that every round rewinds to, and every finished round.
+"""The stored files of an experiment: the initial weights that rounds rewind to, and every finished round.
 
     experiments/<name>/start/                start.safetensors, experiment.json
     experiments/<name>/round-<k>/            ticket.safetensors, result.json
-    experiments/<name>/round-<k>-<control>/  the same, of a branch beside round k that nothing follows
+    experiments/<name>/round-<k>-<control>/  the same, of a control beside round k
 
-each with a `DONE`, the same bits in every repetition. `clock.json` (times, host, process) lies beside a round's files
-and in no `DONE`: whoever writes it, it damages nothing.
-Where later rounds start from this one, or are pruned by what it measured, `point.safetensors` or `scores.safetensors`
-lies beside them. `trial` makes one per experiment; `results` and `ticket` read the files.
+Each folder has a `DONE`, and each repetition writes the same bits. `clock.json` (times, host, process) lies beside a
+round's files but is not listed in `DONE`, because it differs between repetitions. If later rounds start from a round,
+`point.safetensors` holds its state; if its criterion measures scores, `scores.safetensors` holds them.
+`lion_ray.trial.trainer` makes one `StoredRounds` per experiment; `lion_ray.study` and `lion_ray.ticket` read the files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
@@ -36,7 +35,15 @@ from lion_ray.trial.checkpoints import StoreCheckpointer
 
 
 class StoredRounds:
-    """Keeps rounds of one experiment in the study's store (`lottery.Ledger`); only worker 0 touches the store."""
+    """Stores the rounds of one experiment (`lottery.RoundStore`). Only rank 0 reads and writes the store.
+
+    Args:
+        experiment: the experiment.
+        store: the store of the study.
+        backbone: the backbone of the experiment, for the tickets.
+        workers: the workers of the experiment.
+        classes: the names of the classes, for the tickets.
+    """
 
     def __init__(
         self,
@@ -50,18 +57,18 @@ class StoredRounds:
         self._experiment, self._store, self._workers, self._classes = experiment, store, workers, classes
         self._backbone = backbone
         self._since = time.time()
-        self._behind = BackgroundWriter()
+        self._writer = BackgroundWriter()
 
     def start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """The committed start, or `make()`'s, committed from now on: every round rewinds to the same bits."""
+        """The stored initial weights. Without them `make` is called, and its weights are stored."""
         return self._workers.on_rank_zero(lambda: self._start(make))
 
     def load(self, number: int, ticket: str = WINNING) -> Round | None:
-        """The committed round, or None if it is absent or damaged."""
+        """The stored round; None if it is absent or, with a warning, if it is damaged."""
         return self._workers.on_rank_zero(lambda: self._load(number, ticket))
 
     def commit(self, finished: Round) -> None:
-        """Write ticket, result and clock, then `DONE`, while training goes on."""
+        """Write the round's files and then `DONE` in a background thread, while training continues."""
         self._workers.on_rank_zero(lambda: self._commit(finished))
 
     def checkpointer(self, number: int, ticket: str, mask: Mask) -> StoreCheckpointer:
@@ -69,20 +76,20 @@ class StoredRounds:
         return StoreCheckpointer(self._store, self._key(number, ticket), mask, self._workers)
 
     def flush(self) -> None:
-        """Return when all of it is in the store."""
-        self._workers.on_rank_zero(self._behind.flush)
+        """Wait until everything is in the store."""
+        self._workers.on_rank_zero(self._writer.flush)
 
     def once(self, make: Callable[[], Value]) -> Value:
-        """`make()` of worker 0, on every worker."""
+        """The value of `make()` on rank 0, on every worker."""
         return self._workers.on_rank_zero(make)
 
     def _start(self, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         key = self._experiment.key("start")
-        found = self._store.load(key)
-        if found is not None:
-            kept = self._undamaged(key, lambda: load_safetensors(found[layout.START]))
-            if kept is not None:
-                return kept
+        stored = self._store.load(key)
+        if stored is not None:
+            weights = self._undamaged(key, lambda: load_safetensors(stored[layout.START]))
+            if weights is not None:
+                return weights
         start = make()
         record = {
             "name": self._experiment.name,
@@ -91,22 +98,22 @@ class StoredRounds:
         }
         payload = save_safetensors(dict(start))
         files = {layout.START: payload, layout.EXPERIMENT: _json(record)}
-        self._behind.submit(lambda: self._store.commit(key, files))
+        self._writer.submit(lambda: self._store.commit(key, files))
         return start
 
     def _load(self, number: int, name: str) -> Round | None:
         self._since = time.time()
         key = self._key(number, name)
-        found = self._store.load(key)
-        return None if found is None else self._undamaged(key, lambda: _round(number, name, found))
+        files = self._store.load(key)
+        return None if files is None else self._undamaged(key, lambda: _round(number, name, files))
 
     def _undamaged(self, key: str, read: Callable[[], Value]) -> Value | None:
-        """What `read` makes of files whose digests hold; None, with a warning, if they are not what they should be."""
+        """The value of `read`; None, with a warning, if the files have valid digests but cannot be read."""
         try:
             return read()
         except (SafetensorError, ValueError, KeyError, TypeError) as damage:
-            told = f"{self._store.url}/{key} counts as absent: {damage}"
-            warnings.warn(told, DamagedArtifactWarning, stacklevel=2)
+            message = f"{self._store.url}/{key} counts as absent: {damage}"
+            warnings.warn(message, DamagedArtifactWarning, stacklevel=2)
             return None
 
     def _commit(self, finished: Round) -> None:
@@ -121,10 +128,10 @@ class StoredRounds:
         if finished.scores:
             files[layout.SCORES] = save_safetensors(dict(finished.scores))
         key = self._key(finished.number, finished.ticket)
-        self._behind.submit(lambda: self._keep(key, files, _json(clock)))
+        self._writer.submit(lambda: self._write(key, files, _json(clock)))
 
-    def _keep(self, key: str, files: Mapping[str, bytes], clock: bytes) -> None:
-        """`DONE` last, then the checkpoint of the unfinished round goes."""
+    def _write(self, key: str, files: Mapping[str, bytes], clock: bytes) -> None:
+        """Write the files, `DONE` last of them, and then remove the checkpoint."""
         self._store.write(f"{key}/{layout.CLOCK}", clock)
         self._store.commit(key, files)
         self._store.remove(f"{key}/{layout.CHECKPOINT}")
@@ -133,10 +140,10 @@ class StoredRounds:
         return layout.round_of(self._experiment.name, number, control_of(name))
 
     def _ticket(self, finished: Round) -> bytes:
-        """The shipped file, with the logits of the model that opening it gives."""
-        made = ticket.Ticket(header=self._header(finished), weights=finished.weights, mask=finished.mask)
-        logits = ticket.measure(ticket.model_of(ticket.unpack(ticket.pack(made)), backbone=self._backbone))
-        return ticket.pack(dataclasses.replace(made, fingerprint=logits))
+        """The ticket file. Its fingerprint is the logits of the model that is restored from the file itself."""
+        unmeasured = ticket.Ticket(header=self._header(finished), weights=finished.weights, mask=finished.mask)
+        logits = ticket.measure(ticket.model_of(ticket.unpack(ticket.pack(unmeasured)), backbone=self._backbone))
+        return ticket.pack(dataclasses.replace(unmeasured, fingerprint=logits))
 
     def _header(self, finished: Round) -> ticket.Header:
         experiment, backbone = self._experiment, self._backbone
@@ -157,17 +164,17 @@ class StoredRounds:
                 "workers": self._workers.size,
                 "precision": experiment.train.precision,
             },
-            config=experiment.config(),
+            config=dict(experiment.config()),
         )
 
 
 def _round(number: int, name: str, files: Mapping[str, bytes]) -> Round:
-    """A round from its files."""
-    kept = ticket.unpack(files[layout.TICKET])
+    """The round whose files were read."""
+    stored = ticket.unpack(files[layout.TICKET])
     return Round(
         number=number,
-        weights=kept.weights,
-        mask=kept.mask,
+        weights=stored.weights,
+        mask=stored.mask,
         metrics=read_record(files[layout.RESULT]).metrics,
         ticket=name,
         state=_unpacked_state(files[layout.STATE]) if layout.STATE in files else None,
@@ -175,8 +182,8 @@ def _round(number: int, name: str, files: Mapping[str, bytes]) -> Round:
     )
 
 
-def result_record(experiment: Experiment, finished: Round) -> dict[str, Any]:
-    """What the report reads of one round."""
+def result_record(experiment: Experiment, finished: Round) -> dict[str, object]:
+    """The contents of `result.json`, which `lion_ray.study` and `lion_ray.report` read."""
     return {
         "experiment": experiment.name,
         "dataset": experiment.dataset.name,
@@ -190,7 +197,7 @@ def result_record(experiment: Experiment, finished: Round) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> bytes:
+def _json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, indent=1).encode()
 
 

@@ -151,7 +151,8 @@ def test_modifiers_and_their_seed_are_identity_and_nothing_else_changes_it() -> 
 def test_a_study_file_names_modifiers_and_labels_show_them(study_file: Path) -> None:
     asked = "datasets=[{name: mnist, shots: 4, label_noise: {kind: symmetric, rate: 0.25}, num_val: 8, num_test: 8}]"
     experiment = expand(config.load(study_file, [asked]))[0]
-    assert experiment.identity["dataset"]["modifiers"] == {
+    identity: dict[str, Any] = dict(experiment.identity)
+    assert identity["dataset"]["modifiers"] == {
         "shots": 4,
         "label_noise": {"kind": "symmetric", "rate": 0.25},
         "seed": 0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -145,6 +144,6 @@ def test_tables_call_an_entry_by_its_label_or_by_all_that_it_says(study_file: Pa
 
 
 def test_the_record_holds_every_default(study_file: Path) -> None:
-    record: dict[str, Any] = one(study_file).config()
+    record = one(study_file).config()
     assert record["train"]["weight_decay"] == 0.0
     assert record["method"]["input"]["channels"] == 8

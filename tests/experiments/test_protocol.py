@@ -17,7 +17,7 @@ from lion_ray.experiments.protocol import SEARCH, FinalData, SearchData, final_s
 from lion_ray.lottery import Round
 from lion_ray.store import Store
 from lion_ray.sweep.trial_inputs import SharedDataset, work_on
-from lion_ray.training.feature_cache import FEATURES
+from lion_ray.training.feature_cache import FeatureCache
 from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import run_experiment
 from tests.support.small_runs import artifacts, decoded
@@ -39,7 +39,7 @@ def searched(file: Path, *overrides: str) -> Experiment:
     return expand(config.load(file, ["methods=[lion]", GRID, *overrides]))[0]
 
 
-def run(experiment: Experiment, dataset: Dataset, store: Store) -> list[Round]:
+def run(experiment: Experiment, dataset: Dataset, store: Store, features: FeatureCache | None = None) -> list[Round]:
     """As a trial's process does it: from the splits that the experiment's stage opens."""
     shared = SharedDataset(
         name=dataset.name,
@@ -57,6 +57,7 @@ def run(experiment: Experiment, dataset: Dataset, store: Store) -> list[Round]:
             workers=SingleWorker(),
             device=torch.device("cpu"),
             on_epoch=lambda *_: None,
+            features=features,
         )
     )
 
@@ -87,10 +88,11 @@ def test_nothing_of_a_final_runs_test_split_stays_in_the_process_for_a_search_tr
 ) -> None:
     experiment = searched(study_file, "methods=[linear]")
     final = final_run(experiment, final_stage("vtab1k"), seed=1, rounds=1)
-    run(final, decoded(experiment), Store(str(tmp_path)))
-    assert "test" in {split for split, _ in FEATURES._kept}
-    run(experiment, decoded(experiment), Store(str(tmp_path)))
-    assert "test" not in {split for split, _ in FEATURES._kept}
+    features = FeatureCache()
+    run(final, decoded(experiment), Store(str(tmp_path)), features)
+    assert "test" in {split for split, _ in features._kept}
+    run(experiment, decoded(experiment), Store(str(tmp_path)), features)
+    assert "test" not in {split for split, _ in features._kept}
 
 
 def test_a_final_run_trains_on_train_and_val_and_has_no_validation_accuracy(study_file: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_draws_are_the_same_everywhere_and_fewer_are_the_beginning_of_more(study
     mnist = [each.setting for each in many if each.dataset.name == "mnist"]
     assert mnist == [each.setting for each in many if each.dataset.name == "animal_mnist"]
     assert [each.setting for each in few] == mnist[:8]
-    rates = [setting["train.lr"] for setting in mnist]
+    rates = [float(str(setting["train.lr"])) for setting in mnist]
     assert all(1e-4 <= rate <= 1e-1 for rate in rates)
     assert 8 <= sum(rate < 10**-2.5 for rate in rates) <= 24  # half of them, by magnitude
     assert {setting["gamma"] for setting in mnist} == {0.5, 0.9}

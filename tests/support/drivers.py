@@ -12,7 +12,7 @@ from lion_ray.config import Study
 from lion_ray.experiments import Experiment, expand
 from lion_ray.lottery import WINNING
 from lion_ray.schedule import TrainingOrder
-from lion_ray.schedule.following import Following
+from lion_ray.schedule.following import FollowUpRuns
 from lion_ray.store import Store, layout
 from lion_ray.study.choices import record_divergence
 from lion_ray.study.decisions import Decisions
@@ -50,7 +50,7 @@ class Driver:
             plan,
             self.study.scheduler,
             Decisions(self.store, self.study.scheduler),
-            follow=Following(self.stages, plan, self.store, lambda *_: None),
+            follow=FollowUpRuns(self.stages, plan, self.store, lambda *_: None),
         )
         running: dict[str, tuple[Experiment, int]] = {}
         while not order.is_over:

@@ -23,7 +23,7 @@ from lion_ray.methods import METHODS
 from lion_ray.store import Store
 from lion_ray.training.workers import SingleWorker
 from lion_ray.trial import checkpoints
-from lion_ray.trial.trainer import EpochOf, OnEpoch, run_experiment
+from lion_ray.trial.trainer import EpochContext, OnEpoch, run_experiment
 from tests.conftest import SMALL_CONVNET, SMALL_VIT, STUDY
 from tests.support import pretend_device
 from tests.support import small_runs as helpers
@@ -117,7 +117,7 @@ def interrupted(experiment: Experiment, folder: str, device: torch.device) -> bo
     stores = [Store(f"{folder}/{name}") for name in ("undisturbed", "interrupted")]
     run(experiment, stores[0], device)
 
-    def kill(training: EpochOf, record: EpochRecord) -> None:
+    def kill(training: EpochContext, record: EpochRecord) -> None:
         if (training.round, record.epoch) == (1, 1):
             raise Killed
 

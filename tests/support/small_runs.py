@@ -14,6 +14,7 @@ from lion_ray.data import Dataset
 from lion_ray.experiments import Experiment, expand
 from lion_ray.lottery import Round
 from lion_ray.store import Store
+from lion_ray.training.feature_cache import FeatureCache
 from lion_ray.training.workers import SingleWorker
 from lion_ray.trial.trainer import OnEpoch, run_experiment
 
@@ -38,7 +39,12 @@ def _decoded(dataset: config.DatasetConfig, transform: backbones.Transform) -> D
     return data.find(dataset).decode(size=transform.size, interpolation=transform.interpolation)
 
 
-def run(experiment: Experiment, store: Store, on_epoch: OnEpoch = lambda *_: None) -> list[Round]:
+FEATURES = FeatureCache()
+
+
+def run(
+    experiment: Experiment, store: Store, on_epoch: OnEpoch = lambda *_: None, features: FeatureCache = FEATURES
+) -> list[Round]:
     """All its rounds in this process."""
     rounds = run_experiment(
         experiment,
@@ -48,6 +54,7 @@ def run(experiment: Experiment, store: Store, on_epoch: OnEpoch = lambda *_: Non
         workers=SingleWorker(),
         device=torch.device("cpu"),
         on_epoch=on_epoch,
+        features=features,
     )
     return list(rounds)
 

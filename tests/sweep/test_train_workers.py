@@ -53,7 +53,7 @@ def first_step_and_evaluation(study_file: Path, workers: Workers, *overrides: st
     subject.model.load_trained(weights)
     still = chosen.train.model_copy(update={"optimizer": "sgd", "lr": 1e-30})
     steps = optimizer.OptimizerStepper(subject.model, still, TrainState(weights=weights), mask)
-    share = loop._share(torch.arange(17), workers)  # odd: the shares differ in size
+    share = loop._shard(torch.arange(17), workers)  # odd: the shares differ in size
     (inputs,) = subject._splits.train.batches([share.rows], seed=0)
     loop._step(subject._step_module, steps, inputs, subject._splits.train.labels, share, still)
     trained = subject.model.trained()

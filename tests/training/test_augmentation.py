@@ -137,7 +137,7 @@ def test_workers_see_the_views_that_one_worker_sees(study_file: Path) -> None:
     for rank in (0, 1):
         workers = Half()
         workers.rank = rank
-        rows = loop._share(batch, workers).rows
+        rows = loop._shard(batch, workers).rows
         (inputs,) = subject._splits.train.batches([rows], seed=4)
         seen |= dict(zip(rows.tolist(), inputs, strict=True))
     (whole,) = subject._splits.train.batches([batch], seed=4)

@@ -10,7 +10,7 @@ import torch
 from lion_ray.backbones import Transform
 from lion_ray.store import Store
 from lion_ray.training.batches import Examples, prepare
-from lion_ray.training.feature_cache import FEATURES, FeatureCache
+from lion_ray.training.feature_cache import FeatureCache
 from lion_ray.trial import prepared_splits
 from tests.support.small_runs import artifacts, experiment, run
 
@@ -35,7 +35,7 @@ def test_what_was_used_last_stays_and_what_does_not_fit_is_not_kept() -> None:
 
 
 def test_methods_seeds_and_turns_share_features_and_other_data_has_its_own(study_file: Path, tmp_path: Path) -> None:
-    FEATURES.__init__()  # type: ignore[misc]
+    features = FeatureCache()
     other = "datasets=[{name: mnist, num_train: 40, num_val: 24, num_test: 24}]"
     counts = []
     settings: tuple[list[str], ...] = (
@@ -48,17 +48,16 @@ def test_methods_seeds_and_turns_share_features_and_other_data_has_its_own(study
     for number, overrides in enumerate(settings):
         chosen = experiment(study_file, "methods=[{name: lion, input: false}]", "lottery.rounds=1", *overrides)
         with patch.object(prepared_splits, "prepare", wraps=prepare) as made:
-            run(chosen, Store(str(tmp_path / str(number))))
+            run(chosen, Store(str(tmp_path / str(number))), features=features)
         counts.append(made.call_count)
     assert counts == [3, 0, 0, 3, 0]
-    FEATURES.__init__()  # type: ignore[misc]
     fresh = Store(str(tmp_path / "fresh"))
-    run(experiment(study_file, "methods=[linear]", "lottery.rounds=1"), fresh)
+    run(experiment(study_file, "methods=[linear]", "lottery.rounds=1"), fresh, features=FeatureCache())
     assert artifacts(fresh) == artifacts(Store(str(tmp_path / "1")))
 
 
 def test_features_of_other_arithmetic_are_others(study_file: Path, tmp_path: Path) -> None:
-    FEATURES.__init__()  # type: ignore[misc]
+    features = FeatureCache()
     chosen = experiment(study_file, "methods=[linear]", "lottery.rounds=1", "train.epochs=1")
     counts: list[int] = []
     threads = torch.get_num_threads()
@@ -67,7 +66,7 @@ def test_features_of_other_arithmetic_are_others(study_file: Path, tmp_path: Pat
             torch.use_deterministic_algorithms(is_deterministic)
             torch.set_num_threads(number)
             with patch.object(prepared_splits, "prepare", wraps=prepare) as made:
-                run(chosen, Store(str(tmp_path / str(len(counts)))))
+                run(chosen, Store(str(tmp_path / str(len(counts)))), features=features)
             counts.append(made.call_count)
     finally:
         torch.use_deterministic_algorithms(False)

@@ -13,7 +13,7 @@ from lion_ray.lottery import EpochRecord
 from lion_ray.store import DamagedArtifactWarning, Store
 from lion_ray.store.layout import CHECKPOINT
 from lion_ray.trial import checkpoints
-from lion_ray.trial.trainer import EpochOf
+from lion_ray.trial.trainer import EpochContext
 from tests.support.small_runs import artifacts, experiment, run
 
 ROBUST = "train.robust={tau: 0.5, shrinkage: 1.0}"
@@ -34,7 +34,7 @@ def run_until(chosen: Experiment, store: Store, kill: int) -> list[tuple[int, in
     """Run until the `kill`-th epoch has just been reported; the epochs, as (round, epoch)."""
     seen: list[tuple[int, int]] = []
 
-    def on_epoch(training: EpochOf, record: EpochRecord) -> None:
+    def on_epoch(training: EpochContext, record: EpochRecord) -> None:
         seen.append((training.round, record.epoch))
         if len(seen) == kill:
             raise Killed

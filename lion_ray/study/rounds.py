@@ -11,7 +11,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
@@ -31,8 +31,8 @@ class FoundRounds:
     """The finished rounds of one experiment in the store.
 
     `rounds` holds the records of rounds 0, 1, ... up to the first that is absent or damaged, and `controls` those of
-    the controls beside any round. `has_start` says whether the tensors to rewind to are there. `listing` is the fingerprint
-    of a listing of the experiment's folder, with `num_files` files, taken before the rounds were verified.
+    the controls beside any round. `has_start` says whether the tensors to rewind to are there. `listing` is the
+    fingerprint of a listing of the experiment's folder, with `num_files` files, taken before the rounds were verified.
     """
 
     rounds: tuple[RoundRecord, ...] = ()
@@ -127,7 +127,9 @@ def _times(clock: bytes | None) -> tuple[float | None, float | None]:
         return None, None
 
 
-def of_today(records: Iterable[Record], url: str, *, config_of: Callable[[Record], Mapping[str, Any]]) -> list[Record]:
+def of_today(
+    records: Iterable[Record], url: str, *, config_of: Callable[[Record], Mapping[str, object]]
+) -> list[Record]:
     """The records whose results today's code would repeat; a warning counts the others.
 
     Args:

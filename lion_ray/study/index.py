@@ -55,12 +55,12 @@ def survey(
     derived = dict(zip(stale, map_in_threads(lambda name: read_found(store, name, now[name]), stale), strict=True))
     for name in stale:
         _warn_of_lost_rounds(store, name, known.get(name, FoundRounds()), derived[name])
-    found = {**{name: FoundRounds() for name in names}, **known, **derived}
+    rounds_by_name = {**{name: FoundRounds() for name in names}, **known, **derived}
     if keep:
-        map_in_threads(lambda name: store.write(layout.index_entry(name), _packed(found[name])), stale)
+        map_in_threads(lambda name: store.write(layout.index_entry(name), _packed(rounds_by_name[name])), stale)
         if len(loose) + len(stale) > LOOSE_ENTRIES:
-            compact(store, {**shards, **found})
-    return found
+            compact(store, {**shards, **rounds_by_name})
+    return rounds_by_name
 
 
 def indexed(store: Store, files: Files) -> dict[str, RoundRecord]:
@@ -75,9 +75,9 @@ def indexed(store: Store, files: Files) -> dict[str, RoundRecord]:
     known = _entries(list(by_name), shards, loose)
     return {
         layout.round_of(name, row.round, control_of(row.ticket)): row
-        for name, found in known.items()
-        if found.listing == fingerprint(by_name[name])
-        for row in (*found.rounds, *found.controls)
+        for name, stored in known.items()
+        if stored.listing == fingerprint(by_name[name])
+        for row in (*stored.rounds, *stored.controls)
     }
 
 
@@ -86,20 +86,20 @@ def renew(store: Store, name: str) -> None:
     store.write(layout.index_entry(name), _packed(read_found(store, name, store.listing(layout.experiment(name)))))
 
 
-def compact(store: Store, found: Mapping[str, FoundRounds]) -> None:
+def compact(store: Store, rounds_by_name: Mapping[str, FoundRounds]) -> None:
     """Pack all entries into shards and remove the single ones.
 
     The single entries are removed last: they override the shards, so a kill in between loses nothing.
 
     Args:
         store: the study's store.
-        found: the rounds of every experiment by its name.
+        rounds_by_name: the rounds of every experiment by its name.
     """
     loose, before = store.listing(layout.INDEX), set(store.listing(layout.SHARDS))
-    names = [name for name in found if found[name].num_files]
+    names = [name for name in rounds_by_name if rounds_by_name[name].num_files]
     shards = {}
     for first in range(0, len(names), SHARD_ENTRIES):
-        entries = {name: _fields(found[name]) for name in names[first : first + SHARD_ENTRIES]}
+        entries = {name: _fields(rounds_by_name[name]) for name in names[first : first + SHARD_ENTRIES]}
         payload = zlib.compress(json.dumps(entries, sort_keys=True).encode(), 1)
         shards[layout.index_shard(digest(payload))] = payload
     map_in_threads(lambda path: store.write(path, shards[path]), shards)
@@ -127,11 +127,11 @@ def _entries(
 def _shards(store: Store) -> dict[str, FoundRounds]:
     """The entries of all shards. A damaged shard holds none."""
     paths = list(store.listing(layout.SHARDS))
-    found: dict[str, FoundRounds] = {}
+    by_name: dict[str, FoundRounds] = {}
     for path, payload in zip(paths, map_in_threads(store.read, paths), strict=True):
         if payload is not None and path == layout.index_shard(digest(payload)):
-            found |= _unpacked(payload)
-    return found
+            by_name |= _unpacked(payload)
+    return by_name
 
 
 def _unpacked(payload: bytes) -> dict[str, FoundRounds]:
@@ -139,7 +139,7 @@ def _unpacked(payload: bytes) -> dict[str, FoundRounds]:
     opened = zlib.decompressobj()
     try:
         text = opened.decompress(payload, SHARD_BYTES)
-        return {name: _found(fields) for name, fields in json.loads(text).items()} if opened.eof else {}
+        return {name: _from_fields(fields) for name, fields in json.loads(text).items()} if opened.eof else {}
     except (zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
@@ -148,7 +148,7 @@ def _listings(
     store: Store, names: Sequence[str], known: Mapping[str, FoundRounds], is_finished: IsFinished
 ) -> dict[str, Files]:
     """The files of every experiment if there are few files, otherwise those of the unfinished experiments."""
-    if sum(found.num_files for found in known.values()) > LISTED_FILES:
+    if sum(stored.num_files for stored in known.values()) > LISTED_FILES:
         unfinished = [name for name in names if name not in known or not is_finished(name, known[name])]
         listings = map_in_threads(lambda name: store.listing(layout.experiment(name)), unfinished)
         return dict(zip(unfinished, listings, strict=True))
@@ -174,14 +174,14 @@ def _warn_of_lost_rounds(store: Store, name: str, before: FoundRounds, now: Foun
         warnings.warn(text, DamagedArtifactWarning, stacklevel=2)
 
 
-def _fields(found: FoundRounds) -> dict[str, object]:
-    fields: dict[str, object] = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    fields["rounds"] = [record.as_json() for record in found.rounds]
-    fields["controls"] = [record.as_json() for record in found.controls]
+def _fields(stored: FoundRounds) -> dict[str, object]:
+    fields: dict[str, object] = {field.name: getattr(stored, field.name) for field in dataclasses.fields(stored)}
+    fields["rounds"] = [record.as_json() for record in stored.rounds]
+    fields["controls"] = [record.as_json() for record in stored.controls]
     return fields
 
 
-def _found(fields: Mapping[str, Any]) -> FoundRounds:
+def _from_fields(fields: Mapping[str, Any]) -> FoundRounds:
     return FoundRounds(
         rounds=tuple(checked(fields["rounds"])),
         controls=tuple(checked(fields["controls"])),
@@ -191,8 +191,8 @@ def _found(fields: Mapping[str, Any]) -> FoundRounds:
     )
 
 
-def _packed(found: FoundRounds) -> bytes:
-    text = json.dumps(_fields(found), sort_keys=True)
+def _packed(stored: FoundRounds) -> bytes:
+    text = json.dumps(_fields(stored), sort_keys=True)
     return f"{digest(text.encode())}\n{text}".encode()
 
 
@@ -202,6 +202,6 @@ def _parsed(payload: bytes | None) -> FoundRounds | None:
     if expected.decode(errors="replace") != digest(text):
         return None
     try:
-        return _found(json.loads(text))
+        return _from_fields(json.loads(text))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -112,17 +112,17 @@ def make_plan(
     stops = Decisions(store, scheduler).stops(experiment.peers for experiment in experiments)
     by_name = {experiment.name: experiment for experiment in experiments}
 
-    def is_finished(name: str, found: FoundRounds) -> bool:
-        return _item(by_name[name], found, stops.get(name)).is_finished
+    def is_finished(name: str, stored_rounds: FoundRounds) -> bool:
+        return _item(by_name[name], stored_rounds, stops.get(name)).is_finished
 
-    found = survey(store, list(by_name), is_finished=is_finished, verify=verify, keep=keep)
-    return Plan(items=[_item(each, found[each.name], stops.get(each.name)) for each in experiments])
+    stored_rounds = survey(store, list(by_name), is_finished=is_finished, verify=verify, keep=keep)
+    return Plan(items=[_item(each, stored_rounds[each.name], stops.get(each.name)) for each in experiments])
 
 
-def _item(experiment: Experiment, found: FoundRounds, decided: Stop | None) -> PlannedExperiment:
-    rounds, stop = ended(experiment, found.rounds, decided)
-    controls = found.controls_of(rounds, experiment.controls)
-    lacks_start = bool(rounds) and not found.has_start
+def _item(experiment: Experiment, stored_rounds: FoundRounds, decided: Stop | None) -> PlannedExperiment:
+    rounds, stop = ended(experiment, stored_rounds.rounds, decided)
+    controls = stored_rounds.controls_of(rounds, experiment.controls)
+    lacks_start = bool(rounds) and not stored_rounds.has_start
     return PlannedExperiment(
         experiment=experiment, rounds=rounds, controls=controls, stop=stop, lacks_start=lacks_start
     )

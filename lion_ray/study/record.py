@@ -111,8 +111,8 @@ def read_record(payload: bytes) -> RoundRecord:
         fields = json.loads(payload)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    (found,) = checked([fields])
-    return found
+    (only,) = checked([fields])
+    return only
 
 
 def checked(records: list[dict[str, Any]]) -> list[RoundRecord]:

@@ -110,5 +110,11 @@ def read(store: Store, path: str) -> Choice | None:
 
 
 def write(store: Store, path: str, choice: Choice) -> None:
-    """Store a choice at `path`; it is in the store when this returns."""
+    """Store a choice; it is in the store when this returns.
+
+    Args:
+        store: the study's store.
+        path: the group's `SearchGroup.path`.
+        choice: the choice with its final runs.
+    """
     signed.write(store, path, dataclasses.asdict(choice))

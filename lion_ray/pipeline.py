@@ -1,9 +1,9 @@
-"""The main door: `python -m lion_ray.pipeline study.yaml` turns a study file into tickets, metrics and a table.
+"""The command-line entry point: `python -m lion_ray.pipeline study.yaml` runs a study or continues it.
 
-It is small, so that signals are minded before anything heavy is imported; `driver` does the work. Exit status: 0 all
-done, 1 an experiment failed or Ray did not start, 2 the study file is wrong, 3 the storage failed, 130 interrupted, 141
-nobody reads the output, 143 stopped. Ray turns what a submitted job returns into 0 or 1, so there the last line of the
-log is `exit status N`.
+Signals are handled before torch and Ray are imported, so this module is small and `lion_ray.sweep.driver` does the
+work. The exit status is 0 if all is done, 1 if an experiment failed or Ray did not start, 2 for a wrong study file, 3
+for a failed storage, 130 if interrupted, 141 if the output is closed, and 143 if stopped. Ray turns the exit status of
+a submitted job into 0 or 1, so the last line of its log is `exit status N`. `lion-ray run` calls `main` too.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ FAILED, BAD_INPUT, BAD_STORAGE, INTERRUPTED = 1, 2, 3, console.INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, run, and turn what a user can mend into one line and an exit status."""
-    status = FAILED  # of an error that is ours: its traceback tells
+    """Parse the command line, run the study, and return the exit status. A user's mistakes are printed as one line.
+
+    Args:
+        arguments: the command line without the program's name; None takes that of this process.
+    """
+    status = FAILED  # stays if an error of lion_ray itself is raised, with its traceback
     try:
-        status = _answer(arguments)
+        status = _run(arguments)
     except SystemExit as ended:  # argparse: wrong arguments, or --help
         status = BAD_INPUT if ended.code else 0
         raise
@@ -34,18 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the command line."""
+    """The parser of the command line."""
     import argparse
 
-    made = argparse.ArgumentParser(prog="python -m lion_ray.pipeline", description="Run a study, or go on with it.")
-    made.add_argument("study", help="a study file, or the name of a shipped one such as quickstart.yaml")
-    made.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="override a key")
-    made.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
-    made.add_argument("--verify", action="store_true", help="read every artifact and compare it with its digest")
-    return made
+    options = argparse.ArgumentParser(prog="python -m lion_ray.pipeline", description="Run a study, or go on with it.")
+    options.add_argument("study", help="a study file, or the name of a shipped one such as quickstart.yaml")
+    options.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="override a key")
+    options.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    options.add_argument("--verify", action="store_true", help="read every artifact and compare it with its digest")
+    return options
 
 
-def _answer(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     from lion_ray.config import StudyError
     from lion_ray.console import plain_warnings

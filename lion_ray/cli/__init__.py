@@ -1,4 +1,8 @@
-"""The `lion-ray` command. Nothing heavy is imported before signals are minded; `commands` has what it can do."""
+"""The `lion-ray` command.
+
+`main` prepares signals and output streams before torch, Ray or click are imported; `lion_ray.cli.commands` holds the
+commands.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ import sys
 
 from lion_ray import console
 
-RESUMING = (["run"], ["data", "build"])  # the same command goes on where it was ended
+RESUMING = (["run"], ["data", "build"])  # commands that continue an interrupted run when they are given again
 
 
 def main() -> None:
-    """What the installed script calls."""
-    console.prepare(resumes=any(sys.argv[1 : 1 + len(each)] == each for each in RESUMING))
+    """Run the command line of this process; the installed script `lion-ray` calls it."""
+    console.prepare(resumes=any(sys.argv[1 : 1 + len(command)] == command for command in RESUMING))
     from lion_ray.cli import commands
 
     commands.main(prog_name="lion-ray")

@@ -1,4 +1,4 @@
-"""`python -m lion_ray.cli` is the `lion-ray` command."""
+"""`python -m lion_ray.cli` runs the `lion-ray` command."""
 
 from lion_ray.cli import main
 

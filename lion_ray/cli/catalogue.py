@@ -1,11 +1,18 @@
-"""`lion-ray data list`: the catalogue as a table, or as JSON lines with all that an entry says."""
+"""`lion-ray data list`: the catalogue of datasets as a table, or as JSON lines with all fields of an entry.
+
+`lion_ray.cli.data` adds the command to its group.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from lion_ray.data.catalogue import CatalogueEntry
 
 SPLITS = ("train", "val", "test")
 HEADER = ("name", "group", "classes", "train", "val", "test", "pixels", "licence")
@@ -24,7 +31,7 @@ def list_(as_json: bool) -> None:
     )
 
 
-def _text(entries: Any) -> str:
+def _text(entries: Iterable[CatalogueEntry]) -> str:
     rows = [HEADER, *map(_row, entries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     return "\n".join(
@@ -36,8 +43,8 @@ def _text(entries: Any) -> str:
     )
 
 
-def _row(entry: Any) -> tuple[str, ...]:
-    """A pool's sizes are those that it is cut into."""
+def _row(entry: CatalogueEntry) -> tuple[str, ...]:
+    """The cells of one dataset. The sizes of a pool are those of the splits that it is cut into."""
     sizes = _splits(entry)
     counts = (f"{sizes[split]}" if split in sizes else "-" for split in SPLITS)
     return (
@@ -50,8 +57,8 @@ def _row(entry: Any) -> tuple[str, ...]:
     )
 
 
-def _splits(entry: Any) -> dict[str, int]:
-    """The images of each split, as a study has them that says nothing else."""
+def _splits(entry: CatalogueEntry) -> dict[str, int]:
+    """The number of images of each split, for a study that sets no other sizes."""
     from lion_ray.data.select.splits import SplitCounts, plan
 
     if "pool" not in entry.sizes:
@@ -59,7 +66,7 @@ def _splits(entry: Any) -> dict[str, int]:
     return {split: part.num for split, part in plan(entry.sizes, SplitCounts(), entry.counts).items()}
 
 
-def _fields(entry: Any) -> dict[str, Any]:
+def _fields(entry: CatalogueEntry) -> dict[str, object]:
     return {
         "name": entry.name,
         "title": entry.title,

@@ -1,4 +1,7 @@
-"""The commands of `lion-ray`: the main door under a shorter name, and what can be looked up without one."""
+"""The commands of `lion-ray`: `run`, the reports on studies, and the commands of `tickets` and `data`.
+
+`lion_ray.cli.main` runs the group `main`. Each command imports what it needs, so that `--help` is fast.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def compare(study_url: str, reference: str) -> None:
     with one_line_errors():
         from lion_ray.report import comparison
 
-        click.echo(comparison.text(comparison.told_apart(comparison.read_rows(study_url)), reference))
+        click.echo(comparison.text(comparison.with_distinct_datasets(comparison.read_rows(study_url)), reference))
 
 
 @main.command()

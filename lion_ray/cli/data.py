@@ -1,11 +1,14 @@
-"""`lion-ray data`: list the catalogue, build a set as lossless Parquet at any URL, verify one."""
+"""`lion-ray data`: list the catalogue, build a dataset as lossless Parquet at any URL, and verify one.
+
+`lion_ray.cli.commands` adds the group `data`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Literal
 
 import click
 
@@ -13,7 +16,7 @@ from lion_ray.cli.catalogue import list_
 from lion_ray.cli.errors import OneLine, one_line_errors
 
 
-class _Storage(OneLine):
+class _StorageFailure(OneLine):
     exit_code = 3
 
 
@@ -40,7 +43,13 @@ data.add_command(list_)
 )
 @format_
 def build(
-    name: str, source: str | None, url: str, force: bool, on_bad_image: Any, format_: Any, **columns: Any
+    name: str,
+    source: str | None,
+    url: str,
+    force: bool,
+    on_bad_image: Literal["error", "skip"],
+    format_: str | None,
+    **columns: str | None,
 ) -> None:
     """Write the set NAME to a URL as sharded, lossless Parquet with a manifest. Interrupted, give it again."""
     with _errors():
@@ -52,14 +61,14 @@ def build(
             url,
             force=force,
             on_bad_image=on_bad_image,
-            on_shard=_say,
-            on_note=_say,
+            on_shard=_print_progress,
+            on_note=_print_progress,
             format=format_,
             **columns,
         )
         images = sum(split.images for split in built.manifest.splits.values())
-        made = f"{built.num_made} of {len(built.manifest.shards)} shards made" if built.num_made else "it was finished"
-        click.echo(f"{url}: {images} images, {built.manifest.encoding}, digest {built.manifest.digest}; {made}")
+        work = f"{built.num_made} of {len(built.manifest.shards)} shards made" if built.num_made else "it was finished"
+        click.echo(f"{url}: {images} images, {built.manifest.encoding}, digest {built.manifest.digest}; {work}")
 
 
 @data.command()
@@ -67,7 +76,7 @@ def build(
 @click.option("--root", help="where built sets lie: NAME is verified at ROOT/NAME")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object per check")
 @format_
-def verify(target: str, root: str | None, as_json: bool, format_: Any) -> None:
+def verify(target: str, root: str | None, as_json: bool, format_: str | None) -> None:
     """Read all of a set and check it: shards, counts, labels, every image, nothing of train in test.
 
     Exit status 1 if something is wrong, 2 if there is no such set, 3 if the storage does not answer.
@@ -85,24 +94,24 @@ def verify(target: str, root: str | None, as_json: bool, format_: Any) -> None:
         raise SystemExit(1)
 
 
-def _say(line: str) -> None:
+def _print_progress(line: str) -> None:
     click.echo(line, err=True)
 
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """One line and status 2; 3 for a storage that fails."""
+    """Errors as one line with exit status 2, or 3 if the storage fails."""
     try:
         with one_line_errors():
             yield
     except OneLine as error:
         if _is_storage(error.__cause__):
-            raise _Storage(error.message) from error
+            raise _StorageFailure(error.message) from error
         raise
 
 
 def _is_storage(fault: BaseException | None) -> bool:
-    """Whether a storage has failed; a set that is not there is the user's to mend."""
+    """Whether the storage has failed. A dataset that does not exist is a mistake of the user instead."""
     from lion_ray.store import StorageError
 
     while fault is not None:

@@ -1,4 +1,7 @@
-"""What a user can mend, as one line and exit status 2; every command that reads a URL runs inside it."""
+"""Errors that a user can correct, as one line and exit status 2.
+
+Every command of `lion_ray.cli` that reads a URL runs inside `one_line_errors`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from lion_ray.store import redacted
 
 
 class OneLine(click.ClickException):
-    """One line on stderr, exit status 2, no usage text around it."""
+    """An error that click prints as one line on stderr, without usage text. The exit status is 2."""
 
     exit_code = 2
 
@@ -22,17 +25,23 @@ class OneLine(click.ClickException):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Errors and warnings about files, tickets and studies as one line each; anything else is a fault of ours."""
+    """Turn errors and warnings about files, tickets and studies into one line each.
+
+    Any other error is a mistake in lion_ray, and its traceback is printed.
+
+    Raises:
+        OneLine: an ImportError, OSError or ValueError was raised inside.
+    """
     try:
         with plain_warnings():
             yield
     except ImportError as missing:
         remedy = f"{missing.name} is missing: pip install {missing.name}" if missing.name else missing
         raise OneLine(remedy) from missing
-    except BrokenPipeError:  # the reader of our output has left: click ends quietly
+    except BrokenPipeError:  # the reader of our output has closed it: click ends without a message
         raise
     except OSError as error:
-        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
-        raise OneLine(told) from error
+        message = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
+        raise OneLine(message) from error
     except ValueError as error:
         raise OneLine(error) from error

@@ -1,14 +1,24 @@
-"""The commands on tickets: list a study's, check one, classify images with it, make it smaller, export it."""
+"""The commands on tickets: list a study's tickets, and verify, predict with, compact or export one.
+
+`lion_ray.cli.commands` adds `COMMANDS` to the group `lion-ray`.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from lion_ray.cli.errors import OneLine, one_line_errors
 from lion_ray.console import printable
+
+if TYPE_CHECKING:
+    from lion_ray.ticket import Ticket
+    from lion_ray.ticket.checking import Precision
+    from lion_ray.ticket.prediction import Prediction
 
 weights = click.option("--weights", help="where the backbone's weights are, if not where the ticket says")
 json_lines = click.option("--json", "as_json", is_flag=True, help="one JSON object per line")
@@ -47,15 +57,20 @@ def verify(ticket_urls: tuple[str, ...], weights: str | None) -> None:
 
 
 def _checked(url: str, weights: str | None) -> str:
-    """How far a sound ticket's logits are from those that it was packed with."""
+    """The result of a check: how far the logits of a sound ticket are from its fingerprint.
+
+    Raises:
+        OneLine: the logits differ by more than round-off.
+    """
     from lion_ray import ticket
 
     opened = ticket.open_ticket(url)
-    found = _named(url, ticket.verify, opened, _named(url, ticket.model_of, opened, weights=weights))
-    close = f"logits differ from the fingerprint by at most {found.max_difference:.2g}{_elsewhere(opened)}"
-    if not found.max_difference <= ROUND_OFF[ticket.precision_of(opened)] * found.scale:
+    with _naming(url):
+        agreement = ticket.verify(opened, ticket.model_of(opened, weights=weights))
+    close = f"logits differ from the fingerprint by at most {agreement.max_difference:.2g}{_differing_settings(opened)}"
+    if not agreement.max_difference <= ROUND_OFF[ticket.precision_of(opened)] * agreement.scale:
         raise OneLine(f"{url}: {close}: more than round-off")
-    return "logits equal the fingerprint bit for bit" if found.is_exact else close
+    return "logits equal the fingerprint bit for bit" if agreement.is_exact else close
 
 
 @click.command()
@@ -71,7 +86,7 @@ def predict(
     images: tuple[str, ...],
     top: int,
     device: str,
-    precision: Any,
+    precision: Precision | None,
     as_json: bool,
     weights: str | None,
 ) -> None:
@@ -84,11 +99,11 @@ def predict(
         from lion_ray.ticket import prediction
 
         if precision:
-            measured = _named(ticket_url, ticket.precision_of, ticket.open_ticket(ticket_url))
+            measured = ticket.precision_of(ticket.open_ticket(ticket_url))
             click.echo(f"computing in {precision}; the ticket's accuracies were measured in {measured}", err=True)
         model = ticket.load_ticket(ticket_url, weights=weights, device=device, precision=precision)
-        for found in prediction.predict(model, images, top=top):
-            click.echo(_json(found, top) if as_json else _line(found))
+        for predicted in prediction.predict(model, images, top=top):
+            click.echo(_json(predicted, top) if as_json else _line(predicted))
 
 
 @click.command()
@@ -101,13 +116,15 @@ def export(ticket_url: str, file: str, steps: int | None, weights: str | None) -
     with one_line_errors():
         from lion_ray import ticket
 
-        found = _named(ticket_url, ticket.export, ticket.open_ticket(ticket_url), file, steps=steps, weights=weights)
-        taken = ", ".join(f"{name} {number}" for name, number in found.steps.items())
-        click.echo(f"{file}: {found.num_bytes:,} bytes")
+        opened = ticket.open_ticket(ticket_url)
+        with _naming(ticket_url):
+            exported = ticket.export(opened, file, steps=steps, weights=weights)
+        taken = ", ".join(f"{name} {number}" for name, number in exported.steps.items())
+        click.echo(f"{file}: {exported.num_bytes:,} bytes")
         click.echo(f"Picard steps: {taken or 'none, there is no equilibrium'}")
         click.echo(
-            f"run again from the file: logits differ by at most {found.max_difference:.2g} of {found.scale:.2g}, "
-            f"the same class for {found.num_agreeing} of {found.num_images} images"
+            f"run again from the file: logits differ by at most {exported.max_difference:.2g} of {exported.scale:.2g}, "
+            f"the same class for {exported.num_agreeing} of {exported.num_images} images"
         )
 
 
@@ -125,10 +142,12 @@ def compact(ticket_url: str, file: str, weights: str | None) -> None:
         if identity(file) == identity(ticket_url):
             raise OneLine(f"{file} is the ticket itself: name another file")
         opened = ticket.open_ticket(ticket_url)
-        smaller = _named(ticket_url, compacting.compact, opened, weights=weights)
-        before = ticket.measure(_named(ticket_url, ticket.model_of, opened, weights=weights))
+        with _naming(ticket_url):
+            smaller = compacting.compact(opened, weights=weights)
+            before, after = ticket.measure(ticket.model_of(opened, weights=weights)), smaller.fingerprint
+        assert after is not None, "a compacted ticket has its own fingerprint"
         write_url(file, ticket.pack(smaller))
-        counts, difference = smaller.header.compact, float((smaller.fingerprint - before).abs().max())
+        counts, difference = smaller.header.compact, float((after - before).abs().max())
         for prompt, (units, left) in counts["units"].items():
             click.echo(f"{prompt} prompt: {units} -> {left} units")
         backbone, (dense, fewer) = counts["flops_of_backbone"], counts["flops"]
@@ -136,18 +155,19 @@ def compact(ticket_url: str, file: str, weights: str | None) -> None:
         click.echo(f"logits differ by at most {difference:.2g} of {float(before.abs().max()):.2g}")
 
 
-def _named(url: str, work: Any, *arguments: Any, **options: Any) -> Any:
-    """`work(...)`, the ticket's URL in front of what is wrong with it."""
+@contextmanager
+def _naming(url: str) -> Iterator[None]:
+    """Put the ticket's URL in front of the message of a TicketError."""
     from lion_ray.ticket import TicketError
 
     try:
-        return work(*arguments, **options)
+        yield
     except TicketError as error:
         raise TicketError(f"{url}: {error}") from error
 
 
-def _elsewhere(opened: Any) -> str:
-    """Which of the settings that the bits depend on are others here."""
+def _differing_settings(opened: Ticket) -> str:
+    """The settings that the bits of logits depend on: those of the ticket and those of this machine."""
     from lion_ray.ticket import numeric_settings
 
     here, there = numeric_settings(), opened.header.numeric
@@ -155,16 +175,16 @@ def _elsewhere(opened: Any) -> str:
     return f" (measured with {'; '.join(others)})"
 
 
-def _line(found: Any) -> str:
-    return "\t".join(
-        [printable(found.image), *(f"{printable(label)}\t{probability:.4f}" for label, probability in found.top)]
-    )
+def _line(predicted: Prediction) -> str:
+    cells = (f"{printable(label)}\t{probability:.4f}" for label, probability in predicted.top)
+    return "\t".join([printable(predicted.image), *cells])
 
 
-def _json(found: Any, top: int) -> str:
-    fields = {"image": found.image, "label": found.label, "probability": found.probability}
+def _json(predicted: Prediction, top: int) -> str:
+    fields: dict[str, object]
+    fields = {"image": predicted.image, "label": predicted.label, "probability": predicted.probability}
     if top > 1:
-        fields["top"] = [{"label": label, "probability": probability} for label, probability in found.top]
+        fields["top"] = [{"label": label, "probability": probability} for label, probability in predicted.top]
     return json.dumps(fields, ensure_ascii=False)
 
 

@@ -1,7 +1,8 @@
-"""Plots as numbers that the page's template draws as SVG: lines with markers on two axes, and horizontal bars.
+"""Layout of line plots in pixels, which the templates of the report draw as SVG.
 
-No plot library: a panel is a few kilobytes of text that follows the reader's colours, scales and can be searched.
-A series' style (colour of Okabe and Ito, marker, dash) is its place in the figure; the template's CSS holds them.
+No plot library is needed: a panel is a few kilobytes of text that scales, can be searched and follows the reader's dark
+or light mode. A series' style is its number in the figure; it selects a colour (of Okabe and Ito), a marker and a dash.
+`lion_ray.report.figures`, `history` and `lottery` build panels, and `lion_ray.report.drawing` draws them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,15 @@ NUM_COLOURS = len(COLOURS)  # they, the markers and the dashes have no common pe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Axis:
-    """What an axis says, whether it is logarithmic, counts, or runs from high to low; ticks are chosen if not given."""
+    """One axis of a panel.
+
+    label   the text beside the axis, with its unit.
+    log     whether the scale is logarithmic; values of 0 and below are then left out.
+    falls   whether values fall from left to right.
+    counts  whether the values are whole numbers, so that ticks are at least 1 apart.
+    ticks   the values of the ticks; empty chooses round numbers.
+    text    writes a tick's value.
+    """
 
     label: str
     log: bool = False
@@ -41,7 +50,11 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points (x, y, deviation), joined in their order; a `front` is a line without markers behind the others."""
+    """One line of a panel through its points (x, y, deviation), in their order.
+
+    `deviation` is drawn as a vertical bar of y ± deviation; None draws none. A series with `is_front` is a line without
+    markers behind the others.
+    """
 
     name: str
     style: int
@@ -50,8 +63,8 @@ class Series:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A series in pixels."""
+class DrawnSeries:
+    """A series in pixels: its SVG path, its points (x, y) and its deviation bars (x, y of one end, y of the other)."""
 
     name: str
     style: int
@@ -63,23 +76,33 @@ class Drawn:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One small plot in pixels; ticks are (place, text)."""
+    """One small plot in pixels. Ticks are pairs of a place in pixels and a text."""
 
     title: str
     x_label: str
     y_label: str
     x_ticks: Sequence[tuple[float, str]]
     y_ticks: Sequence[tuple[float, str]]
-    series: Sequence[Drawn]
+    series: Sequence[DrawnSeries]
 
 
 def panel(title: str, series: Sequence[Series], x: Axis, y: Axis) -> Panel | None:
-    """Lay a plot out; None if there is no point. On a logarithmic axis only positive values have a place."""
+    """Lay a plot out in pixels.
+
+    Args:
+        title: the text above the plot.
+        series: the lines. Points that are not finite, or not positive on a logarithmic axis, are left out.
+        x: the horizontal axis.
+        y: the vertical axis.
+
+    Returns:
+        The panel; None if no point is left.
+    """
     kept = [
-        dataclasses.replace(each, points=[p for p in each.points if _fits(p[0], x) and _fits(p[1], y)])
-        for each in series
+        dataclasses.replace(line, points=[p for p in line.points if _fits(p[0], x) and _fits(p[1], y)])
+        for line in series
     ]
-    points = [point for each in kept for point in each.points]
+    points = [point for line in kept for point in line.points]
     if not points:
         return None
     spans = [
@@ -96,17 +119,17 @@ def panel(title: str, series: Sequence[Series], x: Axis, y: Axis) -> Panel | Non
         y_label=y.label,
         x_ticks=x_ticks,
         y_ticks=y_ticks,
-        series=[_drawn(each, to_x, to_y, y) for each in kept if each.points],
+        series=[_drawn(line, to_x, to_y, y) for line in kept if line.points],
     )
 
 
 def marker(style: int) -> str:
-    """The outline of a series' marker around 0, 0."""
+    """The SVG path of a style's marker, centred on (0, 0)."""
     return MARKERS[style % len(MARKERS)]
 
 
 def dash(style: int) -> str:
-    """The `stroke-dasharray` of a series."""
+    """The SVG `stroke-dasharray` of a style's line."""
     return DASHES[style % len(DASHES)]
 
 
@@ -114,7 +137,7 @@ def _fits(value: float, axis: Axis) -> bool:
     return math.isfinite(value) and (value > 0 or not axis.log)
 
 
-def _drawn(series: Series, to_x: Callable[[float], float], to_y: Callable[[float], float], y: Axis) -> Drawn:
+def _drawn(series: Series, to_x: Callable[[float], float], to_y: Callable[[float], float], y: Axis) -> DrawnSeries:
     places = [(to_x(point[0]), to_y(point[1])) for point in series.points]
     bars = [
         (to_x(x), to_y(value - deviation), to_y(value + deviation))
@@ -122,13 +145,15 @@ def _drawn(series: Series, to_x: Callable[[float], float], to_y: Callable[[float
         if deviation and _fits(value - deviation, y)
     ]
     path = "M" + "L".join(f"{px} {py}" for px, py in places)
-    return Drawn(name=series.name, style=series.style, path=path, points=places, bars=bars, is_front=series.is_front)
+    return DrawnSeries(
+        name=series.name, style=series.style, path=path, points=places, bars=bars, is_front=series.is_front
+    )
 
 
 def _scale(
     values: Sequence[float], axis: Axis, first: float, last: float
 ) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
-    """From values to pixels between `first` and `last`, and the ticks in pixels."""
+    """The function from values to pixels between `first` and `last`, and the ticks in pixels with their texts."""
     forward: Callable[[float], float] = math.log10 if axis.log else float
     shown = [*values, *axis.ticks]
     low, high = forward(min(shown)), forward(max(shown))
@@ -147,7 +172,7 @@ def _scale(
 
 
 def _ticks(low: float, high: float, *, least: float) -> list[float]:
-    """About five round numbers, `least` apart or more."""
+    """About five round numbers that are at least `least` apart."""
     rough = max((high - low) / 5, least)
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
@@ -156,7 +181,7 @@ def _ticks(low: float, high: float, *, least: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 of every decade where there are few, else every decade or every few of them."""
+    """1, 2 and 5 times each power of ten if there are few powers, otherwise about six powers of ten."""
     decades = range(math.floor(low), math.ceil(high) + 1)
     if len(decades) > 3:
         return [10.0**decade for decade in decades if decade % math.ceil(len(decades) / 6) == 0]

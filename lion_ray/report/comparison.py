@@ -1,6 +1,7 @@
-"""Method entries and their tickets against a reference's dense round, pair by pair: dataset and seed of one study.
+"""Comparison of a study's method entries and tickets with the dense round of one entry, in pairs of dataset and seed.
 
-`pairing` has the statistics: what the interval in each column is about.
+`lion-ray compare` and `lion_ray.report.lottery` call it. `lion_ray.report.pairing` holds the statistics and says what
+the interval in each column is about.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_labels
@@ -34,60 +35,96 @@ from lion_ray.store import Store
 from lion_ray.store.layout import RESULTS
 from lion_ray.study.rounds import of_today
 
-Row = Mapping[str, Any]
+
+class FinalRow(TypedDict):
+    """The columns of a final run's row that comparisons read; `config` is JSON, and accuracies are 0 to 1."""
+
+    experiment: str
+    dataset: str
+    method: str
+    seed: int
+    round: int
+    ticket: str
+    density: float
+    config: str
+    test_accuracy: float
+    test_accuracy_without_prompts: NotRequired[float | None]
+    num_acting_params_without_classifier: NotRequired[int]
 
 
-def read_rows(study_url: str) -> list[dict[str, Any]]:
-    """A study's `results.parquet` as rows, without those of a search, which have no test figure, or another revision.
+def read_rows(study_url: str) -> list[FinalRow]:
+    """The rows of a study's `results.parquet` that have a test accuracy.
+
+    Rows of search trials have none and are left out. So are, with a warning, rows that other code has trained (see
+    `lion_ray.study.rounds.of_today`).
 
     Raises:
-        FileNotFoundError: no run has ended there yet.
+        FileNotFoundError: no run of the study has ended yet.
+        ValueError: the file is damaged.
     """
     store = Store(study_url)
     payload, source = store.read(RESULTS), f"{store.url}/{RESULTS}"
     if payload is None:
         raise FileNotFoundError(f"{study_url} has no {RESULTS}: run the study to its end first")
-    rows = [row for row in read_table(payload, source) if row["test_accuracy"] is not None]
+    rows = [cast("FinalRow", row) for row in read_table(payload, source) if row["test_accuracy"] is not None]
     for row in rows:
         _check_config(row, source)
     return of_today(rows, study_url, config_of=lambda row: json.loads(row["config"]))
 
 
-def _check_config(row: Row, source: str) -> None:
+def _check_config(row: FinalRow, source: str) -> None:
     try:
         DatasetConfig(**json.loads(row["config"])["dataset"])
     except (ValueError, KeyError, TypeError, RecursionError) as damage:
         raise ValueError(f"{source} is damaged ({row['experiment']} has no configuration): {AGAIN}") from damage
 
 
-def told_apart(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows with their datasets' names; where one stands for several, as a set in two sizes, with what differs."""
+def with_distinct_datasets(rows: Sequence[FinalRow]) -> list[FinalRow]:
+    """The rows with one `dataset` text per dataset entry of the study.
+
+    A name that stands for several entries, such as one set in two sizes, is replaced by a label with the difference.
+    """
     configs = [DatasetConfig(**json.loads(row["config"])["dataset"]) for row in rows]
-    names = [str(row["dataset"]) for row in rows]
-    labels, forms = dataset_labels(configs), Counter(name for name, _ in set(zip(names, configs, strict=True)))
-    told = [labels[config] if forms[name] > 1 else name for name, config in zip(names, configs, strict=True)]
-    return [{**row, "dataset": dataset} for row, dataset in zip(rows, told, strict=True)]
+    names = [row["dataset"] for row in rows]
+    labels, num_entries = dataset_labels(configs), Counter(name for name, _ in set(zip(names, configs, strict=True)))
+    distinct = [labels[config] if num_entries[name] > 1 else name for name, config in zip(names, configs, strict=True)]
+    return [{**row, "dataset": dataset} for row, dataset in zip(rows, distinct, strict=True)]
 
 
-def compare(rows: Sequence[Row], reference: str) -> dict[str, dict[str, Difference]]:
-    """By entry, its later rounds and controls apart, then by dataset, `these sets` and `sets like these`: test accuracy
-    minus dense `reference`.
+def compare(rows: Sequence[FinalRow], reference: str) -> dict[str, dict[str, Difference]]:
+    """The test accuracies of every table row minus those of the reference's dense round.
+
+    Args:
+        rows: the rows of one study, with distinct datasets.
+        reference: the label of the method entry to compare with.
+
+    Returns:
+        Differences on the scale 0 to 1, by table row and then by dataset, `these sets` and `sets like these`. Each
+        entry's dense round, pruned rounds and controls are rows of their own.
 
     Raises:
-        ValueError: the study has no such entry.
+        ValueError: the study has no entry `reference`.
     """
     lines = _lines(rows)
     base, images = _reference(rows, lines, reference), num_images(lines.values())
-    return {name: _compared(pair(found, base, images)) for name, found in lines.items() if found is not base}
+    return {name: _compared(pair(line, base, images)) for name, line in lines.items() if line is not base}
 
 
 def _compared(gaps: Sequence[Gap]) -> dict[str, Difference]:
-    found = {gap.dataset: on_one(gap) for gap in gaps}
-    return {**found, THESE: over_these(gaps), LIKE_THESE: over_sets_like(gaps)} if gaps else found
+    differences = {gap.dataset: on_one(gap) for gap in gaps}
+    return {**differences, THESE: over_these(gaps), LIKE_THESE: over_sets_like(gaps)} if gaps else differences
 
 
-def text(rows: Sequence[Row], reference: str) -> str:
-    """The comparison as a Markdown table, in points (1/100 of accuracy), and what its intervals are about."""
+def text(rows: Sequence[FinalRow], reference: str) -> str:
+    """The comparison as a Markdown table in points (1/100 of accuracy), and an explanation of its intervals.
+
+    Args:
+        rows: the rows of one study, with distinct datasets.
+        reference: the label of the method entry to compare with.
+
+    Raises:
+        ValueError: the study has no entry `reference`.
+    """
     compared, base = compare(rows, reference), _reference(rows, _lines(rows), reference)
     names = list(dict.fromkeys(dataset for dataset, _ in base))
     datasets = [*names, THESE, LIKE_THESE]
@@ -100,26 +137,25 @@ def text(rows: Sequence[Row], reference: str) -> str:
     return "\n".join([*head, *lines, "", ABOUT])
 
 
-def _lines(rows: Sequence[Row]) -> Mapping[str, Accuracies]:
-    """Accuracies by dataset and seed of each entry's dense round, then of its tickets; entries in their order."""
+def _lines(rows: Sequence[FinalRow]) -> Mapping[str, Accuracies]:
+    """The accuracies of each table row by dataset and seed: an entry's dense round, its tickets, then its controls."""
     order = {entry: place for place, entry in enumerate(dict.fromkeys(row["method"] for row in rows))}
     lines: dict[str, dict[tuple[str, int], float]] = {}
     for row in sorted(rows, key=lambda row: (order[row["method"]], row["ticket"] != WINNING, row["round"])):
-        key = str(row["dataset"]), int(row["seed"])
-        lines.setdefault(_name(row), {})[key] = float(row["test_accuracy"])
+        lines.setdefault(_name(row), {})[row["dataset"], row["seed"]] = row["test_accuracy"]
     return lines
 
 
-def _reference(rows: Sequence[Row], lines: Mapping[str, Accuracies], reference: str) -> Accuracies:
-    entries = list(dict.fromkeys(str(row["method"]) for row in rows))
+def _reference(rows: Sequence[FinalRow], lines: Mapping[str, Accuracies], reference: str) -> Accuracies:
+    entries = list(dict.fromkeys(row["method"] for row in rows))
     if reference not in entries:
         raise ValueError(f"'{reference}' is no method entry of this study; there are {', '.join(entries)}")
     return lines[reference]
 
 
-def _name(row: Row) -> str:
+def _name(row: FinalRow) -> str:
     """`lion`, `lion, round 4` or `lion, random ticket, round 4`."""
-    ticket = "" if row["ticket"] == WINNING else f", {str(row['ticket']).replace('_', ' ')}"
+    ticket = "" if row["ticket"] == WINNING else f", {row['ticket'].replace('_', ' ')}"
     return f"{row['method']}{ticket}" + (f", round {row['round']}" if row["round"] else "")
 
 

@@ -1,4 +1,7 @@
-"""The templates of the report, and plots as SVG files that stand alone. `page`, `lottery` and benchmarks draw here."""
+"""The templates of the report, and plots as SVG files of their own.
+
+`lion_ray.report.page`, `lion_ray.report.lottery` and the benchmarks draw here.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,25 @@ LEGEND_ROW, LETTER = 18, 6.2  # pixels: a row of the legend, and the mean width 
 
 
 def environment() -> jinja2.Environment:
-    """Templates beside this file; whatever a template does not know is an error, and all values are escaped."""
-    made = jinja2.Environment(
+    """The Jinja environment of the templates beside this file. An unknown name is an error; values are escaped."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("lion_ray.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"charts": charts}
-    return made
+    templates.globals |= {"charts": charts}
+    return templates
 
 
 def figure(title: str, panels: Sequence[charts.Panel], legend: Mapping[str, int]) -> str:
-    """Panels side by side above their legend, as the text of an SVG file; the same panels give the same text.
+    """The text of an SVG file with panels side by side above their legend. The same panels give the same text.
 
     Args:
-        title: said to those who cannot see it.
-        legend: the names of the series, each with its style.
+        title: the text that screen readers read.
+        panels: the panels, from left to right.
+        legend: the style of each series by its name.
     """
     width = charts.WIDTH * len(panels)
     places = _places(legend, width, charts.HEIGHT + 36)
@@ -39,7 +43,7 @@ def figure(title: str, panels: Sequence[charts.Panel], legend: Mapping[str, int]
 
 
 def _places(legend: Mapping[str, int], width: int, first: int) -> list[tuple[str, int, float, int]]:
-    """Name, style and place of each entry: as many in a row as fit."""
+    """Name, style, x and y in pixels of each entry of the legend, with as many entries in a row as fit."""
     x, y, places = float(charts.LEFT), first, []
     for name, style in legend.items():
         needed = 56 + LETTER * len(name)

@@ -1,7 +1,7 @@
-"""Text from studies and stores in files that other programs read: nothing in a name acts there.
+"""Escaping of texts from studies and stores for spreadsheets, Markdown and LaTeX.
 
-Method labels, failures and study names are anybody's. `exports`, `comparison` and `lottery` write through here; the
-HTML page escapes by itself.
+Method labels, failures and study names may hold any characters. `lion_ray.report.exports`, `comparison` and `lottery`
+write through here; the template of the HTML page escapes by itself.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ TEX |= {letter: f"\\{letter}" for letter in "&%$#_{}"} | {"≈": r"$\approx$"}
 
 
 def csv_cell(value: object) -> object:
-    """A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay."""
+    """A cell for CSV. A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay."""
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA) else value
 
 
 def markdown_row(cells: tuple[str, ...] | list[str]) -> str:
-    """One row of a table: no cell begins another one, a link, code or HTML."""
+    """One row of a Markdown table, in which no cell can begin another cell, a link, code or HTML."""
     return f"| {' | '.join(markdown_text(cell) for cell in cells)} |"
 
 
 def markdown_text(text: str) -> str:
-    """In one line; bold stays."""
+    """A text in one line with Markdown's signs escaped, but for the asterisks of bold text."""
     return "".join(MARKDOWN.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def tex(cell: str) -> str:
-    """LaTeX of a cell, bold if it is in Markdown."""
+    """A cell for LaTeX. A text that is bold in Markdown (`**text**`) stays bold."""
     bold = re.fullmatch(r"\*\*(.*)\*\*", cell, re.DOTALL)
     text = "".join(TEX.get(letter, letter) for letter in " ".join((bold[1] if bold else cell).split()))
     return rf"\textbf{{{text}}}" if bold else text

@@ -1,6 +1,7 @@
-"""A finished lottery study as evidence: accuracy against density, and winning tickets against their controls.
+"""`Evidence`: the test accuracies of a finished lottery study, by density and against the controls.
 
-`lottery` writes it. Figures are test accuracies in points (percent); pairs are of one dataset, method, round and seed.
+`lion_ray.report.lottery` writes it as text and plot. Its methods return accuracies in points (percent). Differences are
+paired by dataset, round and seed.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ import dataclasses
 import json
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_labels
 from lion_ray.lottery import WINNING
+from lion_ray.report.comparison import FinalRow
 from lion_ray.report.pairing import (
     LIKE_THESE,
     THESE,
@@ -29,12 +29,13 @@ from lion_ray.report.pairing import (
     scaled,
 )
 
-Series = tuple[str, str]  # the method's label and the ticket
+TicketSeries = tuple[str, str]
+"""One line of the plot: the label of a method entry, and `winning` or the name of a control."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spread:
-    """The mean of some values and their standard deviation (n - 1); nan for one value."""
+    """A mean and the standard deviation (n - 1) of its values, which is nan for one value."""
 
     mean: float
     deviation: float
@@ -42,34 +43,46 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Test accuracies, 0 to 1, by dataset, series, round and seed."""
+    """The test accuracies of a lottery study.
 
-    accuracies: Mapping[str, Mapping[Series, Mapping[int, Mapping[int, float]]]]
+    `accuracies`, 0 to 1, are nested by dataset, series, round and seed. `densities` holds the density of each round.
+    """
+
+    accuracies: Mapping[str, Mapping[TicketSeries, Mapping[int, Mapping[int, float]]]]
     densities: Mapping[int, float]
 
     @property
     def datasets(self) -> list[str]:
-        """In the order of the study."""
+        """The datasets in the order of the study."""
         return list(self.accuracies)
 
     @property
-    def series(self) -> list[Series]:
-        """Each method's winning tickets, then its controls."""
+    def series(self) -> list[TicketSeries]:
+        """All series: each method's winning tickets, then its controls."""
         return list(dict.fromkeys(name for dataset in self.accuracies.values() for name in dataset))
 
-    def points(self, dataset: str, series: Series) -> dict[int, Spread]:
-        """Accuracy by round, over the seeds, in points."""
+    def points(self, dataset: str, series: TicketSeries) -> dict[int, Spread]:
+        """The accuracy over the seeds in points, by round."""
         rounds = self.accuracies[dataset].get(series, {})
         return {number: _spread([100 * value for value in seeds.values()]) for number, seeds in sorted(rounds.items())}
 
-    def differences(self, one: Series, other: Series, number: int) -> dict[str, Difference]:
-        """`one - other` in round `number`, in points: by dataset, over these sets and over sets like these."""
-        gaps = pair(self._line(one, number), self._line(other, number), self._images)
-        found = {gap.dataset: on_one(gap) for gap in gaps}
-        found |= {THESE: over_these(gaps), LIKE_THESE: over_sets_like(gaps)} if gaps else {}
-        return {name: scaled(difference, 100) for name, difference in found.items()}
+    def differences(self, one: TicketSeries, other: TicketSeries, number: int) -> dict[str, Difference]:
+        """The paired differences `one - other` in points.
 
-    def _line(self, series: Series, number: int) -> dict[tuple[str, int], float]:
+        Args:
+            one: the series to subtract from.
+            other: the series that is subtracted.
+            number: the round of both.
+
+        Returns:
+            The differences by dataset, then over `these sets` and `sets like these`; empty if the two have no pair.
+        """
+        gaps = pair(self._line(one, number), self._line(other, number), self._images)
+        differences = {gap.dataset: on_one(gap) for gap in gaps}
+        differences |= {THESE: over_these(gaps), LIKE_THESE: over_sets_like(gaps)} if gaps else {}
+        return {name: scaled(difference, 100) for name, difference in differences.items()}
+
+    def _line(self, series: TicketSeries, number: int) -> dict[tuple[str, int], float]:
         return {
             (dataset, seed): value
             for dataset, by in self.accuracies.items()
@@ -81,24 +94,29 @@ class Evidence:
         return num_images(self._line(series, number) for series in self.series for number in self.densities)
 
     @property
-    def comparisons(self) -> list[tuple[Series, Series]]:
-        """Each method's winning tickets with its controls, then the first method's with the other methods'."""
+    def comparisons(self) -> list[tuple[TicketSeries, TicketSeries]]:
+        """The pairs to compare.
+
+        Each method's winning tickets are compared with its controls, and the first method's with the other methods'.
+        """
         winning = [name for name in self.series if name[1] == WINNING]
         controls = [((method, WINNING), (method, ticket)) for method, ticket in self.series if ticket != WINNING]
         return controls + [(winning[0], other) for other in winning[1:]]
 
 
-def collect(rows: Sequence[Mapping[str, Any]]) -> Evidence:
-    """Evidence from the rows of `results.parquet`; methods that prune nothing have a round 0 only and are left out."""
+def collect(rows: Sequence[FinalRow]) -> Evidence:
+    """The evidence in the rows of `results.parquet`. Methods without a pruned round are left out."""
     pruned = {row["method"] for row in rows if row["round"] > 0}
-    accuracies: Any = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    accuracies: dict[str, dict[TicketSeries, dict[int, dict[int, float]]]] = {}
     densities: dict[int, float] = {}
     configs = [DatasetConfig(**json.loads(row["config"])["dataset"]) for row in rows]
     labels = dataset_labels(configs)
     for row, config in zip(rows, configs, strict=True):
         if row["method"] not in pruned:
             continue
-        accuracies[labels[config]][row["method"], row["ticket"]][row["round"]][row["seed"]] = row["test_accuracy"]
+        by_series = accuracies.setdefault(labels[config], {})
+        by_round = by_series.setdefault((row["method"], row["ticket"]), {})
+        by_round.setdefault(row["round"], {})[row["seed"]] = row["test_accuracy"]
         densities[row["round"]] = row["density"]
     return Evidence(accuracies=accuracies, densities=dict(sorted(densities.items())))
 

@@ -1,11 +1,10 @@
-"""The scores as files for programs (CSV, Parquet) and for papers (Markdown, LaTeX)."""
+"""Scores as files for programs (CSV, Parquet) and for papers (Markdown, LaTeX). `lion_ray.report.page` writes them."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,12 +19,19 @@ from lion_ray.report.formatting import (
     plus_minus,
     rank_text,
 )
+from lion_ray.report.pairing import Difference
 from lion_ray.report.ranking import BEST, TIED
 from lion_ray.report.scores import SIZES, Score
 
 
 def files(name: str, scores: Sequence[Score], studies: Sequence[str]) -> dict[str, bytes]:
-    """`<name>.csv`, `.parquet`, `.md` and `.tex`; `studies` names the only study where lines do not."""
+    """The files `<name>.csv`, `.parquet`, `.md` and `.tex`, by their names.
+
+    Args:
+        name: the files' name without its ending.
+        scores: the lines of the tables.
+        studies: the names of the studies; the first is written where a line names none, as in a report on one study.
+    """
     rows = [row for score in scores for row in _records(score, studies)]
     table, texts = pa.Table.from_pylist(rows) if rows else pa.table({}), _texts(scores)
     parquet, text = io.BytesIO(), io.StringIO()
@@ -42,12 +48,12 @@ def files(name: str, scores: Sequence[Score], studies: Sequence[str]) -> dict[st
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; best in bold, tied with ≈."""
+    """A Markdown table with a line of heads."""
     return "\n".join(markdown_row(list(line)) for line in (heads, ["---"] * len(heads), *rows)) + "\n"
 
 
 def latex(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A `tabular` that needs booktabs alone."""
+    """A LaTeX `tabular` that needs the package booktabs only."""
     lines = [" & ".join(tex(cell) for cell in line) + r" \\" for line in (heads, *rows)]
     columns = "l" + "r" * (len(heads) - 1)
     middle = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
@@ -55,7 +61,7 @@ def latex(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def marked(text: str, mark: str) -> str:
-    """In bold, or with a sign in front."""
+    """The text of a cell with its mark: bold for the best line, ≈ in front for a tied one."""
     return f"**{text}**" if mark == BEST else f"≈ {text}" if mark == TIED else text
 
 
@@ -84,36 +90,38 @@ def _text_row(score: Score) -> list[str]:
     ]
 
 
-def _records(score: Score, studies: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per dataset, then one per group and those of the group mean and the task mean."""
-    line = {
+def _records(score: Score, studies: Sequence[str]) -> list[dict[str, object]]:
+    """One row per dataset, then one per group, then the rows of the group mean and the task mean."""
+    line: dict[str, object] = {
         "study": score.line.study or studies[0],
         "method": score.line.method,
         "ticket": score.line.ticket,
         "round": score.line.round,
         **{name: score.sizes.get(name) for name in SIZES},
     }
-    found = [line | _of_cell(score, name) for name in score.cells]
+    records = [line | _of_cell(score, name) for name in score.cells]
     means = [(f"{name} mean", mean) for name, mean in score.group_means.items()]
     for name, mean in (*means, ("group mean", score.group_mean), ("task mean", score.task_mean)):
         is_task_mean = name == "task mean"
-        found.append(
+        records.append(
             line
             | _figures(name, "", mean.value, None, score.interval if is_task_mean else None)
             | {"num": mean.num, "asked": mean.asked, "mark": score.mark if is_task_mean else ""}
             | {"rank": score.rank if is_task_mean else None, "missing": ""}
         )
-    return found
+    return records
 
 
-def _of_cell(score: Score, name: str) -> dict[str, Any]:
+def _of_cell(score: Score, name: str) -> dict[str, object]:
     cell = score.cells[name]
     figures = _figures(name, score.groups[name], cell.mean.value, cell.deviation, cell.interval)
     counts = {"num": cell.mean.num, "asked": cell.mean.asked, "mark": cell.mark}
     return figures | counts | {"rank": None, "missing": missing_text(cell.missing)}
 
 
-def _figures(name: str, group: str, mean: float | None, deviation: float | None, interval: Any) -> dict[str, Any]:
+def _figures(
+    name: str, group: str, mean: float | None, deviation: float | None, interval: Difference | None
+) -> dict[str, object]:
     return {
         "over": name,
         "group": group,

@@ -1,6 +1,7 @@
-"""The report's figures: what is drawn, and beside each the table of all that is drawn and of what could not be.
+"""The figures of scores in the report: accuracy against density and against trained parameters.
 
-`page` shows them. Large studies are drawn in part, and the notes say so.
+Each figure comes with a table of all its values, also of those that are not drawn. Only a part of a large study is
+drawn, and the figure's notes say so. `lion_ray.report.page` shows the figures.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ ACCURACY = Axis(label="test accuracy (points)")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A length for people: `share` of the longest."""
+    """One horizontal bar. `share`, 0 to 1, is its length relative to the longest bar, and `text` stands beside it."""
 
     name: str
     share: float
@@ -30,7 +31,11 @@ class Bar:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figure:
-    """Panels or bars, the names of the series in their styles, and the same as a table."""
+    """Panels or bars, with the same values as a table.
+
+    `key` is the figure's anchor on the page, `heads` and `rows` are the table, `legend` maps the name of each series to
+    its style, and `notes` say what is not drawn.
+    """
 
     key: str
     title: str
@@ -44,7 +49,15 @@ class Figure:
 
 
 def density(scores: Sequence[Score], groups: Mapping[str, str]) -> Figure | None:
-    """Accuracy against density of tickets and controls, on all datasets and on each; None if nothing is pruned."""
+    """Accuracy against density of tickets and controls, averaged over all datasets and on each.
+
+    Args:
+        scores: all lines, those of every round included.
+        groups: the group of each dataset, in the order of the panels.
+
+    Returns:
+        The figure; None if no line is pruned.
+    """
     pruned = {score.line[:2] for score in scores if score.line.round}
     shown = [score for score in scores if score.line[:2] in pruned]
     if not any(score.sizes for score in shown):
@@ -72,7 +85,7 @@ def density(scores: Sequence[Score], groups: Mapping[str, str]) -> Figure | None
 
 
 def parameters(scores: Sequence[Score]) -> Figure | None:
-    """Task mean against trained parameters, and the Pareto front; None before the first result."""
+    """The task mean against the number of trained parameters, with the Pareto front; None before the first result."""
     winning = [score for score in scores if score.line.ticket == WINNING and score.sizes]
     whole = [score for score in winning if score.task_mean.is_complete]
     methods, notes = limited(list(dict.fromkeys(score.line[:2] for score in winning)))
@@ -103,13 +116,16 @@ def parameters(scores: Sequence[Score]) -> Figure | None:
 
 
 def limited(names: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[str]]:
-    """As many series as can be told apart, and a note on the others."""
+    """The first `MAX_SERIES` series, whose styles a reader can distinguish, and a note if there are more."""
     over = f"The first {MAX_SERIES} of {len(names)} series are drawn; the table holds all."
     return list(names[:MAX_SERIES]), [over] if len(names) > MAX_SERIES else []
 
 
 def limited_panels(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """As many panels as can be read, and a note on the others; one dataset needs none beside the average."""
+    """The first `MAX_PANELS` datasets, and a note if there are more.
+
+    A single dataset gets no panel, because it equals the average.
+    """
     if len(datasets) == 1:
         return [], []
     over = f"The first {MAX_PANELS} of {len(datasets)} datasets have a panel; the table holds all."
@@ -121,7 +137,7 @@ def _series_of(line: ResultLine) -> tuple[str, ...]:
 
 
 def _belongs(line: ResultLine, name: tuple[str, ...]) -> bool:
-    """A control starts where its method's dense round is."""
+    """Whether a line belongs to a series. A control's series begins with the dense round of its method."""
     return _series_of(line) == name or (line[:2] == name[:2] and line.round == 0)
 
 
@@ -131,26 +147,26 @@ def _series_title(name: tuple[str, ...]) -> str:
 
 
 def _averaged(by_series: Mapping[tuple[str, ...], Sequence[Score]]) -> list[Series]:
-    found = []
+    series = []
     for index, (name, scores) in enumerate(by_series.items()):
         points = [
             (each.sizes["density"], each.task_mean.value or 0.0, None) for each in scores if each.task_mean.is_complete
         ]
-        found.append(Series(name=_series_title(name), style=index, points=sorted(points, reverse=True)))
-    return found
+        series.append(Series(name=_series_title(name), style=index, points=sorted(points, reverse=True)))
+    return series
 
 
 def _of_dataset(by_series: Mapping[tuple[str, ...], Sequence[Score]], dataset: str) -> list[Series]:
-    found = []
+    series = []
     for index, (name, scores) in enumerate(by_series.items()):
         cells = [(each.sizes["density"], each.cells[dataset]) for each in scores if each.cells[dataset].values]
         points = [(size, cell.mean.value or 0.0, cell.deviation) for size, cell in cells]
-        found.append(Series(name=_series_title(name), style=index, points=sorted(points, key=lambda each: -each[0])))
-    return found
+        series.append(Series(name=_series_title(name), style=index, points=sorted(points, key=lambda each: -each[0])))
+    return series
 
 
 def _densities(shown: Sequence[Score]) -> tuple[float, ...]:
-    """The densities themselves while they are few and apart."""
+    """The densities as ticks, if they are few and far enough apart; otherwise none, and round numbers are chosen."""
     sizes = sorted({float(f"{score.sizes['density']:.3g}") for score in shown if score.sizes}, reverse=True)
     apart = all(one > 1.25 * other for one, other in pairwise(sizes))
     return tuple(sizes) if len(sizes) <= 6 and apart else ()
@@ -167,13 +183,13 @@ def _place(score: Score) -> tuple[float, float, float | None]:
 
 
 def _front(scores: Sequence[Score]) -> list[Score]:
-    """From few parameters to many, each more accurate than all before it."""
-    best, found = float("-inf"), []
+    """The Pareto front, from few parameters to many: each score is more accurate than all smaller ones."""
+    best, pareto = float("-inf"), []
     for score in sorted(scores, key=lambda each: (each.sizes["num_acting_params"], -(each.task_mean.value or 0.0))):
         if (score.task_mean.value or 0.0) > best:
             best = score.task_mean.value or 0.0
-            found.append(score)
-    return found
+            pareto.append(score)
+    return pareto
 
 
 def _parameter_row(score: Score, is_on_front: bool) -> list[str]:

@@ -1,4 +1,7 @@
-"""The figures that come from single trainings: curves, the health of the equilibria, where the time went."""
+"""The figures of single trainings: training curves, solver health and the time that was spent.
+
+`lion_ray.report.page` shows them.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,27 @@ Method = tuple[str, ...]
 CURVES = (("loss", "training loss"), ("val_accuracy", "validation accuracy (points)"))
 
 
-def curves(slots: Sequence[Training], groups: Mapping[str, str], key: str, label: str) -> Figure | None:
-    """One figure per epoch of the dense rounds, mean over seeds: a panel per dataset; None if nobody has it."""
+def curves(trainings: Sequence[Training], groups: Mapping[str, str], key: str, label: str) -> Figure | None:
+    """A curve over the epochs of the dense rounds, as the mean over seeds, with a panel per dataset.
+
+    Args:
+        trainings: all trainings; those of a search are left out.
+        groups: the group of each dataset, in the order of the panels.
+        key: the field of `EpochRecord` to draw; accuracies are drawn in points.
+        label: the text of the vertical axis.
+
+    Returns:
+        The figure; None if no training has the field.
+    """
     scale = 100.0 if key.endswith("accuracy") else 1.0
     values: dict[Method, dict[str, dict[int, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for slot in slots:
-        if slot.record and slot.line.round == 0 and slot.stage != SEARCH:
-            for epoch in slot.record.metrics.history:
+    for training in trainings:
+        if training.record and training.line.round == 0 and training.stage != SEARCH:
+            for epoch in training.record.metrics.history:
                 if (value := getattr(epoch, key)) is not None:
-                    values[slot.line[:2]][slot.dataset][epoch.epoch + 1].append(scale * value)
+                    values[training.line[:2]][training.dataset][epoch.epoch + 1].append(scale * value)
     if not values:
         return None
     drawn, notes = limited(list(values))
@@ -55,16 +68,19 @@ def curves(slots: Sequence[Training], groups: Mapping[str, str], key: str, label
     )
 
 
-def health(slots: Sequence[Training]) -> Figure | None:
-    """Worst residual and mean steps of the forward solves, epoch after epoch through all rounds of winning tickets."""
-    solved = [slot for slot in slots if slot.record and slot.record.metrics.solves.num]
+def health(trainings: Sequence[Training]) -> Figure | None:
+    """The worst residual and the mean number of steps of the forward solves, by epoch.
+
+    Epochs are counted through all rounds of the winning tickets. The figure is None if nothing was solved.
+    """
+    solved = [training for training in trainings if training.record and training.record.metrics.solves.num]
     if not solved:
         return None
     residuals, steps = (_through_rounds(solved, figure) for figure in (".residual_max", ".steps_mean"))
     drawn, notes = limited(list(residuals))
     series = {
-        name: [Series(name=_text(m), style=i, points=_points(found[m], join)) for i, m in enumerate(drawn)]
-        for name, found, join in (("residual", residuals, max), ("steps", steps, statistics.fmean))
+        name: [Series(name=_text(m), style=i, points=_points(values[m], join)) for i, m in enumerate(drawn)]
+        for name, values, join in (("residual", residuals, max), ("steps", steps, statistics.fmean))
     }
     epochs = Axis(label="epoch, counted through the rounds", counts=True)
     panels = [
@@ -89,12 +105,14 @@ def health(slots: Sequence[Training]) -> Figure | None:
     )
 
 
-def time_spent(slots: Sequence[Training], groups: Mapping[str, str]) -> Figure | None:
-    """Seconds of all finished trainings, by method and dataset."""
+def time_spent(trainings: Sequence[Training], groups: Mapping[str, str]) -> Figure | None:
+    """The wall time of all finished trainings by method and dataset; None if no time is known."""
     spent: dict[Method, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for slot in slots:
-        if slot.record and slot.record.seconds is not None:  # a lost clock costs no round
-            spent[slot.line[:2]][slot.dataset].append(slot.record.seconds)
+    for training in trainings:
+        if (
+            training.record and training.record.seconds is not None
+        ):  # a round whose clock is lost is still a finished round
+            spent[training.line[:2]][training.dataset].append(training.record.seconds)
     totals = {method: sum(map(sum, by.values())) for method, by in spent.items()}
     if not totals:
         return None
@@ -121,14 +139,14 @@ def time_spent(slots: Sequence[Training], groups: Mapping[str, str]) -> Figure |
 
 
 def span(seconds: float) -> str:
-    """`8.2 s`, `12 min` or `3.4 h`."""
+    """A time for people, such as `8.2 s`, `12 min` or `3.4 h`."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 def _power(value: float) -> str:
-    """`5e-5`"""
+    """A power of ten in short, such as `5e-5`."""
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
@@ -146,15 +164,15 @@ def _points(
     return [(epoch, join(values), None) for epoch, values in sorted(by_epoch.items())]
 
 
-def _through_rounds(slots: Sequence[Training], figure: str) -> dict[Method, dict[int, list[float]]]:
-    found: dict[Method, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for slot in slots:
-        if slot.record and slot.line.ticket == WINNING:
-            history = slot.record.metrics.history
+def _through_rounds(trainings: Sequence[Training], figure: str) -> dict[Method, dict[int, list[float]]]:
+    by_method: dict[Method, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for training in trainings:
+        if training.record and training.line.ticket == WINNING:
+            history = training.record.metrics.history
             for index, epoch in enumerate(history):
-                place = slot.line.round * len(history) + index + 1
-                found[slot.line[:2]][place] += _figures(epoch, figure)
-    return {method: {place: values for place, values in by.items() if values} for method, by in found.items()}
+                place = training.line.round * len(history) + index + 1
+                by_method[training.line[:2]][place] += _figures(epoch, figure)
+    return {method: {place: values for place, values in by.items() if values} for method, by in by_method.items()}
 
 
 def _figures(epoch: EpochRecord, figure: str) -> Iterator[float]:
@@ -169,11 +187,11 @@ def _curve_row(method: Method, dataset: str, by_epoch: Mapping[int, Sequence[flo
     return [_text(method), dataset, str(len(by_epoch[epochs[-1]])), *figures]
 
 
-def _health_rows(slots: Sequence[Training]) -> list[list[str]]:
+def _health_rows(trainings: Sequence[Training]) -> list[list[str]]:
     by_place: dict[tuple[Method, str], list[SolverHealth]] = defaultdict(list)
-    for slot in slots:
-        if slot.record:
-            by_place[slot.line[:2], slot.dataset].append(slot.record.metrics.solves)
+    for training in trainings:
+        if training.record:
+            by_place[training.line[:2], training.dataset].append(training.record.metrics.solves)
     rows = []
     for (method, dataset), solves in by_place.items():
         num = sum(each.num for each in solves)

@@ -1,22 +1,20 @@
-"""A study's tickets as a table: what `lion_ray.tickets` returns and `lion-ray tickets` prints.
+"""A study's tickets as a table, which `lion_ray.tickets` returns and `lion-ray tickets` prints.
 
-The store is the truth: what carries a `DONE` is listed, whatever the study file asks for now, but for rounds of another
-revision of their method, which are counted. What the index holds is not read again.
+Every ticket with a `DONE` marker is listed, even if today's study file does not ask for it. Only the rounds of another
+revision of their method are left out, and a warning counts them. Rounds in the index are not read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
 from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
-from lion_ray.report.formatting import aligned
-from lion_ray.report.tables import ACCURACIES, SCHEMA, SIZES, accuracy_text, measured, read_table
+from lion_ray.report.formatting import accuracy_text, aligned
+from lion_ray.report.tables import ACCURACIES, SCHEMA, SIZES, TableRow, measured, read_table
 from lion_ray.store import Store, map_in_threads
 from lion_ray.store.layout import DONE, RESULT, RESULTS, TICKET
 from lion_ray.study.index import indexed
@@ -31,15 +29,20 @@ TICKETS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in COLUMNS), *OWN])
 
 
 def tickets(study_url: str) -> pa.Table:
-    """All tickets of a study, one row each, controls included; `url` is what `load_ticket` takes.
+    """All tickets of a study as a pyarrow table with one row each, controls included.
 
-    Columns are those of the same names in `results.parquet`, `dataset_label` with what was asked of the set, the
-    `image_size` that was asked for, and `num_bytes` of the file. Sorted by dataset, method, seed and round, a round's
-    winning ticket before its controls.
+    The columns have the names and meanings of those in `results.parquet`. Further columns are `dataset_label`, which
+    adds the options of the dataset entry, the `image_size` in pixels that the study asks for, the file's `num_bytes`,
+    and the `url` for `load_ticket`. Rows are sorted by dataset, method, seed and round, with a round's winning ticket
+    before its controls.
+
+    Args:
+        study_url: the study's folder, `<storage>/<study>`.
 
     Raises:
-        FileNotFoundError: no finished round is there; `study_url` is `<storage>/<study>`.
-        OSError, ValueError, ImportError: the URL cannot be read, or not with what is installed.
+        FileNotFoundError: the folder holds no finished round.
+        OSError, ValueError: the URL cannot be read.
+        ImportError: a package that the URL's protocol needs is not installed.
     """
     store = Store(study_url)
     try:
@@ -63,31 +66,31 @@ def tickets(study_url: str) -> pa.Table:
 
 
 def text(table: pa.Table) -> str:
-    """The table for people: accuracies, sizes and, last, the URL."""
+    """The table for the terminal: datasets and methods, sizes, accuracies and, in the last column, the URL."""
     texts, figures = ("dataset", "backbone", "method", "ticket"), ("density", "params", "val acc", "test acc", "bytes")
     heads = (*texts, "seed", "round", *figures, "url")
-    found = table.to_pylist()
-    cells = [_cells(row) for row in found]
-    if not any(row["stage"] for row in found):
+    rows = table.to_pylist()
+    cells = [_cells(row) for row in rows]
+    if not any(row["stage"] for row in rows):
         return "\n".join(aligned(heads, cells, left=(0, 1, 2, 3, 11)))
-    staged = [(row["stage"] or "", *line) for row, line in zip(found, cells, strict=True)]
+    staged = [(row["stage"] or "", *line) for row, line in zip(rows, cells, strict=True)]
     return "\n".join(aligned(("stage", *heads), staged, left=(0, 1, 2, 3, 4, 12)))
 
 
 def _record(store: Store, key: str) -> RoundRecord | None:
-    """None if it is damaged."""
-    found = store.load(key, [RESULT])
-    return record_of(store, key, found[RESULT]) if found else None
+    """The record of a round; None, with a warning, if it is damaged."""
+    payloads = store.load(key, [RESULT])
+    return record_of(store, key, payloads[RESULT]) if payloads else None
 
 
 def _labels(store: Store) -> dict[str, str]:
-    """What the study file calls each experiment's method entry, where its last run has said so."""
+    """The label of each experiment's method entry in `results.parquet`, by the experiment's name."""
     payload = store.read(RESULTS) or b""
-    rows: Iterable[dict[str, str]] = read_table(payload, f"{store.url}/{RESULTS}", columns=["experiment", "method"])
+    rows = read_table(payload, f"{store.url}/{RESULTS}", columns=["experiment", "method"])
     return {row["experiment"]: row["method"] for row in rows}
 
 
-def _row(record: RoundRecord, labels: dict[str, str], num_bytes: int, url: str) -> dict[str, Any]:
+def _row(record: RoundRecord, labels: dict[str, str], num_bytes: int, url: str) -> TableRow:
     return {
         "experiment": record.experiment,
         "dataset": record.dataset,
@@ -106,12 +109,12 @@ def _row(record: RoundRecord, labels: dict[str, str], num_bytes: int, url: str) 
     }
 
 
-def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+def _order(row: TableRow) -> tuple[object, ...]:
     names = ("dataset", "method", "seed", "experiment", "round")
     return *(row[name] for name in names), row["ticket"] != WINNING, row["ticket"]
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: TableRow) -> tuple[str, ...]:
     return (
         row["dataset_label"],
         row["backbone"] + (f" at {row['image_size']} px" if row["image_size"] else ""),

@@ -1,6 +1,6 @@
-"""A finished lottery study as `lottery.md` and `lottery.svg`: what `lion-ray evidence` writes.
+"""A finished lottery study as `lottery.md` and `lottery.svg`, which `lion-ray evidence` writes.
 
-Reads `results.parquet` alone. The text says where winning tickets beat their controls, and where they do not.
+Only `results.parquet` is read. The text says where winning tickets beat their controls, and where they do not.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from pathlib import Path
 
 from lion_ray.lottery import WINNING
 from lion_ray.report import charts, comparison, drawing, worth
+from lion_ray.report.comparison import FinalRow
 from lion_ray.report.escaping import markdown_row, markdown_text
-from lion_ray.report.evidence import Evidence, Series, Spread, collect
+from lion_ray.report.evidence import Evidence, Spread, TicketSeries, collect
 from lion_ray.report.pairing import ABOUT, LIKE_THESE, THESE, Difference, sign
 
 
 def write(study_url: str, folder: Path) -> list[Path]:
-    """Write both files into `folder`; returns their paths.
+    """Write `lottery.md` and `lottery.svg` into `folder`, which is made if it is missing; returns their paths.
 
     Raises:
         FileNotFoundError: the study has no results yet.
-        ValueError: it has no pruned round.
+        ValueError: the study has no pruned round, or its results are damaged.
     """
     rows = comparison.read_rows(study_url)
     evidence = collect(rows)
@@ -35,7 +36,7 @@ def write(study_url: str, folder: Path) -> list[Path]:
 
 
 def markdown(evidence: Evidence) -> str:
-    """The accuracies, the paired differences, and what they say."""
+    """The text of `lottery.md`: accuracies, paired differences, and a sentence on each comparison."""
     parts = [
         "Test accuracy in points, mean ± standard deviation over seeds.",
         _table(("dataset", "density", *map(title, evidence.series)), _accuracy_rows(evidence)),
@@ -58,7 +59,10 @@ def markdown(evidence: Evidence) -> str:
 
 
 def accuracy_against_density(evidence: Evidence) -> str:
-    """The plot as SVG: a panel per dataset, mean test accuracy and its deviation over seeds, densest on the left."""
+    """The text of `lottery.svg`: a panel per dataset with the mean test accuracy against density, densest on the left.
+
+    Bars are the standard deviation over seeds.
+    """
     ticks = tuple(sorted(set(evidence.densities.values())))
     density = charts.Axis(label="density", log=True, falls=True, ticks=ticks, text=lambda value: f"{100 * value:.3g} %")
     accuracy = charts.Axis(label="test accuracy (points)")
@@ -75,8 +79,8 @@ def accuracy_against_density(evidence: Evidence) -> str:
     return drawing.figure("test accuracy against density", [panel for panel in panels if panel], legend)
 
 
-def _line(evidence: Evidence, dataset: str, series: Series, style: int) -> charts.Series:
-    """One method's tickets on one dataset; lines are a little apart, so that their bars stand side by side."""
+def _line(evidence: Evidence, dataset: str, series: TicketSeries, style: int) -> charts.Series:
+    """One series on one dataset. Lines are shifted a little, so that their bars stand side by side."""
     shift = 1 + 0.03 * (style - len(evidence.series) / 2)
     points = [
         (evidence.densities[number] * shift, point.mean, None if math.isnan(point.deviation) else point.deviation)
@@ -85,36 +89,42 @@ def _line(evidence: Evidence, dataset: str, series: Series, style: int) -> chart
     return charts.Series(name=_legend(series), style=style, points=points)
 
 
-def _legend(series: Series) -> str:
+def _legend(series: TicketSeries) -> str:
     method, ticket = series
     return f"{method}: {'winning tickets' if ticket == WINNING else ticket.replace('_', ' ')}"
 
 
-def verdict(evidence: Evidence, one: Series, other: Series) -> str:
-    """Where the interval leaves out 0, in one sentence."""
-    found: dict[int, list[str]] = {1: [], 0: [], -1: []}
+def verdict(evidence: Evidence, one: TicketSeries, other: TicketSeries) -> str:
+    """One sentence that names the comparisons in which the interval leaves out 0.
+
+    Args:
+        evidence: the study's accuracies.
+        one: the series that is compared.
+        other: the series that it is compared with.
+    """
+    places: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for number, density in evidence.densities.items():
-        for place, difference in evidence.differences(one, other, number).items():
-            found[sign(difference)].append(f"{place} at {density:.3g}")
+        for dataset, difference in evidence.differences(one, other, number).items():
+            places[sign(difference)].append(f"{dataset} at {density:.3g}")
     clauses = [
-        f"{title(one)} {word} in {len(found[side])} of {sum(map(len, found.values()))} comparisons"
-        + (f" ({'; '.join(found[side])})" if side and found[side] else "")
+        f"{title(one)} {word} in {len(places[side])} of {sum(map(len, places.values()))} comparisons"
+        + (f" ({'; '.join(places[side])})" if side and places[side] else "")
         for side, word in ((1, "is better"), (-1, "is worse"), (0, "cannot be told apart"))
     ]
     return "; ".join(clauses) + ". (One in twenty leaves out 0 by chance.)"
 
 
-def title(series: Series) -> str:
-    """`lion winning` for people."""
+def title(series: TicketSeries) -> str:
+    """A series for people, such as `lion, random ticket`."""
     method, ticket = series
     return f"{method}, {ticket.replace('_', ' ')}"
 
 
-def _worth(rows: Sequence[worth.Row]) -> str:
-    """What tickets give without their prompts and against the linear probe, where the study has them."""
-    found, probe = worth.rows_of(rows), next((row["method"] for row in rows if worth.is_probe(row)), None)
-    parts = [worth.CAPTION, _table(worth.HEADS, found)] if found else []
-    parts += [comparison.text(comparison.told_apart(rows), probe)] if found and probe else []
+def _worth(rows: Sequence[FinalRow]) -> str:
+    """The tables of accuracies without prompts and against the linear probe, if the study has them."""
+    table, probe = worth.rows_of(rows), next((row["method"] for row in rows if worth.is_probe(row)), None)
+    parts = [worth.CAPTION, _table(worth.HEADS, table)] if table else []
+    parts += [comparison.text(comparison.with_distinct_datasets(rows), probe)] if table and probe else []
     return "".join(f"\n{part}\n" for part in parts)
 
 
@@ -134,10 +144,10 @@ def _cell(value: Spread | None) -> str:
     return f"{value.mean:.1f}" + ("" if math.isnan(value.deviation) else f" ± {value.deviation:.1f}")
 
 
-def _difference_row(evidence: Evidence, one: Series, other: Series, number: int) -> list[str]:
-    found = evidence.differences(one, other, number)
+def _difference_row(evidence: Evidence, one: TicketSeries, other: TicketSeries, number: int) -> list[str]:
+    differences = evidence.differences(one, other, number)
     names = (*evidence.datasets, THESE, LIKE_THESE)
-    return [f"{evidence.densities[number]:.3f}", *(_interval(found.get(name)) for name in names)]
+    return [f"{evidence.densities[number]:.3f}", *(_interval(differences.get(name)) for name in names)]
 
 
 def _interval(value: Difference | None) -> str:

@@ -1,16 +1,18 @@
-"""Differences of two lines of results, paired: seed by seed within a dataset, then over datasets. Intervals are 95 %.
+"""Paired differences of accuracies: seed by seed within a dataset, then over datasets, with 95 % intervals.
 
-What an interval is about decides what it must contain:
+`lion_ray.report.comparison`, `ranking`, `scores` and `evidence` call it. Three questions have three intervals:
 
-- **one dataset** (`on_one`): other seeds, and other test images of its kind. The scatter of the seeds' differences
-  (Student's t, n = seeds) and the sampling error of the test split, which all seeds share, add in squares. Which images
-  the two get right is not stored, so the split's error is taken as if they erred independently of each other,
-  sqrt(p(1-p)/N + q(1-q)/N) with N test images: an upper bound as long as what is hard for one is not easy for another.
-- **these sets** (`over_these`): the mean over exactly these datasets. Their errors add in squares; how the datasets
-  differ from each other does not enter.
-- **sets like these** (`over_sets_like`): Student's t over the datasets' mean differences, n = datasets. Seeds are no
-  datasets: 4 sets with 3 seeds each are 4 observations. Source for the dataset as the unit: Demsar, "Statistical
-  comparisons of classifiers over multiple data sets", JMLR 2006. It is never narrower than that about these sets.
+- **one dataset** (`on_one`): about other seeds and other test images of its kind. The scatter of the seeds'
+  differences (Student's t, n = seeds) and the sampling error of the test split, which all seeds share, add in squares.
+  The store does not hold which images each method classifies correctly, so the split's error is that of independent
+  mistakes, sqrt(p(1-p)/N + q(1-q)/N) with N test images. This is an upper bound unless images that are hard for one
+  method are easy for the other.
+- **these sets** (`over_these`): about the mean over exactly these datasets. Their errors add in squares; the
+  differences between the datasets do not enter.
+- **sets like these** (`over_sets_like`): about other datasets. Student's t over the datasets' mean differences, n =
+  datasets, because seeds are no datasets: 4 sets with 3 seeds each are 4 observations. Source for the dataset as the
+  unit: Demsar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006. The interval is never
+  narrower than that about these sets.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from lion_ray.report.student_t import quantile
 THESE, LIKE_THESE = "these sets", "sets like these"
 NORMAL = 1.959964
 LARGEST_SPLIT = 10**7
-"""Shares of so many images are told apart by their 53 bits, and no test split is larger."""
+"""The largest supported number of test images: up to here a 64-bit float determines the share that it rounds."""
 Accuracies = Mapping[tuple[str, int], float]
 """Test accuracies, 0 to 1, by dataset and seed."""
 ABOUT = (
@@ -37,7 +39,10 @@ ABOUT = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A mean difference and its interval over `num` units; nan where nothing is known of their scatter."""
+    """A mean difference with its 95 % interval, `low` to `high`, over `num` seeds or datasets.
+
+    The ends are nan if there is one unit, because its scatter is unknown.
+    """
 
     mean: float
     low: float
@@ -47,7 +52,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gap:
-    """One dataset's differences by seed, and the standard error that its test split of so many images brings."""
+    """The differences of one dataset, one per seed, and the standard error from the size of its test split."""
 
     dataset: str
     differences: tuple[float, ...]
@@ -55,22 +60,34 @@ class Gap:
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """The mean over the seeds."""
         return statistics.fmean(self.differences)
 
 
 def num_images(lines: Iterable[Accuracies]) -> dict[str, int]:
-    """Test images of each dataset: the least common denominator of all accuracies on it, at most the true number."""
-    found: dict[str, int] = {}
+    """The number of test images of each dataset, as far as the accuracies show it.
+
+    It is the least common denominator of all accuracies on the dataset, and so at most the true number.
+    """
+    counts: dict[str, int] = {}
     for line in lines:
         for (dataset, _), accuracy in line.items():
             part = Fraction(accuracy).limit_denominator(LARGEST_SPLIT).denominator
-            found[dataset] = min(math.lcm(found.get(dataset, 1), part), LARGEST_SPLIT)
-    return found
+            counts[dataset] = min(math.lcm(counts.get(dataset, 1), part), LARGEST_SPLIT)
+    return counts
 
 
 def pair(one: Accuracies, other: Accuracies, images: Mapping[str, int]) -> list[Gap]:
-    """`one - other` on each dataset where both have a seed in common; `images` as `num_images` counts them."""
+    """The differences `one - other` on each dataset, over the seeds that both have.
+
+    Args:
+        one: the accuracies to subtract from.
+        other: the accuracies that are subtracted.
+        images: the number of test images of each dataset, from `num_images`.
+
+    Returns:
+        One `Gap` per dataset with a common seed, in the order of `other`.
+    """
     common = [key for key in other if key in one]
     gaps = []
     for dataset in dict.fromkeys(key[0] for key in common):
@@ -83,20 +100,28 @@ def pair(one: Accuracies, other: Accuracies, images: Mapping[str, int]) -> list[
 
 
 def on_one(gap: Gap) -> Difference:
-    """About one dataset: other seeds and other test images of its kind. One seed says nothing of seeds (nan)."""
+    """The mean difference on one dataset, with the interval about other seeds and test images; nan for one seed."""
     num = len(gap.differences)
     return _around(gap.mean, math.hypot(_half(gap.differences), NORMAL * gap.split_error), num)
 
 
 def over_these(gaps: Sequence[Gap]) -> Difference:
-    """About the mean over exactly these datasets; `num` counts them. ValueError if there are none."""
+    """The mean difference over exactly these datasets; `num` counts them.
+
+    Raises:
+        ValueError: there are no datasets.
+    """
     mean = _mean(gaps)
     halves = [math.hypot(_half(gap.differences), NORMAL * gap.split_error) for gap in gaps]
     return _around(mean, math.hypot(*halves) / len(gaps), len(gaps))
 
 
 def over_sets_like(gaps: Sequence[Gap]) -> Difference:
-    """About datasets like these, by their scatter; one dataset says nothing of others (nan). ValueError for none."""
+    """The mean difference with the interval about datasets like these, from their scatter; nan for one dataset.
+
+    Raises:
+        ValueError: there are no datasets.
+    """
     mean = _mean(gaps)
     if len(gaps) == 1:
         return _around(mean, math.nan, 1)
@@ -107,12 +132,12 @@ def over_sets_like(gaps: Sequence[Gap]) -> Difference:
 
 
 def sign(difference: Difference) -> int:
-    """1 or -1 if the interval lies above or below 0, else 0."""
+    """1 if the interval lies above 0, -1 if it lies below 0, and 0 if it holds 0 or is unknown."""
     return (difference.low > 0) - (difference.high < 0)
 
 
 def scaled(difference: Difference, factor: float) -> Difference:
-    """The same in other units, such as points."""
+    """The difference in other units: a `factor` of 100 makes points of accuracies."""
     mean, low, high = (factor * value for value in (difference.mean, difference.low, difference.high))
     return Difference(mean=mean, low=low, high=high, num=difference.num)
 
@@ -124,7 +149,7 @@ def _mean(gaps: Sequence[Gap]) -> float:
 
 
 def _half(values: Collection[float]) -> float:
-    """Half of Student's t interval of the mean; nan for one value."""
+    """Half the width of Student's t interval of the mean; nan for one value."""
     if len(values) < 2:
         return math.nan
     return quantile(0.95, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))

@@ -1,7 +1,8 @@
-"""Published VTAB-1k figures (ViT-B/16, ImageNet-21k) with the conditions that each was found under.
+"""Published VTAB-1k results (ViT-B/16, ImageNet-21k) with the conditions under which each was measured.
 
-`vtab1k_published.csv` holds them with their sources. Conditions differ by several points (JPEG trees, best test epoch,
-normalisation), so what is not stated is said to be so.
+`vtab1k_published.csv` holds them with their sources. The conditions (JPEG images, the choice of the best test epoch,
+normalisation) change results by several points, so a condition that a source leaves out reads `not stated`.
+`lion_ray.report.page` shows the results.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ NOT_STATED = "not stated"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Published:
-    """One row: points as printed (empty: not given), parameters in millions without the classifier, conditions."""
+class PublishedResult:
+    """One published result.
+
+    Accuracies are texts in points as printed, empty if not given; `groups` follow `GROUPS`. `params_millions` counts
+    the trained parameters without the classifier. The other fields hold the conditions, and the `source`.
+    """
 
     method: str
     groups: tuple[str, ...]
@@ -30,26 +35,26 @@ class Published:
     source: str
 
 
-def published() -> list[Published]:
-    """All rows, in their order."""
+def published() -> list[PublishedResult]:
+    """All published results in the order of the file."""
     text = files(__package__).joinpath("vtab1k_published.csv").read_text(encoding="utf-8")
     return [_row(fields) for fields in csv.DictReader(text.splitlines())]
 
 
-def _row(fields: dict[str, str]) -> Published:
+def _row(fields: dict[str, str]) -> PublishedResult:
     conditions = [part.strip() for part in fields["conditions"].split(";") if part.strip()]
     kinds = {"encoding": "JPEG", "epoch_rule": "epoch", "normalisation": "normalisation"}
-    told = {kind: [part for part in conditions if word in part] for kind, word in kinds.items()}
-    others = [part for part in conditions if not any(part in parts for parts in told.values())]
-    return Published(
+    stated = {kind: [part for part in conditions if word in part] for kind, word in kinds.items()}
+    others = [part for part in conditions if not any(part in parts for parts in stated.values())]
+    return PublishedResult(
         method=fields["method"],
         groups=tuple(fields[group] for group in GROUPS),
         group_mean=fields["group_mean"],
         task_mean=fields["task_mean"],
         params_millions=fields["params_millions"],
-        encoding="; ".join(told["encoding"]) or NOT_STATED,
-        epoch_rule="; ".join(told["epoch_rule"]) or NOT_STATED,
-        normalisation="; ".join(told["normalisation"]) or NOT_STATED,
+        encoding="; ".join(stated["encoding"]) or NOT_STATED,
+        epoch_rule="; ".join(stated["epoch_rule"]) or NOT_STATED,
+        normalisation="; ".join(stated["normalisation"]) or NOT_STATED,
         remarks="; ".join(others),
         source=fields["source"],
     )

@@ -1,8 +1,9 @@
-"""Lines against each other: who is best, who cannot be told from it, and mean ranks.
+"""Comparison of the report's table lines: the best line, the lines that are tied with it, and mean ranks.
 
-`best` has the highest mean. `tied` lines are those whose paired difference from it has a 95 % interval that holds 0: on
-a dataset that about other seeds and test images, on the whole that about sets like these, whose unit is the dataset
-(`pairing`; of a single dataset, that about it). Only what is complete takes part.
+The `best` line has the highest mean. A line is `tied` if the 95 % interval of its paired difference from the best
+holds 0. On one dataset that interval is about other seeds and test images; over all datasets it is about sets like
+these, with the dataset as the unit (`lion_ray.report.pairing`). Only complete lines take part. `lion_ray.report.page`
+calls this module.
 """
 
 from __future__ import annotations
@@ -21,29 +22,38 @@ from lion_ray.report.trainings import Training
 BEST, TIED = "best", "tied"
 
 
-def compared(slots: Sequence[Training], groups: Mapping[str, str]) -> list[Score]:
-    """The scores of all lines of `slots`, with marks and ranks among them."""
-    return _ranked(_marked(scores(slots, groups)))
+def compared(trainings: Sequence[Training], groups: Mapping[str, str]) -> list[Score]:
+    """The scores of all table lines, with marks and ranks among them.
+
+    Args:
+        trainings: the trainings of the lines.
+        groups: the group of each dataset by its label.
+    """
+    return _ranked(_marked(scores(trainings, groups)))
 
 
-def main_slots(slots: Sequence[Training]) -> list[Training]:
-    """Each method dense, and its sparsest ticket: what the main table shows."""
+def main_trainings(trainings: Sequence[Training]) -> list[Training]:
+    """The trainings of the main table: each method's dense round and its sparsest winning ticket."""
     last: dict[tuple[str, str], int] = {}
-    for slot in slots:
-        last[slot.line[:2]] = max(last.get(slot.line[:2], 0), slot.line.round)
-    return [slot for slot in slots if slot.line.ticket == WINNING and slot.line.round in (0, last[slot.line[:2]])]
+    for training in trainings:
+        last[training.line[:2]] = max(last.get(training.line[:2], 0), training.line.round)
+    return [
+        training
+        for training in trainings
+        if training.line.ticket == WINNING and training.line.round in (0, last[training.line[:2]])
+    ]
 
 
-def ranked_datasets(found: Sequence[Score]) -> list[str]:
-    """Those for which every line that has begun has a figure: ranks are over these alone."""
-    begun = [score for score in found if score.task_mean.num]
+def ranked_datasets(lines: Sequence[Score]) -> list[str]:
+    """The datasets that ranks are over: those on which every line that has begun has an accuracy."""
+    begun = [score for score in lines if score.task_mean.num]
     names = begun[0].cells if begun else ()
     return [name for name in names if all(score.cells[name].values for score in begun)]
 
 
-def _marked(found: Sequence[Score]) -> list[Score]:
-    cells: list[dict[str, TableCell]] = [dict(score.cells) for score in found]
-    for name in found[0].cells if found else ():
+def _marked(lines: Sequence[Score]) -> list[Score]:
+    cells: list[dict[str, TableCell]] = [dict(score.cells) for score in lines]
+    for name in lines[0].cells if lines else ():
         column = [each[name] for each in cells]
         values = [{(name, seed): value / 100 for seed, value in cell.values.items()} for cell in column]
         complete = [each if cell.mean.is_complete else None for each, cell in zip(values, column, strict=True)]
@@ -51,19 +61,27 @@ def _marked(found: Sequence[Score]) -> list[Score]:
         for each, mark in zip(cells, marks, strict=True):
             each[name] = dataclasses.replace(each[name], mark=mark)
     marks = _marks(
-        [score.pairs if score.is_complete else None for score in found],
-        {name: cell.images for score in found for name, cell in score.cells.items()},
-        [score.task_mean.value for score in found],
+        [score.pairs if score.is_complete else None for score in lines],
+        {name: cell.images for score in lines for name, cell in score.cells.items()},
+        [score.task_mean.value for score in lines],
     )
     return [
-        dataclasses.replace(score, cells=each, mark=mark) for score, each, mark in zip(found, cells, marks, strict=True)
+        dataclasses.replace(score, cells=each, mark=mark) for score, each, mark in zip(lines, cells, marks, strict=True)
     ]
 
 
 def _marks(
     columns: Sequence[Accuracies | None], images: Mapping[str, int], means: Sequence[float | None] | None = None
 ) -> list[str]:
-    """The mark of each; None takes no part. Without a second pair nobody can be called tied, unless it is equal."""
+    """The mark of each line.
+
+    Args:
+        columns: the accuracies of each line; None takes no part.
+        images: the number of test images of each dataset.
+        means: the value by which the best line is chosen; None takes the mean of each column.
+
+    A line with one common pair is tied only if its accuracy is equal, because one pair has no interval.
+    """
     means = means or [statistics.fmean(values.values()) if values else None for values in columns]
     taking_part = [(mean, index) for index, mean in enumerate(means) if columns[index] and mean is not None]
     marks = [""] * len(columns)
@@ -79,19 +97,19 @@ def _marks(
 
 
 def _holds_zero(gaps: Sequence[Gap]) -> bool:
-    found = on_one(gaps[0]) if len(gaps) == 1 else over_sets_like(gaps)
-    return found.mean == 0 if math.isnan(found.low) else found.low <= 0 <= found.high
+    difference = on_one(gaps[0]) if len(gaps) == 1 else over_sets_like(gaps)
+    return difference.mean == 0 if math.isnan(difference.low) else difference.low <= 0 <= difference.high
 
 
-def _ranked(found: Sequence[Score]) -> list[Score]:
-    names = ranked_datasets(found)
+def _ranked(lines: Sequence[Score]) -> list[Score]:
+    names = ranked_datasets(lines)
     ranks: dict[int, list[float]] = defaultdict(list)
     for name in names:
-        means = {index: score.cells[name].mean.value or 0.0 for index, score in enumerate(found) if score.task_mean.num}
+        means = {index: score.cells[name].mean.value or 0.0 for index, score in enumerate(lines) if score.task_mean.num}
         for index, mean in means.items():
             above = sum(other > mean for other in means.values())
             ranks[index].append(above + (1 + sum(other == mean for other in means.values())) / 2)
     return [
         dataclasses.replace(score, rank=statistics.fmean(ranks[index]) if ranks[index] else None)
-        for index, score in enumerate(found)
+        for index, score in enumerate(lines)
     ]

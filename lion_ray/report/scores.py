@@ -1,6 +1,6 @@
-"""Test accuracies of lines by dataset, in points: means over seeds, datasets and groups, and what is missing of each.
+"""Scores of the report's table lines: test accuracies in points by dataset, their means, and what is missing.
 
-`ranking` compares the lines with each other; tables and plots show them.
+`lion_ray.report.ranking` compares the lines with each other; `figures`, `exports` and `page` show them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ NOT_ASKED = "not in this study"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mean:
-    """A mean over `num` of the `asked` values that it should be of; None over nothing.
+    """A mean over `num` of the `asked` values that it should be over; its value is None if there are none.
 
-    `runs` counts the trainings behind it, done and asked for: a dataset's value may lack some of its seeds.
+    `runs` counts the trainings behind it, finished and asked for, because a dataset's value may lack some of its seeds.
     """
 
     value: float | None
@@ -33,13 +33,17 @@ class Mean:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether no value is missing."""
         return self.num == self.asked > 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableCell:
-    """One line on one dataset: accuracies by seed, of `asked` seeds, and why others are missing; `images` of test."""
+    """One table line on one dataset.
+
+    `values` holds the test accuracy in points by seed. `asked` is the number of seeds, `missing` counts the reasons of
+    missing ones, and `images` is the number of test images.
+    """
 
     values: Mapping[int, float]
     asked: int
@@ -49,21 +53,21 @@ class TableCell:
 
     @property
     def mean(self) -> Mean:
-        """Over the seeds."""
+        """The mean over the seeds."""
         return _mean(self.values.values(), self.asked)
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation (n - 1) over the seeds; None for one."""
+        """The standard deviation (n - 1) over the seeds; None for fewer than two."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
     @property
     def interval(self) -> Difference | None:
-        """About other seeds and other test images of this dataset's kind; None for one seed."""
+        """The 95 % interval about other seeds and other test images of this dataset; None for fewer than two seeds."""
         return scaled(on_one(self.gap("")), 100) if len(self.values) > 1 else None
 
     def gap(self, dataset: str) -> Gap:
-        """The accuracies as differences from none, 0 to 1."""
+        """The accuracies, 0 to 1, in the form of differences, so that `pairing` can make their interval."""
         shares = tuple(value / 100 for value in self.values.values())
         share = statistics.fmean(shares)
         return Gap(dataset=dataset, differences=shares, split_error=math.sqrt(share * (1 - share) / self.images))
@@ -71,7 +75,11 @@ class TableCell:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Score:
-    """One line on all datasets. `sizes` hold the means over its trainings of what is only described."""
+    """One table line on all datasets.
+
+    `cells` and `groups` are by the dataset's label. `sizes` holds the means of density and parameter counts over the
+    line's trainings; it is empty before the first result.
+    """
 
     line: ResultLine
     cells: Mapping[str, TableCell]
@@ -82,24 +90,24 @@ class Score:
 
     @cached_property
     def task_mean(self) -> Mean:
-        """Over the datasets, each alike."""
+        """The mean over the datasets, each with the same weight."""
         return self._over(self.cells)
 
     @cached_property
     def group_means(self) -> dict[str, Mean]:
-        """Over the datasets of each group."""
+        """The mean over the datasets of each group."""
         names = dict.fromkeys(self.groups.values())
         return {name: self._over([each for each, group in self.groups.items() if group == name]) for name in names}
 
     @cached_property
     def group_mean(self) -> Mean:
-        """Over the groups, each alike."""
+        """The mean over the groups, each with the same weight."""
         values = [mean.value for mean in self.group_means.values() if mean.value is not None]
         return _mean(values, len(self.group_means), self.trainings)
 
     @cached_property
     def interval(self) -> Difference | None:
-        """About the mean over exactly these datasets (see `pairing`); None where one of them has a single seed."""
+        """The 95 % interval of the mean over exactly these datasets; None if one of them has a single seed."""
         cells = {name: cell for name, cell in self.cells.items() if cell.values}
         if not cells or any(len(cell.values) < 2 for cell in cells.values()):
             return None
@@ -107,25 +115,25 @@ class Score:
 
     @property
     def trainings(self) -> tuple[int, int]:
-        """How many are done, of how many."""
+        """The numbers of finished trainings and of all trainings."""
         return _runs(self.cells.values())
 
     @property
     def is_complete(self) -> bool:
-        """Whether every dataset has every seed."""
+        """Whether no seed is missing on any dataset."""
         return all(cell.mean.is_complete for cell in self.cells.values())
 
     @property
     def missing(self) -> Counter[str]:
-        """How many trainings, by reason; datasets of other studies count as one each."""
-        found: Counter[str] = Counter()
+        """The number of missing trainings by reason. A dataset that the study does not have counts as one."""
+        reasons: Counter[str] = Counter()
         for cell in self.cells.values():
-            found.update(cell.missing)
-        return found
+            reasons.update(cell.missing)
+        return reasons
 
     @property
     def pairs(self) -> dict[tuple[str, int], float]:
-        """Every accuracy, 0 to 1, by dataset and seed."""
+        """All accuracies, 0 to 1, by dataset and seed."""
         return {(name, seed): value / 100 for name, cell in self.cells.items() for seed, value in cell.values.items()}
 
     def _over(self, datasets: Collection[str]) -> Mean:
@@ -134,14 +142,20 @@ class Score:
         return _mean([value for value in means if value is not None], len(cells), _runs(cells))
 
 
-def scores(slots: Iterable[Training], groups: Mapping[str, str]) -> list[Score]:
-    """A line each, in the order of the slots; those that only chose settings are left out."""
+def scores(trainings: Iterable[Training], groups: Mapping[str, str]) -> list[Score]:
+    """The score of each table line, in the order of the trainings. Trainings of a search are left out.
+
+    Args:
+        trainings: the trainings of all lines.
+        groups: the group of each dataset by its label; a line has a cell for each of them.
+    """
     by_line: dict[ResultLine, dict[str, list[Training]]] = defaultdict(lambda: defaultdict(list))
-    for slot in slots:
-        if slot.stage != SEARCH:
-            by_line[slot.line][slot.dataset].append(slot)
-    every = [slot for by_dataset in by_line.values() for found in by_dataset.values() for slot in found if slot.record]
-    images = num_images({(slot.dataset, slot.seed): _accuracy(slot)} for slot in every)
+    for training in trainings:
+        if training.stage != SEARCH:
+            by_line[training.line][training.dataset].append(training)
+    cells = [cell for by_dataset in by_line.values() for cell in by_dataset.values()]
+    finished = [training for cell in cells for training in cell if training.record]
+    images = num_images({(training.dataset, training.seed): _accuracy(training)} for training in finished)
     return [_score(line, by_dataset, groups, images) for line, by_dataset in by_line.items()]
 
 
@@ -149,21 +163,22 @@ def _score(
     line: ResultLine, by_dataset: Mapping[str, Sequence[Training]], groups: Mapping[str, str], images: Mapping[str, int]
 ) -> Score:
     cells = {name: _cell(by_dataset.get(name, ()), images.get(name, 1)) for name in groups}
-    every = [slot.record.metrics for slots in by_dataset.values() for slot in slots if slot.record]
-    sizes = {name: statistics.fmean(getattr(each, name) for each in every) for name in SIZES if every}
+    records = [training.record for trainings in by_dataset.values() for training in trainings if training.record]
+    metrics = [record.metrics for record in records]
+    sizes = {name: statistics.fmean(getattr(each, name) for each in metrics) for name in SIZES if metrics}
     return Score(line=line, cells=cells, groups=groups, sizes=sizes)
 
 
-def _cell(slots: Sequence[Training], images: int) -> TableCell:
-    values = {slot.seed: 100 * _accuracy(slot) for slot in slots if slot.record}
-    missing = reasons(slots) if slots else {NOT_ASKED: 1}
-    return TableCell(values=values, asked=len(slots), missing=missing, images=images)
+def _cell(trainings: Sequence[Training], images: int) -> TableCell:
+    values = {training.seed: 100 * _accuracy(training) for training in trainings if training.record}
+    missing = reasons(trainings) if trainings else {NOT_ASKED: 1}
+    return TableCell(values=values, asked=len(trainings), missing=missing, images=images)
 
 
-def _accuracy(slot: Training) -> float:
-    assert slot.record is not None
-    assert slot.record.metrics.test_accuracy is not None, "a final run reads test"
-    return slot.record.metrics.test_accuracy
+def _accuracy(training: Training) -> float:
+    assert training.record is not None
+    assert training.record.metrics.test_accuracy is not None, "a final run reads the test split"
+    return training.record.metrics.test_accuracy
 
 
 def _runs(cells: Collection[TableCell]) -> tuple[int, int]:

@@ -1,4 +1,7 @@
-"""Which setting each search has chosen, as a table: on the page and at the end of a run."""
+"""The table of the settings that searches have chosen, for the page and for the end of a run.
+
+`lion_ray.report.page` and `lion_ray.report.tables` call it.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ HEADS = ("dataset", "method", "chosen setting", "val acc", "of trials", "rounds"
 
 
 def rows(plan: Plan) -> list[tuple[str, ...]]:
-    """A row per dataset and method entry whose search is over."""
-    return [_row(each) for each in plan.chosen]
+    """One row of cells, under `HEADS`, for each dataset and method entry whose setting is chosen."""
+    return [_row(chosen) for chosen in plan.chosen]
 
 
 def text(plan: Plan) -> str:
-    """The rows for a terminal."""
+    """The table for the terminal."""
     return "\n".join(["\nchosen on validation", *aligned(HEADS, rows(plan), left=(0, 1, 2))])
 
 

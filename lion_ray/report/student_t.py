@@ -1,6 +1,7 @@
-"""Student's t without a library: its probabilities by exact finite sums, and their inverse.
+"""Student's t distribution without a library: its probabilities as exact finite sums, and their inverse.
 
-Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+Source: Abramowitz and Stegun, Handbook of Mathematical Functions, equations 26.7.3 and 26.7.4.
+`lion_ray.report.pairing` makes its intervals with it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def central_probability(t: float, freedom: int) -> float:
 
 @functools.lru_cache(maxsize=4096)
 def quantile(confidence: float, freedom: int) -> float:
-    """The `t` whose central probability is `confidence`, as for a two-sided interval."""
+    """The `t` whose central probability is `confidence`, for a two-sided interval with `freedom` degrees of freedom."""
     low, high = 0.0, 1.0
     while central_probability(high, freedom) < confidence:
         high *= 2

@@ -1,11 +1,14 @@
-"""Finished rounds as rows: `results.parquet` for programs, one plain table per dataset for people."""
+"""Finished rounds as rows: `results.parquet` for programs, and one plain table per dataset for the terminal.
+
+`lion_ray.sweep.driver` calls `write` at the end of a run. `lion_ray.report.comparison` and `listing` read the file.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,14 +16,16 @@ import pyarrow.parquet as pq
 from lion_ray.config import Study
 from lion_ray.experiments import dataset_labels, entry_label
 from lion_ray.experiments.protocol import GROUPS
-from lion_ray.lottery import WINNING, RoundMetrics, cut_off
+from lion_ray.lottery import RoundMetrics
 from lion_ray.report import page, settings, trainings
-from lion_ray.report.formatting import aligned
+from lion_ray.report.formatting import accuracy_text, aligned, unconverged, without_path
 from lion_ray.store import Store
 from lion_ray.store.layout import REPORT, RESULTS
 from lion_ray.study.plan import Plan, PlannedExperiment, final_runs_awaiting_choice, stopped
 from lion_ray.study.record import RoundRecord
 
+TableRow: TypeAlias = dict[str, Any]
+"""A row as pyarrow takes and returns it: the value of each cell by its column in `SCHEMA`."""
 AGAIN = "run the study again, it trains nothing twice"
 MOST_ROWS = 5_000_000
 NEEDED = ("experiment", "dataset", "method", "seed", "round", "ticket", "density", "config", "test_accuracy")
@@ -41,18 +46,18 @@ SCHEMA = pa.schema(
         ("density", pa.float64()),
         ("num_params", pa.int64()),
         ("num_params_without_classifier", pa.int64()),
-        ("num_acting_params", pa.int64()),  # those of them on a path from the input to the output
+        ("num_acting_params", pa.int64()),  # the parameters on a path from the input to the output
         ("num_acting_params_without_classifier", pa.int64()),
-        ("without_path", pa.string()),  # which of LION's prompts have none: input, output or both
+        ("without_path", pa.string()),  # LION's prompts without such a path: input, output or both
         ("val_accuracy", pa.float64()),
-        ("test_accuracy", pa.float64()),  # of a search none
+        ("test_accuracy", pa.float64()),  # null for search trials
         *((f"test_accuracy_{group}", pa.float64()) for group in GROUPS),  # of a long tail's classes
-        ("val_accuracy_without_prompts", pa.float64()),  # LION's, both switched off; of other methods none
+        ("val_accuracy_without_prompts", pa.float64()),  # with LION's prompts switched off; null for other methods
         ("test_accuracy_without_prompts", pa.float64()),
         ("train_loss", pa.float64()),
-        ("share_unconverged", pa.float64()),  # of the equilibrium solves, and the worst residual among all
+        ("share_unconverged", pa.float64()),  # of the equilibrium solves, and the worst residual of all
         ("residual_max", pa.float64()),
-        ("stopped_by", pa.string()),  # who ended the experiment before its last round: a scheduler, budget, or nobody
+        ("stopped_by", pa.string()),  # the scheduler or budget that ended the experiment before its last round
         ("seconds", pa.float64()),
         ("history", pa.string()),  # JSON: one record per epoch
         ("config", pa.string()),  # JSON: the full configuration, defaults included
@@ -60,19 +65,24 @@ SCHEMA = pa.schema(
 )
 
 
-def rows(plan: Plan, study: Study) -> list[dict[str, Any]]:
-    """One row per experiment, round and control, columns as in `SCHEMA`."""
+def rows(plan: Plan, study: Study) -> list[TableRow]:
+    """One row per finished round and control of the plan's experiments, with the columns of `SCHEMA`."""
     return [_row(record, item, study) for item in plan.items for record in (*item.rounds, *item.controls)]
 
 
-def read_table(payload: bytes, source: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of a Parquet file's bytes, of all its columns or of some, each a cell's value.
+def read_table(payload: bytes, source: str, columns: Sequence[str] | None = None) -> list[TableRow]:
+    """The rows of a `results.parquet`.
+
+    Args:
+        payload: the bytes of the file.
+        source: the file's URL, for the error.
+        columns: the columns to read; None reads all and requires those of `NEEDED`.
 
     Raises:
-        ValueError: it is damaged, or no table of results; `source` says where it lies.
+        ValueError: the file is damaged, or is no table of results.
 
-    A file read without `pre_buffer` starts no thread of pyarrow's. Those of `pq.read_table`, whatever `use_threads`
-    says, abort one in ten short processes at their end on a busy machine (pyarrow 26 beside torch).
+    `pre_buffer` is off because pyarrow then starts no thread. The threads of `pq.read_table`, with any `use_threads`,
+    abort one in ten short processes at their end on a busy machine (pyarrow 26 beside torch).
     """
     try:
         with pq.ParquetFile(io.BytesIO(payload), pre_buffer=False, page_checksum_verification=True) as file:
@@ -84,21 +94,28 @@ def read_table(payload: bytes, source: str, columns: Sequence[str] | None = None
                 table[name].null_count and name != "test_accuracy"
             ):
                 raise ValueError(f"its column {name} is another")
-        found: list[dict[str, Any]] = table.to_pylist()
-    except Exception as damage:  # pyarrow raises kinds of its own, and Python's
+        listed: list[TableRow] = table.to_pylist()
+    except Exception as damage:  # pyarrow raises its own error classes and Python's
         reason = " ".join(str(damage).split())[:200]
         raise ValueError(f"{source} is damaged ({reason}): {AGAIN}") from damage
-    return found
+    return listed
 
 
 def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -> str:
-    """Write `results.parquet` and the report's page and tables; returns the text that ends a run."""
+    """Write `results.parquet` and the report, and return the text that a run prints at its end.
+
+    Args:
+        plan: the study compared with its store.
+        study: the study file.
+        store: the study's store.
+        failures: the reason of each failure by the experiment's name.
+    """
     buffer, table = io.BytesIO(), rows(plan, study)
     pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), buffer, write_page_checksum=True)
     store.write(RESULTS, buffer.getvalue())
     ended = [f"STOPPED {i.experiment.label}: {stopped(i.stop)}" for i in plan.items if i.stop and i.is_finished]
     failed = [f"FAILED {name}: {reason}" for name, reason in sorted(failures.items())]
-    missing = [f"UNFINISHED {each.name}" for each in plan.pending if each.name not in failures]
+    missing = [f"UNFINISHED {pending.name}" for pending in plan.pending if pending.name not in failures]
     missing += [
         f"AWAITED {num} final runs of {entry}: no setting is chosen"
         for entry, num in final_runs_awaiting_choice(plan).items()
@@ -109,40 +126,14 @@ def write(plan: Plan, study: Study, store: Store, failures: Mapping[str, str]) -
     return "\n".join([*lines, f"report: {pages}", f"results: {store.url}/{RESULTS}"])
 
 
-def without_path(plan: Plan) -> list[str]:
-    """A line for every round with a prompt that pruning has cut off: it adds the same to every image."""
-    return [
-        f"CUT OFF {round_label(item, record)}: {cut_off(prompts)}"
-        for item in plan.items
-        for record in (*item.rounds, *item.controls)
-        if (prompts := record.metrics.without_path)
-    ]
+def text_tables(plan: Plan, study: Study, table: Sequence[TableRow]) -> str:
+    """The tables of the terminal, one per dataset entry in the order of the study; search trials are left out.
 
-
-def round_label(item: PlannedExperiment, record: RoundRecord) -> str:
-    """A round for people."""
-    ticket = f" {record.ticket}" if record.ticket != WINNING else ""
-    return f"{item.experiment.label} round {record.round}{ticket}"
-
-
-def unconverged(plan: Plan) -> list[str]:
-    """A line for every round whose figures are not those of equilibria; accuracy does not show it."""
-    lines = []
-    for item in plan.items:
-        for record in (*item.rounds, *item.controls):
-            solves = record.metrics.solves
-            if solves.share_unconverged:
-                nonfinite = f", {solves.num_nonfinite:,} of them not finite" * bool(solves.num_nonfinite)
-                lines.append(
-                    f"UNCONVERGED {round_label(item, record)}: {solves.share_unconverged:.1%} of {solves.num:,} "
-                    f"equilibrium solves{nonfinite}, worst residual {solves.residual_max:.2g}: its figures are not an "
-                    "equilibrium's"
-                )
-    return lines
-
-
-def text_tables(plan: Plan, study: Study, table: Sequence[Mapping[str, Any]]) -> str:
-    """The `rows` of a plan, a table per dataset entry in the order of the study: one name at two sizes makes two."""
+    Args:
+        plan: the study compared with its store.
+        study: the study file.
+        table: the `rows` of the plan.
+    """
     parts = []
     for dataset, label in dataset_labels(study.datasets).items():
         items = [item for item in plan.items if not item.experiment.is_search]
@@ -151,7 +142,7 @@ def text_tables(plan: Plan, study: Study, table: Sequence[Mapping[str, Any]]) ->
     return "\n".join(parts)
 
 
-def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
+def _text_table(dataset: str, table: Sequence[TableRow]) -> str:
     heads = ["method", "ticket", "seed", "round", "density", "params", "w/o classifier", "val acc", "test acc"]
     has_prompts = any(_without_prompts(row) is not None for row in table)
     body = [
@@ -173,25 +164,19 @@ def _text_table(dataset: str, table: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([f"\n{dataset}", *aligned(heads, body, left=(0, 1))])
 
 
-def _without_prompts(row: Mapping[str, Any]) -> float | None:
-    """Test accuracy with LION's prompts switched off, or val's where there is no test figure."""
+def _without_prompts(row: TableRow) -> float | None:
+    """The test accuracy with LION's prompts switched off, or the validation accuracy if there is no test accuracy."""
     names = ("test_accuracy", "val_accuracy")
-    found: float | None = next((row[f"{name}_without_prompts"] for name in names if row[name] is not None), None)
-    return found
+    return next((row[f"{name}_without_prompts"] for name in names if row[name] is not None), None)
 
 
-def accuracy_text(value: float | None) -> str:
-    """Three decimals, or a dash where the stage has none."""
-    return "-" if value is None else f"{value:.3f}"
+def measured(metrics: RoundMetrics) -> TableRow:
+    """The cells of a round's sizes and accuracies, and of the prompts that are cut off."""
+    cells = {name: getattr(metrics, name) for name in (*SIZES, *ACCURACIES)}
+    return {**cells, "without_path": ", ".join(metrics.without_path)}
 
 
-def measured(metrics: RoundMetrics) -> dict[str, Any]:
-    """What a round's row says of its size, of prompts that are cut off, and of its accuracy."""
-    found = {name: getattr(metrics, name) for name in (*SIZES, *ACCURACIES)}
-    return {**found, "without_path": ", ".join(metrics.without_path)}
-
-
-def _row(record: RoundRecord, item: PlannedExperiment, study: Study) -> dict[str, Any]:
+def _row(record: RoundRecord, item: PlannedExperiment, study: Study) -> TableRow:
     experiment, metrics = item.experiment, record.metrics
     lottery = experiment.lottery.model_dump(mode="json")
     return {

@@ -1,7 +1,7 @@
-"""Every training that studies ask for, each with its record or with the reason why there is none.
+"""Every training that studies ask for, each with its record or with the reason why it is missing.
 
-`opened` reads a study's store; the end of a run has its plan at hand. Tables and plots are made from slots alone, so
-nothing that is missing can get lost on the way.
+`opened` reads studies from their stores for `lion-ray report`; `lion_ray.report.tables` builds a view from the plan of
+the run that ends. All tables and plots of the page are made from these trainings, so a missing one is never left out.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from lion_ray.study.plan import Plan, PlannedExperiment, stopped
 from lion_ray.study.record import RoundRecord
 from lion_ray.study.search_groups import Stages
 
-FINAL, SEARCH = "final", "search"  # runs that a table reports, and those that only chose settings
+FINAL, SEARCH = "final", "search"  # runs that tables report, and runs that only chose settings
 OTHER = "other"
 
 
 class ResultLine(NamedTuple):
-    """What one line of a table is about: the trainings of a method entry at one round, its ticket or a control.
+    """The subject of one table line: a study, a method entry, a round, and `winning` or the name of a control.
 
-    `study` is empty where there is only one.
+    `study` is empty in a report on one study.
     """
 
     study: str
@@ -38,7 +38,10 @@ class ResultLine(NamedTuple):
 
 
 class Training(NamedTuple):
-    """One training: its record, or the reason why it is missing."""
+    """One training of a report: its record, or None and the reason why it is missing.
+
+    `dataset` is the label of the dataset entry, `experiment` the experiment's name, and `stage` is `final` or `search`.
+    """
 
     line: ResultLine
     dataset: str
@@ -51,7 +54,11 @@ class Training(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyView:
-    """A study as the report shows it; `driver` names who works on it now."""
+    """A study as the report shows it.
+
+    `failures` holds the reason of each failure by the experiment's name. `driver` names the process that runs the study
+    now; None if none does.
+    """
 
     name: str
     url: str
@@ -62,63 +69,76 @@ class StudyView:
 
 
 def opened(urls: Sequence[str]) -> list[StudyView]:
-    """The studies at `urls`, `<storage>/<study>` each.
+    """The studies at `urls`, each `<storage>/<study>`. A study that is named twice is shown once.
 
     Raises:
-        FileNotFoundError: no driver has worked there.
-        OSError, ValueError, ImportError: a URL cannot be read.
+        FileNotFoundError: no driver has run a study at one of the URLs.
+        OSError, ValueError: a URL cannot be read, or a file there is damaged.
+        ImportError: a package that a URL's protocol needs is not installed.
     """
     views, places = [], dict[str, str]()
     for url in urls:
         places.setdefault(identity(url), url)
     for url in places.values():
         store = Store(url)
-        asked = request.recall(store)
-        plan = Stages(asked.experiments, asked.study).plan(store, keep=False)
+        stored = request.recall(store)
+        plan = Stages(stored.experiments, stored.study).plan(store, keep=False)
         failures, driver = request.recall_failures(store), current_driver(store)
-        views.append(view(plan, asked.study, store, failures, driver))
-    return _named_apart(views)
+        views.append(view(plan, stored.study, store, failures, driver))
+    return _with_distinct_names(views)
 
 
 def view(plan: Plan, study: Study, store: Store, failures: Mapping[str, str], driver: str | None = None) -> StudyView:
-    """A study whose plan is at hand."""
-    told = {name: redacted(reason) for name, reason in failures.items()}
-    return StudyView(name=study.study, url=redacted(store.url), study=study, plan=plan, failures=told, driver=driver)
+    """The view of a study, without credentials.
+
+    Args:
+        plan: the study compared with its store.
+        study: the study file.
+        store: the study's store.
+        failures: the reason of each failure by the experiment's name.
+        driver: the process that runs the study now; None if none does.
+    """
+    reasons = {name: redacted(reason) for name, reason in failures.items()}
+    return StudyView(name=study.study, url=redacted(store.url), study=study, plan=plan, failures=reasons, driver=driver)
 
 
-def slots(views: Sequence[StudyView]) -> list[Training]:
-    """All trainings of all studies, method by method as the studies name them."""
-    found: list[Training] = []
+def all_trainings(views: Sequence[StudyView]) -> list[Training]:
+    """All trainings of all studies. Those of a study are sorted by method entry in its order, ticket and round."""
+    listed: list[Training] = []
     for view in views:
         name = view.name if len(views) > 1 else ""
         order = {entry_label(method): index for index, method in enumerate(view.study.methods)}
-        found += sorted(
+        listed += sorted(
             _of_study(view, name),
-            key=lambda slot: (order[slot.line.method], slot.line.ticket != WINNING, slot.line.ticket, slot.line.round),
+            key=lambda training: _place(training.line, order),
         )
-    return found
+    return listed
+
+
+def _place(line: ResultLine, order: Mapping[str, int]) -> tuple[int, bool, str, int]:
+    return order[line.method], line.ticket != WINNING, line.ticket, line.round
 
 
 def groups(views: Sequence[StudyView]) -> dict[str, str]:
-    """The group of each dataset, in the order of the groups, then of the studies."""
-    found: dict[str, str] = {}
+    """The catalogue's group of each dataset by its label, in the order of the groups and then of the studies."""
+    by_dataset: dict[str, str] = {}
     for view in views:
         for dataset, label in dataset_labels(view.study.datasets).items():
             entry = CATALOGUE.get(dataset.name)
-            found[label] = (entry.group if entry else "") or OTHER
+            by_dataset[label] = (entry.group if entry else "") or OTHER
     order = list(dict.fromkeys(entry.group for entry in CATALOGUE.values() if entry.group))
-    return dict(sorted(found.items(), key=lambda each: order.index(each[1]) if each[1] in order else len(order)))
+    return dict(sorted(by_dataset.items(), key=lambda each: order.index(each[1]) if each[1] in order else len(order)))
 
 
 def vtab_tasks(views: Sequence[StudyView]) -> set[str]:
-    """Names of the VTAB-1k tasks among the datasets."""
+    """The names of the VTAB-1k tasks among the datasets of the studies."""
     names = {dataset.name for view in views for dataset in view.study.datasets}
     return {name for name in names if name in CATALOGUE and CATALOGUE[name].suite == "vtab1k"}
 
 
 def reasons(missing: Iterable[Training]) -> Counter[str]:
-    """How many trainings are missing for each reason."""
-    return Counter(slot.reason for slot in missing if slot.record is None)
+    """How many trainings are missing, by reason."""
+    return Counter(training.reason for training in missing if training.record is None)
 
 
 def _of_study(view: StudyView, name: str) -> Iterator[Training]:
@@ -154,8 +174,8 @@ def _reason(view: StudyView, item: PlannedExperiment, number: int) -> str:
     return "running or waiting" if view.driver else "not run yet"
 
 
-def _named_apart(views: Sequence[StudyView]) -> list[StudyView]:
-    """Two studies of one name get a number each."""
+def _with_distinct_names(views: Sequence[StudyView]) -> list[StudyView]:
+    """The views with a number behind each name that several studies have."""
     times = Counter(view.name for view in views)
     seen: Counter[str] = Counter()
     named = []

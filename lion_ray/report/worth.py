@@ -1,7 +1,7 @@
-"""What tickets are worth: as they are, with their prompts switched off, and a linear probe beside them.
+"""The gain of tickets: their accuracy, their accuracy with prompts switched off, and that of a linear probe.
 
-A classifier adapts to the prompts that it is trained with, so accuracy without them says that they act, not what they
-are worth: that is the difference from `linear` under the same settings. `lottery` puts it into its page.
+A classifier adapts to the prompts that it is trained with. So the accuracy without prompts only shows that they act;
+the gain is the difference from the method `linear` under the same settings. `lion_ray.report.lottery` writes the table.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Final
 
 from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_labels
 from lion_ray.lottery import WINNING
+from lion_ray.report.comparison import FinalRow
 
-OFF, SIZE = "test_accuracy_without_prompts", "num_acting_params_without_classifier"
+OFF: Final = "test_accuracy_without_prompts"
+SIZE: Final = "num_acting_params_without_classifier"
 HEADS = ("dataset", "method", "density", "weights that act", "test", "prompts off", "linear")
 CAPTION = (
     "Winning tickets as they are, with their prompts switched off (the frozen model under the classifier that was "
@@ -24,12 +26,11 @@ CAPTION = (
     "classifier adapts to its prompts: what they are worth is the difference from linear. Weights are those on paths "
     "from input to output, without the classifier's."
 )
-Row = Mapping[str, Any]
 
 
-def rows_of(rows: Sequence[Row]) -> list[list[str]]:
-    """A line per dataset, method and round of those that have prompts to switch off; empty if none has been asked."""
-    lines: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
+def rows_of(rows: Sequence[FinalRow]) -> list[list[str]]:
+    """The cells of one line per dataset, method and round, under `HEADS`; empty if no method has prompts."""
+    lines: dict[tuple[str, str, int], list[FinalRow]] = defaultdict(list)
     probes: dict[str, list[float]] = defaultdict(list)
     configs = [DatasetConfig(**json.loads(row["config"])["dataset"]) for row in rows]
     labels = dataset_labels(configs)
@@ -43,19 +44,16 @@ def rows_of(rows: Sequence[Row]) -> list[list[str]]:
         [
             dataset,
             method,
-            f"{_mean(found, 'density'):.3f}",
-            f"{_mean(found, SIZE):,.0f}",
-            *(f"{100 * _mean(found, name):.1f}" for name in ("test_accuracy", OFF)),
+            f"{statistics.fmean(row['density'] for row in line):.3f}",
+            f"{statistics.fmean(row[SIZE] for row in line):,.0f}",
+            f"{100 * statistics.fmean(row['test_accuracy'] for row in line):.1f}",
+            f"{100 * statistics.fmean(row[OFF] or 0.0 for row in line):.1f}",
             f"{100 * statistics.fmean(probes[dataset]):.1f}" if probes[dataset] else "–",
         ]
-        for (dataset, method, _), found in lines.items()
+        for (dataset, method, _), line in lines.items()
     ]
 
 
-def is_probe(row: Row) -> bool:
-    """Whether it is a linear probe's."""
+def is_probe(row: FinalRow) -> bool:
+    """Whether the row is one of the method `linear`."""
     return bool(json.loads(row["config"])["method"]["name"] == "linear")
-
-
-def _mean(rows: Sequence[Row], name: str) -> float:
-    return statistics.fmean(row[name] for row in rows)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from lion_ray.experiments import Experiment
 from lion_ray.schedule import ExperimentState
 from lion_ray.store import Store
-from lion_ray.study.choices import Trial, has_diverged
+from lion_ray.study.choices import SearchTrial, has_diverged
 from lion_ray.study.decisions import DIVERGENCE
 from lion_ray.study.plan import Plan, PlannedExperiment
 from lion_ray.study.search_groups import Stages
@@ -53,11 +53,11 @@ class FollowUpRuns:
         self._on_final_runs(finals, group.stand_ins())
         return [PlannedExperiment(experiment=run, rounds=()) for run in finals]
 
-    def _trial(self, state: ExperimentState) -> Trial | None:
+    def _trial(self, state: ExperimentState) -> SearchTrial | None:
         """The trial for the choice; None if its process failed, because the next command tries it again."""
         ended_by = state.by or None
         if state.trains_on:
             if not has_diverged(self._store, state.experiment):
                 return None
             ended_by = DIVERGENCE
-        return Trial(experiment=state.experiment, accuracies=tuple(state.accuracies), ended_by=ended_by)
+        return SearchTrial(experiment=state.experiment, accuracies=tuple(state.accuracies), ended_by=ended_by)

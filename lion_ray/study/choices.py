@@ -1,20 +1,28 @@
-"""What search trials came to, the setting that is chosen of them, and both in the store. The rule is `choose` alone."""
+"""The results of search trials, the setting that is chosen from them, and how both are stored.
+
+`choose` is the whole rule. `lion_ray.study.search_groups` applies it, `lion_ray.schedule.following` builds
+`SearchTrial` values while a sweep runs, and `lion_ray.sweep.trial_body` records trials that diverge.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from lion_ray.experiments import Experiment
+from lion_ray.experiments import Experiment, Setting
 from lion_ray.store import Store, layout, signed
 from lion_ray.study.decisions import BUDGET, LOTTERY
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What a search trial came to: the last-epoch validation accuracy of each of its rounds, and who ended it early."""
+class SearchTrial:
+    """The results of one search trial.
+
+    `accuracies` holds the last-epoch validation accuracy, 0 to 1, of each finished round. `ended_by` names the
+    scheduler, or the budget, that ended the trial before its last round; it is None if none did.
+    """
 
     experiment: Experiment
     accuracies: Sequence[float]
@@ -22,31 +30,45 @@ class Trial:
 
     @property
     def is_cut(self) -> bool:
-        """Whether somebody else ended it: it may not be chosen. The lottery's own rule only says where it ends."""
+        """Whether a scheduler or a budget cut the trial short, so that it may not be chosen.
+
+        The lottery's own stopping rule does not count: it only says where the trial ends.
+        """
         return self.ended_by not in (None, LOTTERY) and len(self.accuracies) < self.experiment.num_rounds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The trial whose setting is trained in the final runs, for so many rounds; `accuracy` is that of `compared`."""
+    """The setting that was chosen for one dataset and method entry, as it is stored.
+
+    `trial` is the name of the winning trial, and `setting` holds the keys and values that it tried. The final runs
+    train `rounds` rounds. `accuracy` is the winner's in round `compared`, in which the trials were compared. `finals`
+    holds the seed, the name and the digest of each final run.
+    """
 
     trial: str
-    setting: Mapping[str, Any]
+    setting: Setting
     rounds: int
     compared: int
     accuracy: float
-    finals: tuple[tuple[int, str, str], ...] = ()  # seed, name and digest of each run
+    finals: tuple[tuple[int, str, str], ...] = ()
 
 
-def choose(trials: Sequence[Trial]) -> Choice | None:
-    """The best last-epoch validation accuracy in the last round that all have which nobody cut; of equals the smallest
-    learning rate, then the first. None if all were cut, or a budget ended one: then the search is not done.
+def choose(trials: Sequence[SearchTrial]) -> Choice | None:
+    """Choose the trial with the best last-epoch validation accuracy.
+
+    Only trials that were not cut short take part. They are compared in the last round that all of them have. Among
+    equal accuracies the smallest learning rate wins, then the first trial.
+
+    Returns:
+        The choice, without its final runs. It is None if every trial was cut short, or if a budget ended one of them:
+        then the search is not finished.
     """
-    left = [trial for trial in trials if trial.accuracies and not trial.is_cut]
-    if not left or any(trial.is_cut and trial.ended_by == BUDGET for trial in trials):
+    candidates = [trial for trial in trials if trial.accuracies and not trial.is_cut]
+    if not candidates or any(trial.is_cut and trial.ended_by == BUDGET for trial in trials):
         return None
-    last = min(len(trial.accuracies) for trial in left) - 1
-    best = min(left, key=lambda trial: (-trial.accuracies[last], trial.experiment.train.lr))
+    last = min(len(trial.accuracies) for trial in candidates) - 1
+    best = min(candidates, key=lambda trial: (-trial.accuracies[last], trial.experiment.train.lr))
     return Choice(
         trial=best.experiment.name,
         setting=best.experiment.setting,
@@ -57,22 +79,28 @@ def choose(trials: Sequence[Trial]) -> Choice | None:
 
 
 def record_divergence(store: Store, experiment: Experiment, reason: str) -> None:
-    """Write down that a search trial's setting does not train: no repetition would change it."""
+    """Store that a search trial's loss became infinite or NaN, so that the trial is not repeated.
+
+    Args:
+        store: the study's store.
+        experiment: the search trial.
+        reason: what was not finite, in one line.
+    """
     store.write(layout.diverged(experiment.name), json.dumps({"reason": reason}).encode())
 
 
 def has_diverged(store: Store, experiment: Experiment) -> bool:
-    """Whether that is written down of one trial."""
+    """Whether the store says that this search trial has diverged."""
     return store.read(layout.diverged(experiment.name)) is not None
 
 
 def diverged(store: Store) -> set[str]:
-    """The names of all that have."""
+    """The names of all search trials that have diverged."""
     return {path.rpartition("/")[2].removesuffix(".json") for path in store.listing(layout.DIVERGED)}
 
 
 def read(store: Store, path: str) -> Choice | None:
-    """The choice on record; none, with a warning, if it is damaged."""
+    """The choice that is stored at `path`. It is None if there is none or, with a warning, if the file is damaged."""
 
     def parsed(fields: dict[str, Any]) -> Choice:
         finals = tuple((int(seed), str(name), str(digest)) for seed, name, digest in fields.pop("finals"))
@@ -82,5 +110,11 @@ def read(store: Store, path: str) -> Choice | None:
 
 
 def write(store: Store, path: str, choice: Choice) -> None:
-    """Put a choice on record."""
+    """Store a choice; it is in the store when this returns.
+
+    Args:
+        store: the study's store.
+        path: the group's `SearchGroup.path`.
+        choice: the choice with its final runs.
+    """
     signed.write(store, path, dataclasses.asdict(choice))

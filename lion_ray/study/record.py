@@ -1,6 +1,7 @@
-"""What `result.json` says of a round, checked and as a value, whether it is read from an artifact or from the index.
+"""`RoundRecord`: the contents of a round's `result.json`, checked and as a typed value.
 
-`rounds` and `index` read it; a record that lacks what it needs counts as damage, as a wrong digest does.
+`lion_ray.study.rounds` reads it from artifacts, `lion_ray.study.index` from its own entries, and
+`lion_ray.trial.stored_rounds` when a trial goes on. A record without its fields is damaged, like a wrong digest.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from lion_ray.lottery import RoundMetrics
 class RoundRecord:
     """A finished round, or a control beside it: what was trained, what it measured, how long it took.
 
-    `experiment` is its name; `dataset`, `backbone` and `method` are names for people; `config` is the experiment's
-    configuration as JSON. `seconds` is the round's wall time and `finished` its end in seconds of the epoch; both are
-    None if its `clock.json` is lost.
+    `experiment` is the experiment's name; `dataset`, `backbone` and `method` are names for people; `ticket` is
+    `winning` or the control's name; `config` is the experiment's configuration as JSON. `seconds` is the round's wall
+    time and `finished` its end in seconds since 1970 (UTC); both are None if its `clock.json` is lost.
     """
 
     experiment: str
@@ -36,14 +37,14 @@ class RoundRecord:
     seconds: float | None = None
     finished: float | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields as JSON, which `from_json` reads back."""
+    def as_json(self) -> dict[str, object]:
+        """The fields as JSON values, which `from_json` reads back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields | {"metrics": self.metrics.as_json()}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> RoundRecord:
-        """The record in fields that were checked."""
+        """The record of JSON fields that `checked` has accepted."""
         known = {field.name: fields[field.name] for field in dataclasses.fields(cls) if field.name in fields}
         return cls(**{**known, "metrics": RoundMetrics.from_json(fields["metrics"])})
 
@@ -63,7 +64,7 @@ class _Metrics(BaseModel):
     val_accuracy: float | None
     test_accuracy: float | None
     solves: _Solves
-    history: list[dict[str, Any]] = Field(min_length=1)
+    history: list[dict[str, object]] = Field(min_length=1)
 
 
 class _Stage(BaseModel):
@@ -72,18 +73,18 @@ class _Stage(BaseModel):
 
 
 class _Config(BaseModel):
-    """The sections that tables read; further ones are left alone."""
+    """The sections that tables read. Further sections are allowed."""
 
     model_config = ConfigDict(strict=True)
-    dataset: dict[str, Any]
-    backbone: dict[str, Any]
-    method: dict[str, Any]
+    dataset: dict[str, object]
+    backbone: dict[str, object]
+    method: dict[str, object]
     revision: dict[str, int] = Field(default_factory=dict)
     stage: _Stage | None = None
 
 
 class _Record(BaseModel):
-    """Further keys are left alone."""
+    """The fields of `result.json` that tables read. Further keys are allowed."""
 
     model_config = ConfigDict(strict=True)
     experiment: str
@@ -101,24 +102,24 @@ _RECORDS = TypeAdapter(list[_Record])
 
 
 def read_record(payload: bytes) -> RoundRecord:
-    """The record in a file's bytes.
+    """The record in the bytes of a `result.json`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the bytes are no record of a round.
     """
     try:
         fields = json.loads(payload)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    (found,) = checked([fields])
-    return found
+    (only,) = checked([fields])
+    return only
 
 
 def checked(records: list[dict[str, Any]]) -> list[RoundRecord]:
-    """The records in parsed JSON.
+    """The records of parsed JSON objects.
 
     Raises:
-        ValueError: one of them is none, and why.
+        ValueError: one of the objects is no record; the message names the field and the reason.
     """
     try:
         _RECORDS.validate_python(records)

@@ -1,9 +1,10 @@
-"""What the driver wrote down of the study that it runs, so that others can tell what is missing and why.
+"""The study that a driver runs, as it stores it, so that a report can say which results are missing and why.
 
     request.json     the study file as it was last run, every experiment's name, and the edition that named them
     failures.json    the reason of each failure of the last run, by experiment
 
-`pipeline` writes both, without credentials; `report` reads them together with the artifacts. Neither decides anything.
+`lion_ray.sweep.driver` and `lion_ray.sweep.run` write both, without credentials; `lion_ray.report.trainings` reads them
+together with the artifacts. A run does not depend on either.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ from lion_ray.experiments import FIRST_EDITION, Experiment, applied, dataset_lab
 from lion_ray.store import Store, redacted
 from lion_ray.store.layout import FAILURES, REQUEST
 
+_Sections = tuple[MethodConfig, TrainConfig, LotteryConfig]
+
 
 class OtherEditionError(ValueError):
-    """A study was last run by a version of this project to which its file meant other experiments."""
+    """A study was last run by a version of lion_ray that made other experiments of the same study file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """A study and the experiments that its file names, which know everything but their `identity`: whoever trains
-    expands the study anew.
+    """A study and the experiments that its file names.
+
+    The experiments are complete but for their `identity`, which is empty. A driver that trains expands the study anew.
     """
 
     study: Study
@@ -44,11 +48,17 @@ class Request:
 
 
 def record(store: Store, study: Study, experiments: Sequence[Experiment]) -> None:
-    """Write down what is asked for, if it is not there already."""
+    """Store the study and its experiments, if the store does not hold the same already.
+
+    Args:
+        store: the study's store.
+        study: the study file.
+        experiments: the experiments that `experiments.expand` made of it.
+    """
     datasets = {id(dataset): index for index, dataset in enumerate(study.datasets)}
     methods = {id(method): index for index, method in enumerate(study.methods)}
     entries = {entry_label(method): index for index, method in enumerate(study.methods)} if study.protocol else {}
-    asked = [
+    rows = [
         [
             each.name,
             each.digest,
@@ -60,19 +70,19 @@ def record(store: Store, study: Study, experiments: Sequence[Experiment]) -> Non
         ]
         for each in experiments
     ]
-    told = {"edition": edition(), "study": study.model_dump(mode="json", exclude_unset=True), "experiments": asked}
-    payload = redacted(json.dumps(told, sort_keys=True)).encode()
+    fields = {"edition": edition(), "study": study.model_dump(mode="json", exclude_unset=True), "experiments": rows}
+    payload = redacted(json.dumps(fields, sort_keys=True)).encode()
     if store.read(REQUEST) != payload:
         store.write(REQUEST, payload)
 
 
 def recall(store: Store) -> Request:
-    """What was asked for.
+    """The study and the experiments of the last run.
 
     Raises:
-        FileNotFoundError: no driver has worked there.
-        ValueError: the file is damaged, or another version of this project wrote it, to which the study meant other
-            experiments; the next run writes it again.
+        FileNotFoundError: no driver has run a study there.
+        ValueError: the file is damaged; the next run writes it again.
+        OtherEditionError: a version of lion_ray wrote it that made other experiments of the same study file.
     """
     payload = store.read(REQUEST)
     if payload is None:
@@ -81,16 +91,16 @@ def recall(store: Store) -> Request:
         )
     source = f"{store.url}/{REQUEST}"
     try:
-        told = json.loads(payload)
-        if told.get("edition", FIRST_EDITION) != edition():
+        stored = json.loads(payload)
+        if stored.get("edition", FIRST_EDITION) != edition():
             raise OtherEditionError(
                 f"{store.url} was last run by another version of lion_ray, to which the study meant other experiments: "
                 "run the study again; what has not changed is found in the store, and not trained again"
             )
-        study = validate(Study, told["study"], source=source)
+        study = validate(Study, stored["study"], source=source)
         entry_of = lru_cache(maxsize=None)(partial(_entry, study, source))
         labels = dataset_labels(study.datasets)
-        experiments = [_experiment(study, labels, entry_of, fields) for fields in told["experiments"]]
+        experiments = [_experiment(study, labels, entry_of, fields) for fields in stored["experiments"]]
     except (StudyError, OtherEditionError):
         raise
     except (ValueError, KeyError, TypeError, IndexError) as damage:
@@ -99,7 +109,7 @@ def recall(store: Store) -> Request:
 
 
 def record_failures(store: Store, failures: Mapping[str, str]) -> None:
-    """Replace the reasons; without any the file goes."""
+    """Replace the stored reasons of failures, by experiment; without failures the file is removed."""
     if failures:
         store.write(FAILURES, redacted(json.dumps(dict(failures), sort_keys=True, indent=1)).encode())
     else:
@@ -107,24 +117,28 @@ def record_failures(store: Store, failures: Mapping[str, str]) -> None:
 
 
 def recall_failures(store: Store) -> dict[str, str]:
-    """Why experiments failed in the last run, by name."""
+    """The reason of each failure of the last run, by the experiment's name.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     payload = store.read(FAILURES)
     try:
-        told = json.loads(payload or b"{}")
-        return {str(name): redacted(reason) for name, reason in told.items()}
+        failures = json.loads(payload or b"{}")
+        return {str(name): redacted(reason) for name, reason in failures.items()}
     except (ValueError, AttributeError) as damage:
         raise ValueError(f"{store.url}/{FAILURES} is damaged ({damage}): run the study again, or delete it") from damage
 
 
-def _entry(study: Study, source: str, index: int, setting: str) -> tuple[MethodConfig, TrainConfig, LotteryConfig]:
-    """Entry `index` of the methods, of a search trial under its setting (JSON)."""
+def _entry(study: Study, source: str, index: int, setting: str) -> _Sections:
+    """Method entry `index` with its sections, under the JSON text of a search trial's setting."""
     if setting != "{}":
         return applied(study, index, json.loads(setting), source=source)
     return study.methods[index], *sections_of(study, index, source=source)
 
 
 def _experiment(
-    study: Study, labels: Mapping[DatasetConfig, str], entry_of: Callable[[int, str], Any], fields: Sequence[Any]
+    study: Study, labels: Mapping[DatasetConfig, str], entry_of: Callable[[int, str], _Sections], fields: Sequence[Any]
 ) -> Experiment:
     name, digest, dataset, method, seed, setting, content = fields
     entry, train, lottery = entry_of(method, json.dumps(setting))

@@ -1,4 +1,8 @@
-"""One experiment's finished rounds, read back from its artifacts with every digest verified."""
+"""One experiment's finished rounds, read from its artifacts with every digest verified.
+
+`lion_ray.study.index` reads through here and keeps the result; `lion_ray.study.plan`, `lion_ray.report` and
+`lion_ray.schedule.stopping` use the small helpers on records.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lion_ray.experiments import is_current
 from lion_ray.lottery import WINNING
@@ -19,15 +23,16 @@ Record = TypeVar("Record")
 
 
 class OtherRevisionWarning(UserWarning):
-    """Stored rounds are left out: other code trained them, which gave other results for the same settings."""
+    """Stored rounds are left out, because the code that trained them gave other results for the same settings."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FoundRounds:
-    """What the store holds of one experiment.
+    """The finished rounds of one experiment in the store.
 
-    `rounds` are the records of rounds 0, 1, ... up to the first that is absent or damaged, `controls` those beside any
-    round. `listing` is the fingerprint of what a listing of its folder, of `num_files`, said before they were verified.
+    `rounds` holds the records of rounds 0, 1, ... up to the first that is absent or damaged, and `controls` those of
+    the controls beside any round. `has_start` says whether the tensors to rewind to are there. `listing` is the
+    fingerprint of a listing of the experiment's folder, with `num_files` files, taken before the rounds were verified.
     """
 
     rounds: tuple[RoundRecord, ...] = ()
@@ -37,19 +42,30 @@ class FoundRounds:
     listing: str = ""
 
     def controls_of(self, rounds: Sequence[RoundRecord], names: Sequence[str]) -> list[RoundRecord]:
-        """The controls called `names` beside the pruned ones of `rounds`, as far as they are there."""
+        """The finished controls beside pruned rounds, by round and then in the order of `names`.
+
+        Args:
+            rounds: the records of rounds 0, 1, ...; round 0 is not pruned and has no controls.
+            names: the controls that the study asks for, such as `random_ticket`.
+        """
         by_place = {(row.round, row.ticket): row for row in self.controls}
         places = [(row.round, name) for row in rounds[1:] for name in names]
         return [by_place[place] for place in places if place in by_place]
 
 
 def fingerprint(files: Files) -> str:
-    """One short text for names, sizes and stamps; empty if there are no files."""
+    """A SHA-256 of the files' names, sizes and stamps. It is empty if there are no files."""
     return digest(json.dumps(sorted(files.items())).encode()) if files else ""
 
 
 def read_found(store: Store, experiment_name: str, files: Files) -> FoundRounds:
-    """Read everything that is committed in an experiment's folder; what is damaged is absent, with a warning."""
+    """Read and verify every artifact of an experiment. A damaged one counts as absent, with a warning.
+
+    Args:
+        store: the study's store.
+        experiment_name: the experiment's name.
+        files: a listing of the experiment's folder, by path relative to the store's root.
+    """
     tail = f"/{layout.DONE}"
     keys = [path.removesuffix(tail) for path in files if path.endswith(tail)]
     loaded = dict(zip(keys, map_in_threads(lambda key: _load(store, key), keys), strict=True))
@@ -65,15 +81,18 @@ def read_found(store: Store, experiment_name: str, files: Files) -> FoundRounds:
 
 
 def _load(store: Store, key: str) -> tuple[bytes | None, bytes | None] | None:
-    """`result.json` of a round, None of a start, and its `clock.json`; None if its digests do not hold."""
-    found = store.load(key)
-    if found is None:
+    """The bytes of `result.json` and `clock.json`; None for each that is absent, as in the artifact of a start.
+
+    The whole is None if the digests do not hold.
+    """
+    payloads = store.load(key)
+    if payloads is None:
         return None
-    return found.get(layout.RESULT), store.read(f"{key}/{layout.CLOCK}") if layout.RESULT in found else None
+    return payloads.get(layout.RESULT), store.read(f"{key}/{layout.CLOCK}") if layout.RESULT in payloads else None
 
 
 def _record(store: Store, key: str, result: bytes | None, clock: bytes | None) -> RoundRecord | None:
-    """The record of a round, with its times; None if no round lies there, or what it says of itself is damaged."""
+    """The record of a round with its times. It is None if the artifact is no round, or its record is damaged."""
     record = None if result is None else record_of(store, key, result)
     if record is None:
         return None
@@ -82,7 +101,16 @@ def _record(store: Store, key: str, result: bytes | None, clock: bytes | None) -
 
 
 def record_of(store: Store, key: str, payload: bytes) -> RoundRecord | None:
-    """The record in `result.json` of the round `key`; None, with a warning, if it is none."""
+    """The record in a round's `result.json`.
+
+    Args:
+        store: the study's store, which the warning names.
+        key: the round's artifact.
+        payload: the bytes of `result.json`.
+
+    Returns:
+        The record; None, with a warning, if the bytes are no record.
+    """
     try:
         return read_record(payload)
     except ValueError as damage:
@@ -91,7 +119,7 @@ def record_of(store: Store, key: str, payload: bytes) -> RoundRecord | None:
 
 
 def _times(clock: bytes | None) -> tuple[float | None, float | None]:
-    """How many seconds the round took, and when it ended (seconds of the epoch); None if its clock is lost."""
+    """The round's wall time in seconds and its end in seconds since 1970; None if its clock is lost or damaged."""
     try:
         fields = json.loads(clock or b"")
         return float(fields["seconds"]), float(fields["finished"])
@@ -99,18 +127,21 @@ def _times(clock: bytes | None) -> tuple[float | None, float | None]:
         return None, None
 
 
-def of_today(records: Iterable[Record], url: str, *, config_of: Callable[[Record], Mapping[str, Any]]) -> list[Record]:
-    """The records that today's code would give; a warning counts the others.
+def of_today(
+    records: Iterable[Record], url: str, *, config_of: Callable[[Record], Mapping[str, object]]
+) -> list[Record]:
+    """The records whose results today's code would repeat; a warning counts the others.
 
     Args:
-        url: the study's, for the warning.
-        config_of: the configuration that a record holds.
+        records: records of finished rounds, of any type.
+        url: the study's URL, which the warning names.
+        config_of: returns the experiment's configuration that a record holds.
     """
-    found = list(records)
-    current = [record for record in found if is_current(config_of(record))]
-    if len(current) < len(found):
+    listed = list(records)
+    current = [record for record in listed if is_current(config_of(record))]
+    if len(current) < len(listed):
         text = (
-            f"{url}: {len(found) - len(current)} of {len(found)} finished rounds are left out: a version of lion_ray "
+            f"{url}: {len(listed) - len(current)} of {len(listed)} finished rounds are left out: a version of lion_ray "
             "trained them that gives other results for the same settings; run the study again for today's"
         )
         warnings.warn(text, OtherRevisionWarning, stacklevel=3)
@@ -118,6 +149,9 @@ def of_today(records: Iterable[Record], url: str, *, config_of: Callable[[Record
 
 
 def val_accuracies(rounds: Sequence[RoundRecord]) -> list[float]:
-    """What every decision reads; nan of final runs, on which none is made."""
-    found = [record.metrics.val_accuracy for record in rounds]
-    return [math.nan if accuracy is None else accuracy for accuracy in found]
+    """The last-epoch validation accuracy, 0 to 1, of each round, which all stopping decisions read.
+
+    It is nan for final runs that have no validation split; no decision is made on them.
+    """
+    accuracies = [record.metrics.val_accuracy for record in rounds]
+    return [math.nan if accuracy is None else accuracy for accuracy in accuracies]

@@ -1,4 +1,8 @@
-"""A study's search trials by dataset and method entry, each group with the final runs that follow from its choice."""
+"""A study's search trials by dataset and method entry, each group with the final runs that follow from its choice.
+
+`lion_ray.sweep` plans studies through `Stages`, `lion_ray.schedule.following` makes the choice of a group while a sweep
+runs, and `lion_ray.report.trainings` reads studies through it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from lion_ray.experiments import Experiment, final_run
 from lion_ray.experiments.protocol import final_stage
 from lion_ray.store import Store, layout, map_in_threads
 from lion_ray.store.signed import digest_of
-from lion_ray.study.choices import Choice, Trial, choose, diverged, read, write
+from lion_ray.study.choices import Choice, SearchTrial, choose, diverged, read, write
 from lion_ray.study.decisions import DIVERGENCE, Stop
 from lion_ray.study.plan import ChosenSetting, Plan, PlannedExperiment, make_plan
 from lion_ray.study.rounds import val_accuracies
@@ -18,7 +22,11 @@ from lion_ray.study.rounds import val_accuracies
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchGroup:
-    """All trials of one dataset and method entry, and what the study does with the setting that is chosen."""
+    """All search trials of one dataset and method entry.
+
+    The chosen setting is trained with each of `seeds` in the final stage of `protocol`. `scheduler` is the section that
+    may end trials early.
+    """
 
     trials: tuple[Experiment, ...]
     protocol: str
@@ -27,14 +35,14 @@ class SearchGroup:
 
     @property
     def path(self) -> str:
-        """Where its choice lies: another space, length or scheduler chooses anew."""
-        how_long = [[t.name, t.num_rounds, t.lottery.tolerance, t.lottery.patience] for t in self.trials]
+        """The path of the group's choice. Another search space, length, scheduler or protocol has another path."""
+        lengths = [[t.name, t.num_rounds, t.lottery.tolerance, t.lottery.patience] for t in self.trials]
         first = self.trials[0]
-        about = digest_of([how_long, self.scheduler.model_dump(mode="json"), self.protocol])[:8]
-        return layout.choice(first.dataset.name, first.method.name, about)
+        digest = digest_of([lengths, self.scheduler.model_dump(mode="json"), self.protocol])[:8]
+        return layout.choice(first.dataset.name, first.method.name, digest)
 
     def chosen(self, choice: Choice) -> ChosenSetting:
-        """The choice, for people."""
+        """The choice as tables show it."""
         return ChosenSetting(
             trial=self._winner(choice),
             setting=choice.setting,
@@ -45,30 +53,43 @@ class SearchGroup:
         )
 
     def finals(self, choice: Choice) -> list[Experiment]:
-        """The runs that follow; those that the choice has on record keep their names."""
+        """The final runs that follow from a choice, one per seed.
+
+        A study that `request.recall` has read knows no identities, so it takes the runs' names and digests from the
+        stored choice and leaves out the seeds that the choice does not have.
+        """
         chosen = self._winner(choice)
         runs = [self._final(chosen, seed, choice.rounds) for seed in self.seeds]
         if chosen.identity:
             return runs
-        known = {seed: (name, digest) for seed, name, digest in choice.finals}  # a report knows no identity
+        known = {seed: (name, digest) for seed, name, digest in choice.finals}
         named = [(run, *known[run.seed]) for run in runs if run.seed in known]
         return [dataclasses.replace(run, name=name, digest=digest) for run, name, digest in named]
 
     def stand_ins(self) -> list[Experiment]:
-        """Stand-ins for the runs that will follow."""
+        """Stand-ins for the final runs while no setting is chosen: those of the first trial's setting."""
         return [self._final(self.trials[0], seed, self.trials[0].num_rounds) for seed in self.seeds]
 
-    def resolved(self, store: Store, trials: Sequence[Trial] | None, *, keep: bool) -> Choice | None:
-        """The choice on record, or the one made of `trials` if they are all over, which is written down if `keep`."""
-        found = read(store, self.path)
-        if not self.trials[0].identity:  # whoever reports cannot name the runs of a choice that is not on record
-            return found
-        choice = choose(trials) if found is None and trials is not None else found
+    def resolved(self, store: Store, trials: Sequence[SearchTrial] | None, *, keep: bool) -> Choice | None:
+        """The stored choice, or the one that `trials` give.
+
+        Args:
+            store: the study's store.
+            trials: the results of all trials once every trial has ended; None before.
+            keep: store a choice that is new or has new final runs.
+
+        Returns:
+            The choice with its final runs; None while there is none.
+        """
+        stored = read(store, self.path)
+        if not self.trials[0].identity:  # a report cannot name the runs of a choice that is not stored
+            return stored
+        choice = choose(trials) if stored is None and trials is not None else stored
         if choice is None:
             return None
         complete = tuple((run.seed, run.name, run.digest) for run in self.finals(choice))
         choice = dataclasses.replace(choice, finals=complete)
-        if keep and choice != found:
+        if keep and choice != stored:
             write(store, self.path, choice)
         return choice
 
@@ -80,18 +101,23 @@ class SearchGroup:
 
 
 class Stages:
-    """A study's experiments, stage by stage; without a protocol that searches there is one stage.
+    """The experiments of a study in two stages: search trials, then the final runs under the chosen settings.
 
-    Args:
-        experiments: what the study file names: see `experiments.expand`.
+    Without a protocol that searches there is one stage and no group.
     """
 
     def __init__(self, experiments: Sequence[Experiment], study: Study) -> None:
+        """Group the search trials by dataset and method entry.
+
+        Args:
+            experiments: the experiments that the study file names, from `experiments.expand` or `request.recall`.
+            study: the study file.
+        """
         self.experiments, self.scheduler = experiments, study.scheduler
         trials: dict[tuple[DatasetConfig, str], list[Experiment]] = {}
-        for each in experiments:
-            if each.is_search:
-                trials.setdefault(each.entry, []).append(each)
+        for experiment in experiments:
+            if experiment.is_search:
+                trials.setdefault(experiment.entry, []).append(experiment)
         name = study.protocol.name if study.protocol else ""
         self.groups = {
             entry: SearchGroup(trials=tuple(group), protocol=name, seeds=study.seeds, scheduler=study.scheduler)
@@ -99,12 +125,18 @@ class Stages:
         }
 
     def plan(self, store: Store, *, verify: bool = False, keep: bool = True) -> Plan:
-        """Look everything up in the store, the final runs too whose setting is chosen by now; see `make_plan`."""
+        """The plan of all experiments, with the final runs whose setting is chosen.
+
+        Args:
+            store: the study's store.
+            verify: read every artifact with its digest; see `make_plan`.
+            keep: store what was read and the choices that were made.
+        """
         plan = make_plan(self.experiments, store, self.scheduler, verify=verify, keep=keep)
         if not self.groups:
             return plan
-        gone = diverged(store)
-        items = [_with_divergence(item, gone) for item in plan.items]
+        diverged_names = diverged(store)
+        items = [_with_divergence(item, diverged_names) for item in plan.items]
         by_name = {item.experiment.name: item for item in items}
 
         def resolved(group: SearchGroup) -> Choice | None:
@@ -121,12 +153,12 @@ class Stages:
         return Plan(items=[*items, *more], awaiting_choice=awaiting, chosen=chosen)
 
 
-def _with_divergence(item: PlannedExperiment, gone: set[str]) -> PlannedExperiment:
-    if item.experiment.name not in gone or item.is_finished:
+def _with_divergence(item: PlannedExperiment, diverged_names: set[str]) -> PlannedExperiment:
+    if item.experiment.name not in diverged_names or item.is_finished:
         return item
     return dataclasses.replace(item, stop=Stop(round=len(item.rounds) - 1, by=DIVERGENCE))
 
 
-def _trial_of(item: PlannedExperiment) -> Trial:
+def _trial_of(item: PlannedExperiment) -> SearchTrial:
     by = item.stop.by if item.stop else None
-    return Trial(experiment=item.experiment, accuracies=val_accuracies(item.rounds), ended_by=by)
+    return SearchTrial(experiment=item.experiment, accuracies=val_accuracies(item.rounds), ended_by=by)

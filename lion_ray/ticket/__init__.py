@@ -1,4 +1,9 @@
-"""The product: one small file per round, the model it turns a backbone into, and what can be done with it."""
+"""Tickets: the small files that are shipped. A ticket and its backbone together make the model of one finished round.
+
+`format` packs and unpacks the file, `checking` refuses one that its method cannot have written, `loading` and `origin`
+make a model of it, `fingerprint` compares the model's logits with the stored ones, `prediction` classifies images, and
+`compact` and `serving` write smaller and exported forms. `lion_ray.trial` writes tickets; `lion_ray.cli` reads them.
+"""
 
 from lion_ray.ticket.checking import TicketError
 from lion_ray.ticket.fingerprint import Agreement, fixed_images, measure, numeric_settings, verify

@@ -1,8 +1,8 @@
-"""What a ticket may hold, told before anything is built, fetched or unpacked: its header alone says how large all is.
+"""Checks of a ticket before any model is built, any weight is fetched and any tensor is unpacked.
 
-A ticket may come from a stranger. `TensorEntry` values are the file's own list of tensors; they have to be those that
-method and backbone imply, which is found on torch's device `meta`, where nothing is allocated. `format.unpack` and
-`loading.open_ticket` call `check`.
+A ticket may come from a stranger, so its header alone must say how large everything is. The tensors that the file
+lists (`TensorEntry`) have to be those that the method trains on the backbone. Their shapes are found on torch's device
+`meta`, where nothing is allocated. `lion_ray.ticket.format` calls `check`, and its `Header` uses `checked_*`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import functools
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +23,9 @@ from lion_ray.config import LARGEST_IMAGE, BackboneConfig, MethodConfig, StudyEr
 from lion_ray.data import Resize
 from lion_ray.methods import AdaptedModel
 
+if TYPE_CHECKING:
+    from lion_ray.ticket.format import Header
+
 BATCH = 4  # images of a fingerprint
 MOST_HEADER_BYTES = 16 * 2**20
 MOST_TENSORS = 20_000
@@ -30,15 +33,20 @@ MOST_THREADS = 1024
 LEAST_CROP = 0.1
 NUM_BYTES = {"U8": 1, "F32": 4}
 Shapes = dict[str, tuple[int, ...]]
+Section = TypeVar("Section", bound=BaseModel)
 
 
 class TicketError(ValueError):
-    """The file is not a ticket, is damaged, is of another format, or does not belong to the backbone at hand."""
+    """The file is not a ticket, is damaged, has another format, or belongs to other backbone weights."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorEntry:
-    """A tensor as the file lists it: its type in safetensors' words, and where its bytes lie behind the header."""
+    """A tensor as the file lists it.
+
+    `dtype` is the type's name in safetensors, such as `F32`. Its bytes lie from `start` to `end`, counted from the end
+    of the file's header.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -47,7 +55,7 @@ class TensorEntry:
 
 
 class TransformFields(BaseModel):
-    """`transform` of a header."""
+    """The fields of `transform` in a header."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     size: int = Field(ge=1, le=LARGEST_IMAGE)
@@ -61,69 +69,68 @@ Precision: TypeAlias = Literal["fp32", "bf16"]
 
 
 class NumericFields(BaseModel):
-    """What is used of `numeric`; the rest is told to people."""
+    """The fields of `numeric` in a header that programs use. Its other fields are shown to people."""
 
     threads: int = Field(default=1, ge=1, le=MOST_THREADS)
-    precision: Precision = "fp32"  # a ticket that does not say was evaluated as if it were
+    precision: Precision = "fp32"  # a ticket without the field was evaluated in fp32
 
 
-def checked_transform(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`fields`, which make a transform.
-
-    Raises:
-        ValueError: they do not.
-    """
-    found = _fields(TransformFields, fields)
-    Resize(size=found.size, interpolation=found.interpolation, crop_fraction=found.crop_fraction)
-    if min(found.std) <= 0:
-        raise ValueError(f"std: {found.std} must be above 0")
+def checked_transform(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """The same `fields`, if they describe a transform. Otherwise a ValueError names the first wrong field."""
+    transform = _validated(TransformFields, fields)
+    Resize(size=transform.size, interpolation=transform.interpolation, crop_fraction=transform.crop_fraction)
+    if min(transform.std) <= 0:
+        raise ValueError(f"std: {transform.std} must be above 0")
     return fields
 
 
-def checked_numeric(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`fields`, whose threads and precision may be asked for. Raises ValueError if they may not."""
-    _fields(NumericFields, fields)
+def checked_numeric(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """The same `fields`, if their number of threads and precision can be used. Otherwise a ValueError is raised."""
+    _validated(NumericFields, fields)
     return fields
 
 
-def checked_backbone(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`fields`, which make a backbone's section. Raises ValueError if they do not."""
-    _fields(BackboneConfig, fields)
+def checked_backbone(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """The same `fields`, if they are a `backbone` section of a study file. Otherwise a ValueError is raised."""
+    _validated(BackboneConfig, fields)
     return fields
 
 
-def checked_method(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`fields`, which name a method and options that it takes. Raises ValueError if they do not."""
-    methods.options_of(_fields(MethodConfig, fields), source="", key="")
+def checked_method(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """The same `fields`, if they name a method and options that it accepts. Otherwise a ValueError is raised."""
+    methods.options_of(_validated(MethodConfig, fields), source="", key="")
     return fields
 
 
 def entries_of(head: bytes) -> dict[str, TensorEntry]:
-    """The tensors that the beginning of a safetensors file lists, one behind the other without a gap.
+    """The tensors that a safetensors file lists, by name.
+
+    Args:
+        head: the beginning of the file: 8 bytes with the length of its JSON, and the JSON.
 
     Raises:
-        TicketError: the list is damaged.
+        TicketError: the list is damaged, or its tensors do not lie one behind the other without a gap.
     """
     try:
         listed = {name: fields for name, fields in json.loads(head[8:]).items() if name != "__metadata__"}
-        found = {name: _entry(fields) for name, fields in listed.items()}
+        entries = {name: _entry(fields) for name, fields in listed.items()}
     except TicketError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TicketError(f"the file is damaged ({_line(error)})") from None
     at = 0
-    for entry in sorted(found.values(), key=lambda entry: (entry.start, entry.end)):
+    for entry in sorted(entries.values(), key=lambda entry: (entry.start, entry.end)):
         if entry.start != at or entry.end - at != math.prod(entry.shape) * NUM_BYTES[entry.dtype]:
             raise TicketError("the file is damaged (its tensors do not fill it)")
         at = entry.end
-    return found
+    return entries
 
 
-def check(header: Any, entries: Mapping[str, TensorEntry]) -> None:
-    """Hold the list of tensors against what the header implies.
+def check(header: Header, entries: Mapping[str, TensorEntry]) -> None:
+    """Compare the tensors that a file lists with those that its header implies.
 
     Raises:
-        TicketError: unknown backbone, or tensors that its model with this method does not have.
+        TicketError: the backbone is unknown, or the file lists other tensors than the method trains on it.
     """
     if len(entries) > MOST_TENSORS:
         raise TicketError(f"the file lists {len(entries):,} tensors, at most {MOST_TENSORS:,} can be")
@@ -152,30 +159,31 @@ def check(header: Any, entries: Mapping[str, TensorEntry]) -> None:
     _check_shapes(header, shapes)
 
 
-def _check_shapes(header: Any, shapes: Shapes) -> None:
-    method, config = json.dumps(header.method, sort_keys=True), BackboneConfig(**header.backbone)
+def _check_shapes(header: Header, shapes: Shapes) -> None:
+    method, config = json.dumps(header.method, sort_keys=True), BackboneConfig.model_validate(header.backbone)
+    size = TransformFields.model_validate(header.transform).size
     for is_folded in (True, False):  # a backbone whose batch normalisations do not fold keeps them
-        implied = _implied(method, config, header.transform["size"], len(header.classes), is_folded)
+        implied = _implied(method, config, size, len(header.classes), is_folded)
         if implied == shapes:
             return
     wrong = sorted(name for name in implied.keys() | shapes.keys() if implied.get(name) != shapes.get(name))
-    asked, held = implied.get(wrong[0]), shapes.get(wrong[0])
+    expected, actual = implied.get(wrong[0]), shapes.get(wrong[0])
     raise TicketError(
-        f"{wrong[0]} has shape {held}, expected {asked}"
-        if asked is not None and held is not None
-        else f"trained tensors differ: {wrong[0]} is {_too_much(held is not None)}"
+        f"{wrong[0]} has shape {actual}, expected {expected}"
+        if expected is not None and actual is not None
+        else f"trained tensors differ: {wrong[0]} is {_too_much(actual is not None)}"
     )
 
 
 @functools.lru_cache(maxsize=64)
 def _implied(method: str, config: BackboneConfig, size: int, num_classes: int, is_folded: bool) -> Shapes:
-    """The trained tensors' shapes of a method's model on a backbone."""
+    """The shapes of the tensors that a method, given as JSON, trains on a backbone."""
     try:
         outline = backbones.outline(config, source="the ticket", is_folded=is_folded)
-        own = copy.copy(outline)
-        own.transform = dataclasses.replace(outline.transform, size=size)
+        resized = copy.copy(outline)
+        resized.transform = dataclasses.replace(outline.transform, size=size)
         with torch.device("meta"):
-            model = methods.build(MethodConfig(**json.loads(method)), own, num_classes=num_classes, seed=0)
+            model = methods.build(MethodConfig(**json.loads(method)), resized, num_classes=num_classes, seed=0)
     except (StudyError, MemoryError) as error:
         raise TicketError(_line(error)) from error
     except Exception as error:  # timm's models and torch raise kinds of their own on odd shapes
@@ -196,7 +204,7 @@ def _entry(fields: Mapping[str, Any]) -> TensorEntry:
     return TensorEntry(dtype=dtype, shape=tuple(shape), start=start, end=end)
 
 
-def _fields(model: type[Any], fields: Mapping[str, Any]) -> Any:
+def _validated(model: type[Section], fields: Mapping[str, object]) -> Section:
     try:
         return model.model_validate(dict(fields))
     except ValidationError as error:

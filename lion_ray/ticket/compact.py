@@ -1,9 +1,10 @@
-"""Hidden units that cannot matter leave a ticket: the same function with fewer of them, as an ordinary ticket.
+"""Compaction of a ticket: hidden units that cannot change the output are removed. The result is an ordinary ticket.
 
-A unit matters if a surviving path leads from it to V's output, through W or at once (`methods.paths`). Ranks of a
-read-out that carry nothing go too. Units that no input reaches are
-constants: in linear cells they are folded into the biases of those that read them and into the classifier's. In
-convolutions zero padding makes such a unit depend on its position, so it stays. Groups of a convolution go as a whole.
+A unit stays if a path of surviving weights leads from it to the output of `V`, directly or through `W`
+(`lion_ray.methods.paths`). Ranks of a low-rank read-out that carry nothing are removed too. A unit that no input
+reaches is constant: in a linear cell it is folded into the biases of the units that read it and of the classifier. In
+a convolution zero padding makes such a unit depend on its position, so it stays. A convolution's group is removed as
+a whole. `lion-ray compact` calls `compact`.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ Weights = dict[str, Tensor]
 
 
 def compact(ticket: Ticket, *, weights: str | None = None) -> Ticket:
-    """The ticket without units that cannot matter; `header.compact` counts units and FLOPs before and after.
+    """The same function without the hidden units that cannot change it.
 
     Args:
-        weights: where the backbone's weights are, if not where the ticket says.
+        ticket: a ticket of the method `lion` with implicit cells.
+        weights: the URL of the backbone's weights; None uses the place that the ticket names.
+
+    Returns:
+        A ticket with its own fingerprint. Its `header.compact` counts units and FLOPs before and after.
 
     Raises:
-        TicketError: its method has no equilibrium cells, or its backbone cannot be loaded.
+        TicketError: the method has no equilibrium cells, or the backbone cannot be loaded.
     """
     method = dict(ticket.header.method)
     if method["name"] != "lion" or method["cell"] != "implicit":
@@ -66,19 +71,20 @@ def compact(ticket: Ticket, *, weights: str | None = None) -> Ticket:
 
 def _resized(
     options: Mapping[str, Any], width: str, kept: Tensor, ranks: Tensor | None
-) -> dict[str, Any] | Literal[False]:
-    """A prompt's options with as many units and ranks as are kept; of a grouped cell whole groups are gone."""
-    left, groups = int(kept.sum()), options.get("groups", 1)
-    if not left:
+) -> dict[str, object] | Literal[False]:
+    """A prompt's options with the numbers of units, groups and ranks that are kept; False if no unit is kept."""
+    num_kept, groups = int(kept.sum()), options.get("groups", 1)
+    if not num_kept:
         return False
-    of_groups = {"groups": groups * left // len(kept)} if groups > 1 else {}
-    return {**options, width: left, **of_groups, **({} if ranks is None else {"rank": int(ranks.sum())})}
+    group_options = {"groups": groups * num_kept // len(kept)} if groups > 1 else {}
+    return {**options, width: num_kept, **group_options, **({} if ranks is None else {"rank": int(ranks.sum())})}
 
 
 def flops(model: AdaptedModel) -> int:
-    """Floating-point operations (two per multiply-add) of one image's logits, solver steps as they are taken.
+    """Floating-point operations (two per multiply-add) for one image's logits, with the solver steps that it takes.
 
-    The head is counted on a whole tile of rows: products pad a single row to that (see `implicit.rows`).
+    The head is counted on a tile of `ROW_TILE` rows and divided, because products pad a single row to a whole tile
+    (`lion_ray.implicit.rows`).
     """
     with torch.no_grad():
         features = model.body(_image(model)).expand(ROW_TILE, -1)
@@ -86,7 +92,7 @@ def flops(model: AdaptedModel) -> int:
 
 
 def flops_of_backbone(model: AdaptedModel) -> int:
-    """The frozen backbone's share, which no ticket changes."""
+    """Floating-point operations of the frozen backbone for one image. They are the same for every ticket."""
     return _count(model.body.backbone, _image(model))
 
 
@@ -103,7 +109,7 @@ def _image(model: AdaptedModel) -> Tensor:
 
 
 def _kept_units(tensors: Weights, place: str, *, groups: int) -> Tensor:
-    """Which units (d,) stay; constant ones of a linear cell are folded into biases in `tensors`, in place."""
+    """Which units stay, bool (d,). Constant units of a linear cell are folded into biases of `tensors`, in place."""
     cell, V, R = f"{place}.equilibrium.cell", tensors[f"{place}.V"], tensors.get(f"{place}.R")
     W, U = tensors[f"{cell}.W"], tensors[f"{cell}.U"]
     written = paths.written_units(V, R, len(W))
@@ -132,13 +138,13 @@ def _fold_constants(tensors: Weights, place: str, kept: Tensor, constant: Tensor
 
 
 def _kept_ranks(tensors: Weights, place: str) -> Tensor | None:
-    """Which ranks of a low-rank read-out carry anything; None where there is none."""
+    """Which ranks of a low-rank read-out carry anything, bool (ranks,); None if the read-out has full rank."""
     R = tensors.get(f"{place}.R")
     return None if R is None else paths.ranks_heard(tensors[f"{place}.V"], R)
 
 
 def _slice(tensors: dict[str, Tensor], place: str, kept: Tensor, ranks: Tensor | None) -> None:
-    """Keep the units' and ranks' rows and columns; a prompt without units loses all its tensors."""
+    """Keep only the rows and columns of kept units and ranks, in place. A prompt without units loses all tensors."""
     cell = f"{place}.equilibrium.cell"
     names = [f"{cell}.W", f"{cell}.U", f"{cell}.b", f"{place}.V", f"{place}.R"]
     for name in [name for name in names if name in tensors]:

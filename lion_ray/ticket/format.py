@@ -1,10 +1,11 @@
-"""The shipped file: one safetensors file per round that holds all a backbone needs to become that round's model.
+"""The ticket's file format, version 2: one safetensors file that turns a backbone into the model of one round.
 
-Format 2. For each prunable weight `w`: `mask/w`, uint8, one bit per weight in row-major order, the first weight in the
-highest bit, padded with zeros (`numpy.packbits`); and `values/w`, the surviving values in the same order. For every
-other trained tensor `t`, classifier included: `dense/t`. `fingerprint`: the logits of the batch of `fingerprint.py`.
-The metadata entry `lion_ray` is a JSON object (`Header`); its `digest` covers all else (`digest_of`). Nothing is
-pickled, so a ticket from a stranger is safe to open. docs/ticket_format.md has it for other programs.
+For each prunable weight `w` the file holds `mask/w`, uint8, with one bit per weight in row-major order, the first
+weight in the highest bit, padded with zeros (`numpy.packbits`), and `values/w`, the surviving values in the same order.
+Every other trained tensor `t`, classifier included, is `dense/t`. `fingerprint` holds the logits of the batch of
+`lion_ray.ticket.fingerprint`. The metadata entry `lion_ray` is a JSON object (`Header`), and its `digest` covers
+everything else (`digest_of`). Nothing is pickled, so a ticket from a stranger is safe to open. docs/ticket_format.md
+describes the format for other programs.
 """
 
 from __future__ import annotations
@@ -40,22 +41,25 @@ FORMAT = 2
 
 
 class Header(Frozen):
-    """What the tensors mean: `shapes` are the masked weights', `numeric` the settings that the bits depend on.
+    """The JSON header, which says what the tensors mean.
 
-    `config` is the experiment's whole configuration; `compact` says what a compact export left out.
+    `backbone` and `method` are sections of the study file, `weights_digest` is that of the backbone's weights, and
+    `transform` holds the size and normalisation of images. `shapes` are those of the masked weights, `numeric` holds
+    the settings that the bits of logits depend on, `config` is the experiment's whole configuration, and `compact`
+    counts what a compaction has removed.
     """
 
     format: int = FORMAT
     experiment: str
     round: int = Field(ge=0, lt=2**31)
     classes: tuple[str, ...] = Field(min_length=1)
-    backbone: Annotated[dict[str, Any], AfterValidator(checked_backbone)]
+    backbone: Annotated[dict[str, object], AfterValidator(checked_backbone)]
     weights_digest: str
-    transform: Annotated[dict[str, Any], AfterValidator(checked_transform)]
+    transform: Annotated[dict[str, object], AfterValidator(checked_transform)]
     method: Annotated[dict[str, Any], AfterValidator(checked_method)]
-    metrics: dict[str, Any]
-    numeric: Annotated[dict[str, Any], AfterValidator(checked_numeric)]
-    config: dict[str, Any]
+    metrics: dict[str, object]
+    numeric: Annotated[dict[str, object], AfterValidator(checked_numeric)]
+    config: dict[str, object]
     shapes: dict[str, tuple[Annotated[int, Field(ge=0, lt=2**40)], ...]] = Field(default_factory=dict)
     compact: dict[str, Any] = Field(default_factory=dict)
     digest: str = ""
@@ -63,9 +67,11 @@ class Header(Frozen):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """All trained tensors by name (pruned entries 0), their mask, and the logits (B, classes) they gave when packed.
+    """An opened ticket.
 
-    `url` is where it was read from; None if it was not.
+    `weights` holds all trained tensors by name, with zeros in pruned places, and `mask` the surviving weights.
+    `fingerprint` holds the logits (4, classes) of the fixed batch when the ticket was packed. `url` is the place that
+    it was read from; None if it was made in memory.
     """
 
     header: Header
@@ -76,7 +82,7 @@ class Ticket:
 
 
 def pack(ticket: Ticket) -> bytes:
-    """The file's bytes; the weights that the mask names lose their pruned entries."""
+    """The bytes of the ticket's file. Of a masked weight only the surviving values are written."""
     tensors: dict[str, Tensor] = {}
     for name, weight in ticket.weights.items():
         if name not in ticket.mask.alive:
@@ -94,10 +100,14 @@ def pack(ticket: Ticket) -> bytes:
 
 
 def unpack(payload: bytes, *, url: str | None = None) -> Ticket:
-    """The ticket in a file's bytes, its digest verified; they are unpacked only if `checked_size` finds no fault.
+    """The ticket in a file's bytes. Its digest is verified, and nothing is unpacked before `checked_size` accepts it.
+
+    Args:
+        payload: all bytes of the file.
+        url: the place that the bytes were read from; None if there is none.
 
     Raises:
-        TicketError: not a ticket, of another format, damaged, or with tensors that its model does not have.
+        TicketError: the bytes are no ticket, have another format, are damaged, or hold tensors that the model lacks.
     """
     head = payload[: 8 + int.from_bytes(payload[:8], "little")]
     header = read_header(head)
@@ -123,10 +133,13 @@ def unpack(payload: bytes, *, url: str | None = None) -> Ticket:
 
 
 def checked_size(head: bytes) -> int:
-    """How many bytes the file has that begins with `head`: its length, and the JSON that is so long.
+    """The number of bytes of the whole file, after a check of the tensors that it lists.
+
+    Args:
+        head: the beginning of the file: 8 bytes with the length of its JSON, and the JSON.
 
     Raises:
-        TicketError: what it lists is not what the header's method trains on the header's backbone.
+        TicketError: the file lists other tensors than the header's method trains on the header's backbone.
     """
     entries = entries_of(head)
     check(read_header(head), entries)
@@ -134,18 +147,18 @@ def checked_size(head: bytes) -> int:
 
 
 def read_header(payload: bytes) -> Header:
-    """The JSON header alone, from the whole file or its beginning. Its digest is not verified.
+    """The header alone, from the bytes of the whole file or of its beginning. The digest is not verified.
 
     Raises:
-        TicketError: not a ticket, or of another format.
+        TicketError: the bytes are no ticket, or have another format.
     """
     try:
         fields = json.loads(metadata_of(payload)["lion_ray"])
-        found = fields.get("format")
+        version = fields.get("format")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TicketError("this file is not a lion_ray ticket") from error
-    if found != FORMAT:
-        raise TicketError(f"this ticket is of format {found}; this version reads format {FORMAT}")
+    if version != FORMAT:
+        raise TicketError(f"this ticket is of format {version}; this version reads format {FORMAT}")
     try:
         return Header.model_validate(fields)
     except ValidationError as error:
@@ -155,14 +168,23 @@ def read_header(payload: bytes) -> Header:
 
 
 def metadata_of(payload: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file, from the whole of it or its beginning; ValueError or KeyError if none."""
+    """The metadata of a safetensors file, from the bytes of the whole file or of its beginning.
+
+    Raises:
+        ValueError, KeyError: the bytes are no safetensors file with metadata.
+    """
     length = int.from_bytes(payload[:8], "little")
     metadata: dict[str, str] = json.loads(payload[8 : 8 + length])["__metadata__"]
     return metadata
 
 
-def digest_of(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the header without its digest, as canonical JSON, and of every tensor: name, dtype, shape, bytes."""
+def digest_of(fields: Mapping[str, object], tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of a header and of every tensor's name, dtype, shape and bytes.
+
+    Args:
+        fields: the header without its `digest`; it enters as canonical JSON.
+        tensors: the file's tensors by name.
+    """
     digest = hashlib.sha256(_json(fields).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -171,7 +193,7 @@ def digest_of(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 

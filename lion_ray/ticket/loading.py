@@ -1,4 +1,7 @@
-"""From a ticket to a ready model: its backbone, prompts and classifier."""
+"""Loading of tickets: a ticket's backbone, prompts and classifier become a model that is ready to predict.
+
+`lion_ray.load_ticket` and the commands of `lion_ray.cli.tickets` call this module.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from lion_ray.ticket.origin import REMEDY, backbone_section
 
 
 def open_ticket(url: str) -> Ticket:
-    """The ticket at any fsspec URL, its digest verified.
+    """Read and verify the ticket at a local path or any fsspec URL.
 
     Raises:
-        TicketError: not a ticket, of another format, or damaged.
-        OSError: it cannot be read.
+        TicketError: the file is no ticket, has another format, or is damaged.
+        OSError: the file cannot be read.
     """
     try:
         return unpack(_read(url), url=url)
@@ -31,7 +34,7 @@ def open_ticket(url: str) -> Ticket:
 
 
 def _read(url: str) -> bytes:
-    """The file's bytes: first what says how many there are, then no more than those."""
+    """The file's bytes. Its head is read first, and then no more bytes than the head announces."""
     with open_url(url) as file:
         head = read_up_to(file, 8)
         length = int.from_bytes(head, "little")
@@ -48,16 +51,18 @@ def load_ticket(
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
 ) -> AdaptedModel:
-    """A ready model from a ticket at any fsspec URL, in evaluation mode; `predict` runs it on image files.
+    """The model of a ticket, in evaluation mode. `lion_ray.predict` classifies images with it.
 
     Args:
-        weights: where the backbone's weights are, if not where the ticket says (a path or URL, `hub`, `package`).
-        precision: what to compute in, `fp32` or `bf16`; None: what its accuracies were measured in.
+        url: the ticket's local path or fsspec URL.
+        weights: the backbone's weights: a path or URL, `hub` or `package`; None uses the place that the ticket names.
+        device: the torch device of the model, such as `cuda`.
+        precision: the precision to compute in; None uses the one in which the ticket's accuracies were measured.
 
     Raises:
-        TicketError: not a ticket, damaged, another format, other backbone weights than those it was trained on, or no
-            such device.
-        OSError: it cannot be read.
+        TicketError: the file is no ticket, has another format or is damaged; the backbone's weights are others than
+            those it was trained on; or the device cannot be used.
+        OSError: the file cannot be read.
     """
     ticket = open_ticket(url)
     try:
@@ -73,27 +78,29 @@ def model_of(
     backbone: backbones.Backbone | None = None,
     precision: Precision | None = None,
 ) -> AdaptedModel:
-    """The model of an opened ticket, on the CPU, in evaluation mode.
+    """The model of an opened ticket, on the CPU and in evaluation mode.
 
     Args:
-        weights: where the backbone's weights are, if not where the ticket says.
-        backbone: the backbone itself, where it is loaded already; it is copied.
-        precision: what to compute in; None: what the ticket was evaluated in.
+        ticket: the opened ticket.
+        weights: the backbone's weights: a path or URL, `hub` or `package`; None uses the place that the ticket names.
+        backbone: the loaded backbone, which is copied; None loads it.
+        precision: the precision to compute in; None uses the one in which the ticket was evaluated.
 
     Raises:
-        TicketError: unknown backbone or method, missing or other backbone weights, or tensors that do not fit.
+        TicketError: the backbone or the method is unknown, the backbone's weights are missing or others than those it
+            was trained on, or a tensor does not fit.
     """
     header = ticket.header
     try:
-        config = BackboneConfig(**{**header.backbone, **({"weights": weights} if weights else {})})
+        config = BackboneConfig.model_validate({**header.backbone, **({"weights": weights} if weights else {})})
         if not weights and backbone is None:
             config = backbone_section(ticket)
         shared = backbone or backbones.load(config, source="the ticket")
         if shared.weights_digest != header.weights_digest:
             raise TicketError(f"trained on other weights of {config.name} than '{config.weights}' holds")
-        own = shared.on_host()  # the caller may move or cast it
-        own.transform = _transform(header.transform)
-        model = methods.build(MethodConfig(**header.method), own, num_classes=len(header.classes), seed=0)
+        copied = shared.on_host()  # the caller may move or cast it
+        copied.transform = _transform(header.transform)
+        model = methods.build(MethodConfig(**header.method), copied, num_classes=len(header.classes), seed=0)
         model.load_trained(ticket.weights)
     except TicketError:
         raise
@@ -108,12 +115,12 @@ def model_of(
 
 
 def precision_of(ticket: Ticket) -> Precision:
-    """What the ticket was evaluated in."""
+    """The precision in which the ticket was evaluated."""
     return NumericFields.model_validate(ticket.header.numeric).precision
 
 
 def _transform(fields: Mapping[str, Any]) -> Transform:
-    """What the ticket was trained on, whatever this timm says of the backbone now."""
+    """The transform of the ticket's training, even if this version of timm gives the backbone another."""
     try:
         return Transform(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
     except (KeyError, TypeError) as error:
@@ -123,5 +130,5 @@ def _transform(fields: Mapping[str, Any]) -> Transform:
 def _moved(model: AdaptedModel, device: str | torch.device) -> AdaptedModel:
     try:
         return model.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
+    except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is not there
         raise TicketError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error

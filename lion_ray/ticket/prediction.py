@@ -1,6 +1,6 @@
-"""Images to classes with a ticket's model: `lion_ray.predict`, and the command `lion-ray predict` behind it.
+"""Classification of images with a ticket's model: `lion_ray.predict` and the command `lion-ray predict`.
 
-Images are decoded, resized and normalised exactly as those the ticket was trained on; memory holds one batch of them.
+Images are decoded, resized and normalised exactly as the ticket's training images were. Memory holds one batch.
 """
 
 from __future__ import annotations
@@ -19,34 +19,40 @@ BATCH_SIZE = 32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """One image's likeliest classes, most likely first: pairs of class name and softmax probability."""
+    """The likeliest classes of one image.
+
+    `image` names the image. `top` holds pairs of class name and softmax probability (0 to 1), most likely first.
+    """
 
     image: str
     top: tuple[tuple[str, float], ...]
 
     @property
     def label(self) -> str:
-        """The likeliest class."""
+        """The name of the likeliest class."""
         return self.top[0][0]
 
     @property
     def probability(self) -> float:
-        """Of `label`, 0 to 1."""
+        """The softmax probability of `label`, 0 to 1."""
         return self.top[0][1]
 
 
 def predict(
     model: AdaptedModel, images: Image | Iterable[Image], *, top: int = 1, batch_size: int = BATCH_SIZE
 ) -> Iterator[Prediction]:
-    """Classify images with what `load_ticket` gave, on the model's device, one `Prediction` after another, in order.
+    """Classify images on the model's device. Yields one `Prediction` per image, in the order of the images.
 
     Args:
-        images: paths or URLs of images, or of folders, which are searched through; or uint8 arrays (H, W, 3).
-        top: how many classes to name of each image.
+        model: the model that `load_ticket` returned.
+        images: paths or URLs of images or of folders, which are searched for images; or uint8 arrays (H, W, 3).
+        top: how many classes to name for each image; at most the number of classes.
+        batch_size: how many images are decoded and classified at a time.
 
     Raises:
-        ValueError: a model that no ticket gave, `top` or `batch_size` below 1, or, with the image's name (`BadData`),
-            an image that is missing or broken: at once where a look into folders shows it, else when it is reached.
+        ValueError: the model is not from a ticket, or `top` or `batch_size` is below 1.
+        BadData: a `ValueError` with the image's name: an image is missing or broken. It is raised at once if a listing
+            shows it, and otherwise when the image is reached.
     """
     if not model.classes:
         raise ValueError("this model has no class names: predict takes what load_ticket gives")
@@ -68,7 +74,7 @@ def _predictions(
         if not bool(logits.isfinite().all()):
             wrong = int((~logits.isfinite().all(1)).nonzero()[0])
             raise ValueError(f"{batch[wrong].where}: the model answers with numbers that are not finite")
-        likeliest = logits.sort(dim=1, descending=True, stable=True).indices[:, :top]  # of equals the first
+        likeliest = logits.sort(dim=1, descending=True, stable=True).indices[:, :top]  # the first of equal ones
         probabilities = logits.softmax(1).gather(1, likeliest)
         for item, values, indices in zip(batch, probabilities.tolist(), likeliest.tolist(), strict=True):
             named = ((model.classes[index], value) for index, value in zip(indices, values, strict=True))

@@ -1,9 +1,9 @@
-"""A ticket as one file for serving: pixels in, logits out, in `torch.export`'s format (.pt2), any batch size.
+"""Export of a ticket for serving: one file in `torch.export`'s format (.pt2) for batches of any size.
 
-The graph takes the decoded and resized pixels themselves, uint8 (B, S, S, 3): normalisation, prompts, backbone and
-classifier are inside. Equilibria are a fixed number of Picard steps, so nothing in it depends on the data. What `lora`
-and `ssf` trained is merged into the backbone's weights.
-The file's extra entry `lion_ray.json` says how to resize, what the logits are called and which ticket it is.
+The graph maps decoded and resized pixels, uint8 (B, S, S, 3), to logits (B, classes). Normalisation, prompts, backbone
+and classifier are inside. Each equilibrium is replaced by a fixed number of Picard steps, so no control flow depends on
+the data. The weights that `lora` and `ssf` trained are merged into the backbone's. The file's extra entry
+`lion_ray.json` holds the transform, the class names and the ticket's identity. `lion-ray export` calls `export`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +28,13 @@ EXTRA = "lion_ray.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Export:
-    """What the exported file, read back and run, gives for the fingerprint batch, against the ticket's own model.
+    """A comparison of the exported file, read back and run, with the ticket's own model on the fingerprint's batch.
 
-    steps           Picard steps in the place of each equilibrium, by the prompt's name; empty if there is none.
-    max_difference  of any logit, the batch as a whole and image by image.
-    scale           the largest absolute logit.
-    num_agreeing    images, of `num_images`, whose predicted class is the same.
-    num_bytes       of the file.
+    steps           the number of Picard steps that replace each equilibrium, by the layer's name; may be empty.
+    max_difference  the largest absolute difference of a logit, for the whole batch and image by image.
+    scale           the model's largest absolute logit.
+    num_agreeing    the number of images, of `num_images`, whose predicted class is the same.
+    num_bytes       the size of the file.
     """
 
     steps: dict[str, int]
@@ -45,15 +45,15 @@ class Export:
     num_bytes: int
 
 
-class Served(nn.Module):
-    """uint8 pixels (B, S, S, 3) to logits (B, classes)."""
+class PixelModel(nn.Module):
+    """A model with its normalisation inside: uint8 pixels (B, S, S, 3) to logits (B, classes)."""
 
     def __init__(self, model: AdaptedModel) -> None:
         super().__init__()
         self.model, self.transform = model, model.body.backbone.transform
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits."""
+        """The logits (B, classes) of uint8 pixels (B, S, S, 3)."""
         logits: Tensor = self.model(self.transform.of_pixels(pixels))
         return logits
 
@@ -62,12 +62,14 @@ def export(ticket: Ticket, url: str, *, steps: int | None = None, weights: str |
     """Write the ticket's model to `url`, read the file back, run it and measure the difference.
 
     Args:
-        url: where to; any fsspec URL that ends in `.pt2`.
-        steps: Picard steps of every equilibrium; None takes as many as each layer's tolerance needs for any image.
-        weights: where the backbone's weights are, if not where the ticket says.
+        ticket: the opened ticket.
+        url: the local path or fsspec URL to write to; it ends in `.pt2`.
+        steps: the number of Picard steps of every equilibrium; None takes as many as each layer's tolerance needs for
+            any image.
+        weights: the URL of the backbone's weights; None uses the place that the ticket names.
 
     Raises:
-        ValueError: the URL has another ending, or steps is below 1.
+        ValueError: the URL has another ending, or `steps` is below 1.
         TicketError: the backbone cannot be loaded.
         OSError: the file cannot be written.
     """
@@ -94,7 +96,7 @@ def export(ticket: Ticket, url: str, *, steps: int | None = None, weights: str |
 
 
 def _fix_steps(model: AdaptedModel, steps: int | None) -> dict[str, int]:
-    """Put fixed steps in the place of every equilibrium of `model`, in place."""
+    """Replace every equilibrium layer of `model`, in place, by fixed steps; returns their number by layer."""
     taken = {}
     for name, layer in list(model.named_modules()):
         if isinstance(layer, ImplicitLayer):
@@ -104,8 +106,8 @@ def _fix_steps(model: AdaptedModel, steps: int | None) -> dict[str, int]:
     return taken
 
 
-def _exported(model: AdaptedModel, description: dict[str, Any]) -> bytes:
-    served = Served(model).requires_grad_(False).to(memory_format=torch.contiguous_format).eval()
+def _exported(model: AdaptedModel, description: Mapping[str, object]) -> bytes:
+    served = PixelModel(model).requires_grad_(False).to(memory_format=torch.contiguous_format).eval()
     example = torch.from_numpy(fixed_images(model.body.backbone.transform.size))
     with torch.no_grad():
         program = torch.export.export(served, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
@@ -114,7 +116,7 @@ def _exported(model: AdaptedModel, description: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _description(ticket: Ticket, steps: dict[str, int]) -> dict[str, Any]:
+def _description(ticket: Ticket, steps: Mapping[str, int]) -> dict[str, object]:
     header = ticket.header
     return {
         "ticket": {"experiment": header.experiment, "round": header.round, "digest": header.digest},

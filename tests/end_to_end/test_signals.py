@@ -91,7 +91,7 @@ def test_a_user_whom_nobody_knows_has_a_home_of_this_moment(monkeypatch: pytest.
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.delenv("HOME")
-    console._name_home()
+    console._set_home()
     assert Path.home() == tmp_path / f"lion_ray-{os.getuid()}" / "home"
     assert Path.home().stat().st_mode & 0o777 == 0o700
 

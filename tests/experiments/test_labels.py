@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_results_and_decisions_of_two_sets_of_one_name_stay_apart(
     printed = tables.text_tables(plan, study, tables.rows(plan, study))
     assert "pets[here]" in printed
     assert "pets[there]" in printed
-    rows = comparison.told_apart(tables.rows(plan, study))
+    rows = comparison.with_distinct_datasets([cast("comparison.FinalRow", row) for row in tables.rows(plan, study)])
     assert {row["dataset"] for row in rows} == {"pets[here]", "pets[there]"}
 
     decisions, (one, other) = Decisions(store, study.scheduler), [each.peers for each in experiments]

@@ -106,4 +106,6 @@ def workers_of(store: Store, key: str) -> int:
     from lion_ray import ticket
 
     header = ticket.unpack((store.load(key) or {})["ticket.safetensors"]).header
-    return int(header.numeric["workers"])
+    workers = header.numeric["workers"]
+    assert isinstance(workers, int)
+    return workers

@@ -21,9 +21,19 @@ ACCURACY = {
 }
 
 
-def rows() -> list[dict[str, object]]:
+def rows() -> list[comparison.FinalRow]:
     return [
-        {"method": method, "dataset": dataset, "seed": seed, "round": 0, "ticket": "winning", "test_accuracy": value}
+        {
+            "method": method,
+            "dataset": dataset,
+            "seed": seed,
+            "round": 0,
+            "ticket": "winning",
+            "test_accuracy": value,
+            "experiment": f"{dataset}/{method}/{seed}",
+            "density": 1.0,
+            "config": "{}",
+        }
         for method, by in ACCURACY.items()
         for (dataset, seed), value in by.items()
     ]
@@ -46,6 +56,7 @@ def test_only_pairs_that_both_have_count() -> None:
 
 
 def test_tickets_are_lines_of_their_own_held_against_the_dense_reference() -> None:
+    rounds: list[comparison.FinalRow]
     rounds = [{**row, "round": 1, "test_accuracy": 0.1} for row in rows() if row["method"] == "lion"]
     found = comparison.compare([*rounds, *rows()], "lion")
     assert list(found) == ["lion, round 1", "linear"]
@@ -77,8 +88,9 @@ def write(folder: Path, of_seed: dict[object, dict[str, int]]) -> None:
 
 def test_one_set_in_two_sizes_is_two_datasets(tmp_path: Path) -> None:
     write(tmp_path, {0: {"num_train": 50}, 1: {"num_train": 100}})
-    read = comparison.told_apart(comparison.read_rows(str(tmp_path)))
+    read = comparison.with_distinct_datasets(comparison.read_rows(str(tmp_path)))
     assert {row["dataset"] for row in read if row["seed"] < 2} == {"mnist(num_train=50)", "mnist(num_train=100)"}
+    one_seed: list[comparison.FinalRow]
     one_seed = [{**row, "seed": 0} for row in read if row["seed"] < 2 and row["method"] in ACCURACY]
     a = [row for row in one_seed if row["test_accuracy"] in (0.5, 0.6, 0.52, 0.66)]
     found = comparison.compare(a, "lion")["linear"]

@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 
 from lion_ray.cli import commands
 from lion_ray.report import lottery, worth
+from lion_ray.report.comparison import FinalRow
 from lion_ray.report.evidence import collect
 from lion_ray.report.pairing import LIKE_THESE, THESE, sign
 from lion_ray.store import Store
@@ -23,7 +23,7 @@ DENSITIES = {0: 1.0, 1: 0.3, 2: 0.05}
 LION, RANDOM, ROBUST = ("lion", "winning"), ("lion", "random_ticket"), ("lion robust", "winning")
 
 
-def row(dataset: str, method: str, ticket: str, seed: int, number: int, accuracy: float) -> dict[str, Any]:
+def row(dataset: str, method: str, ticket: str, seed: int, number: int, accuracy: float) -> FinalRow:
     return {
         "config": json.dumps({"dataset": {"name": dataset, "num_train": 400}, "method": {"name": "linear"}}),
         "experiment": dataset,
@@ -37,7 +37,7 @@ def row(dataset: str, method: str, ticket: str, seed: int, number: int, accuracy
     }
 
 
-def rows(lead: Mapping[int, float]) -> list[dict[str, Any]]:
+def rows(lead: Mapping[int, float]) -> list[FinalRow]:
     """Winning tickets lead random ones by `lead` points by round; the seeds differ by much more, pair by pair alike."""
     found = [row("mnist", "linear", "winning", 0, 0, 0.5)]
     for dataset in ("mnist", "textile"):
@@ -76,7 +76,7 @@ def test_the_verdict_says_where_tickets_win_and_where_they_do_not() -> None:
     assert "cannot be told apart in 0 of 8" in said
 
 
-def study(tmp_path: Path, found: list[dict[str, Any]]) -> str:
+def study(tmp_path: Path, found: list[FinalRow]) -> str:
     payload = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(found), payload)
     Store(str(tmp_path / "study")).write("results.parquet", payload.getvalue())
@@ -108,13 +108,14 @@ def test_a_study_without_results_or_pruned_rounds_is_one_line(tmp_path: Path) ->
 
 
 def test_tickets_stand_beside_themselves_without_prompts_and_beside_the_linear_probe() -> None:
-    def told(method: str, number: int, accuracy: float, off: float | None, size: int) -> dict[str, Any]:
+    def told(method: str, number: int, accuracy: float, off: float | None, size: int) -> FinalRow:
         config = {"dataset": {"name": "mnist"}, "method": {"name": method}}
         found = row("mnist", method, "winning", 0, number, accuracy)
         return {**found, "config": json.dumps(config), worth.OFF: off, worth.SIZE: size}
 
     dense, ticket = told("lion", 0, 0.75, 0.5, 1000), told("lion", 1, 0.875, 0.25, 300)
-    lines = worth.rows_of([told("linear", 0, 0.5, None, 0), dense, ticket, {**ticket, "ticket": "random_ticket"}])
+    control: FinalRow = {**ticket, "ticket": "random_ticket"}
+    lines = worth.rows_of([told("linear", 0, 0.5, None, 0), dense, ticket, control])
     assert lines == [
         ["mnist", "lion", "1.000", "1,000", "75.0", "50.0", "50.0"],
         ["mnist", "lion", "0.300", "300", "87.5", "25.0", "50.0"],

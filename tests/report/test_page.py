@@ -56,7 +56,7 @@ def tiny(tmp_path: Path) -> Store:
 
 def scored(store: Store) -> dict[tuple[str, int], scores.Score]:
     views = trainings.opened([store.url])
-    found = ranking.compared(ranking.main_slots(trainings.slots(views)), trainings.groups(views))
+    found = ranking.compared(ranking.main_trainings(trainings.all_trainings(views)), trainings.groups(views))
     return {(score.line.method, score.line.round): score for score in found}
 
 
@@ -115,13 +115,20 @@ def test_a_difference_that_seeds_scatter_over_is_tied(tmp_path: Path) -> None:
 
 def test_search_runs_stay_out_of_the_main_table(tiny: Store) -> None:
     views = trainings.opened([tiny.url])
-    every = [slot._replace(stage=trainings.SEARCH) if slot.line.round else slot for slot in trainings.slots(views)]
+    every = [
+        training._replace(stage=trainings.SEARCH) if training.line.round else training
+        for training in trainings.all_trainings(views)
+    ]
     assert {score.line.round for score in scores.scores(every, trainings.groups(views))} == {0}
 
 
 def test_what_is_missing_has_its_reason(tiny: Store) -> None:
     def told() -> set[str]:
-        return {slot.reason for slot in trainings.slots(trainings.opened([tiny.url])) if slot.record is None}
+        return {
+            training.reason
+            for training in trainings.all_trainings(trainings.opened([tiny.url]))
+            if training.record is None
+        }
 
     failed = "failed: ValueError: <script>alert(1)</script> at https://***@host/x"
     assert told() == {failed, "not run yet"}

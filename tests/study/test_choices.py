@@ -9,17 +9,19 @@ import hypothesis
 from hypothesis import strategies as st
 
 from lion_ray.store import Store
-from lion_ray.study.choices import Choice, Trial, choose
+from lion_ray.study.choices import Choice, SearchTrial, choose
 from tests.support.made_sweeps import experiment
 
 
-def trial(lr: float, *accuracies: float, rounds: int = 3, ended_by: str | None = None, name: str = "") -> Trial:
+def trial(lr: float, *accuracies: float, rounds: int = 3, ended_by: str | None = None, name: str = "") -> SearchTrial:
     made = experiment(name or f"lr-{lr:g}", rounds=rounds)
     train = made.train.model_copy(update={"lr": lr})
-    return Trial(experiment=type(made)(**{**vars(made), "train": train}), accuracies=accuracies, ended_by=ended_by)
+    return SearchTrial(
+        experiment=type(made)(**{**vars(made), "train": train}), accuracies=accuracies, ended_by=ended_by
+    )
 
 
-def chosen(*trials: Trial) -> str | None:
+def chosen(*trials: SearchTrial) -> str | None:
     choice = choose(trials)
     return None if choice is None else choice.trial
 

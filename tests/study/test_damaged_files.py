@@ -102,7 +102,7 @@ def copied(reported: Path, tmp_path: Path) -> Path:
 def look(store: Store) -> None:
     """What `tickets`, `compare` and `evidence` do."""
     listing.text(listing.tickets(store.url))
-    rows = comparison.told_apart(comparison.read_rows(store.url))
+    rows = comparison.with_distinct_datasets(comparison.read_rows(store.url))
     comparison.text(rows, "linear")
     evidence.collect(rows)
 

@@ -128,10 +128,10 @@ def test_a_report_reads_final_runs_from_the_record_and_says_what_is_awaited(stud
     request.record(driver.store, of, driver.stages.experiments)
     driver.run(kill_after=6)  # of mnist/linear all is done
     views = trainings.opened([driver.store.url])
-    found = trainings.slots(views)
-    done = {slot.experiment for slot in found if slot.record}
+    found = trainings.all_trainings(views)
+    done = {training.experiment for training in found if training.record}
     assert done == {name for name, _ in driver.trained}
-    assert "its setting is not chosen yet" in {slot.reason for slot in found}
+    assert "its setting is not chosen yet" in {training.reason for training in found}
     told = scores.scores(found, trainings.groups(views))
     (linear,) = (score for score in told if score.line.method == "linear")
     assert {name for name, cell in linear.cells.items() if cell.values} == {"mnist(num_train=20)"}
@@ -143,7 +143,7 @@ def test_a_report_waits_for_a_choice_that_a_killed_driver_did_not_write_down(stu
     request.record(driver.store, of, driver.stages.experiments)
     driver.run(kill_after=4)  # all trials of mnist/linear, and no choice
     assert not driver.choices
-    found = trainings.slots(trainings.opened([driver.store.url]))
-    finals = [slot for slot in found if slot.stage == trainings.FINAL]
+    found = trainings.all_trainings(trainings.opened([driver.store.url]))
+    finals = [training for training in found if training.stage == trainings.FINAL]
     assert len(finals) == 2 * 2 + 2 * 2 * 3  # seeds, datasets; LION has three rounds
-    assert {slot.reason for slot in finals} == {"its setting is not chosen yet"}
+    assert {training.reason for training in finals} == {"its setting is not chosen yet"}

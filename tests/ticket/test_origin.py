@@ -42,7 +42,7 @@ def study(every_method: Mapping[str, Store], tmp_path: Path) -> Path:
 def keep_weights(file: Path) -> None:
     """As a driver leaves them in the study's folder."""
     header = ticket.open_ticket(str(file)).header
-    model = original(BackboneConfig(**{**header.backbone, "weights": "random"}))
+    model = original(BackboneConfig.model_validate({**header.backbone, "weights": "random"}))
     tensors = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
     Store(str(file.parents[3])).commit(f"weights/{header.weights_digest}", {"weights.safetensors": save(tensors)})
 

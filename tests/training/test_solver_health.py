@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lion_ray import config, report
+from lion_ray.report import formatting
 from lion_ray.store import Store
 from lion_ray.study.plan import Plan, make_plan
 from lion_ray.training import solver_health
@@ -64,5 +65,5 @@ def test_solves_that_are_not_finite_are_counted_in_the_last_words(study_file: Pa
     solves = item.rounds[0].metrics.solves._replace(num=100, share_unconverged=0.25, num_nonfinite=25)
     metrics = dataclasses.replace(item.rounds[0].metrics, solves=solves)
     broken = dataclasses.replace(item, rounds=(dataclasses.replace(item.rounds[0], metrics=metrics),))
-    (line,) = report.tables.unconverged(Plan(items=[broken]))
+    (line,) = formatting.unconverged(Plan(items=[broken]))
     assert "25.0% of 100 equilibrium solves, 25 of them not finite, worst residual" in line

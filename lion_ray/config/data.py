@@ -68,7 +68,7 @@ class DatasetConfig(Frozen):
     `num_train`, `num_val` and `num_test` keep the first images of an order that depends on the dataset's name alone.
     `val` is the share of the training images that becomes the val split if the source has none. `shots` (images per
     class), `imbalance`, `subset` and `label_noise` change the training split only; they draw with `seed`
-    (`lion_ray.data.sampling`).
+    (`lion_ray.data.select.sampling`).
     """
 
     name: str = Field(

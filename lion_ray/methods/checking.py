@@ -10,12 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -24,10 +20,10 @@ from torch import Tensor
 from lion_ray.backbones import Backbone, NoSuchMaps, drawn_images
 from lion_ray.config import MethodConfig, StudyError
 from lion_ray.methods.effects import displace_, inert, projected, suspects
+from lion_ray.methods.foreign import Failed, border, is_of_memory, place_of
 from lion_ray.methods.model import AdaptedModel
 from lion_ray.methods.tuning import NotApplicable
 
-LOGGER = logging.getLogger(__name__)
 EDITION = 2  # raised when a trial asks for more
 STEPS = 2  # what a step leaves behind, such as a cache, shows in the next
 Build = Callable[[MethodConfig, Backbone], AdaptedModel]
@@ -43,10 +39,6 @@ class Outcome:
 
 Trials = Callable[[Mapping[int, MethodConfig]], Iterator[Outcome]]
 """From method entries by their places in the study to what `outcomes` gives."""
-
-
-class Failed(Exception):
-    """Something of timm's or torch's has failed; the message is one line, the cause is theirs."""
 
 
 def _anything(method: str) -> str:
@@ -67,7 +59,7 @@ def trial_digest(config: MethodConfig, options: Mapping[str, Any], backbone: Map
 def problem_of_backbone(backbone: Backbone) -> str | None:
     """Why the frozen backbone cannot be run at its image size, in one line."""
     try:
-        with _border(), torch.no_grad():
+        with border(), torch.no_grad():
             features = backbone(_image(backbone))
     except Failed as error:
         return f"cannot be run at {backbone.transform.size} px: {error}"
@@ -85,15 +77,15 @@ def problem_of(
         brings: from a method's name to what it puts into the backbone (see `registry.Method`).
     """
     try:
-        with _border():
+        with border():
             model = build(config, backbone)
             idle = _without_effect(model, _image(backbone))
     except (NotApplicable, NoSuchMaps) as reason:
         return f"'{config.name}' does not apply to {backbone.name}: {reason}"
     except Failed as error:
-        if _is_of_memory(error):
+        if is_of_memory(error):
             return f"'{config.name}' cannot be tried on {backbone.name}: there is not enough memory for one image"
-        why = f"{_place(error)} does not run with {brings(config.name)} at {backbone.transform.size} px"
+        why = f"{place_of(error)} does not run with {brings(config.name)} at {backbone.transform.size} px"
         return f"'{config.name}' does not apply to {backbone.name}: {why}"
     if not idle:
         return None
@@ -117,7 +109,7 @@ def outcomes(
         brings: as for `problem_of`.
     """
     try:
-        with _border():
+        with border():
             backbone = make_backbone()
     except Failed as error:
         yield Outcome(key="backbone", problem=f"cannot be run at this image size: {error}{advice()}")
@@ -195,27 +187,3 @@ def _image(backbone: Backbone) -> Tensor:
 def _some(names: Sequence[str]) -> str:
     shown = [name.removeprefix("body.backbone.model.") for name in names[:2]]
     return ", ".join(shown) + f" and {len(names) - len(shown)} more" * (len(names) > len(shown))
-
-
-def _place(error: Failed) -> str:
-    """What has failed: the innermost file of timm's on the way there, if there is one."""
-    frames = traceback.extract_tb(error.__cause__.__traceback__ if error.__cause__ else None)
-    files = [frame.filename for frame in frames if "timm" in PurePath(frame.filename).parts]
-    LOGGER.debug("a method does not run", exc_info=error)
-    return f"timm's code ({PurePath(files[-1]).name})" if files else "its forward or backward pass"
-
-
-def _is_of_memory(error: Failed) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(cause)
-
-
-@contextmanager
-def _border() -> Iterator[None]:
-    """The border to models that others have written: whatever they raise is a `Failed`."""
-    try:
-        yield
-    except (NotApplicable, NoSuchMaps, StudyError):
-        raise
-    except Exception as error:
-        raise Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")) from error

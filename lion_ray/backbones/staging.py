@@ -47,7 +47,7 @@ class Resolved:
     @property
     def key(self) -> str:
         """Where the weights lie in the study's store."""
-        return f"weights/{self.weights_digest}"
+        return layout.staged(self.weights_digest)
 
 
 def resolve(config: BackboneConfig, store: Store, *, source: str = "study") -> Resolved:

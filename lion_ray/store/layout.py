@@ -14,8 +14,8 @@ DRIVER = "driver.json"  # the lease of the driver that runs the study
 RESULTS = "results.parquet"  # a row for each finished round
 REPORT = "report"  # the folder of the page and its tables
 
-BACKBONES = "backbone"
-WEIGHTS, RESOLVED = "weights.safetensors", "resolved.json"
+BACKBONES, STAGED = "backbone", "weights"  # which weights a study's section stands for; the weights
+RESOLVED, WEIGHTS = "resolved.json", "weights.safetensors"
 
 EXPERIMENTS = "experiments"
 DONE = "DONE"  # the marker of an artifact, written last; it lists every file's SHA-256 and size
@@ -33,8 +33,13 @@ CHECKS = "checks"
 
 
 def backbone(digest: str) -> str:
-    """The folder of staged weights; `digest` is that of the study's backbone section."""
+    """The folder of what a backbone section stands for; `digest` is that of the section."""
     return f"{BACKBONES}/{digest}"
+
+
+def staged(digest: str) -> str:
+    """The folder of a backbone's weights; `digest` is theirs."""
+    return f"{STAGED}/{digest}"
 
 
 def experiment(name: str) -> str:
@@ -89,7 +94,8 @@ _KNOWN = re.compile(
         (
             *map(re.escape, (REQUEST, FAILURES, DRIVER, RESULTS)),
             rf"{REPORT}/.+",
-            rf"{BACKBONES}/{_NAME}/(?:{DONE}|{WEIGHTS}|{RESOLVED})",
+            rf"{BACKBONES}/{_NAME}/(?:{DONE}|{RESOLVED})",
+            rf"{STAGED}/{_NAME}/(?:{DONE}|{WEIGHTS})",
             rf"{EXPERIMENTS}/{_NAME}/start/(?:{DONE}|{START}|{EXPERIMENT})",
             rf"{EXPERIMENTS}/{_NAME}/round-\d+(?:-{_NAME})?/(?:{_OF_A_ROUND})",
             rf"{INDEX}/{_NAME}\.json",

@@ -54,7 +54,7 @@ def _kept_by_the_study(ticket: Ticket) -> str | None:
     if match is None or not DIGEST.fullmatch(digest) or has_credentials(match["study"]):
         return None
     store = Store(match["study"])
-    key = f"weights/{digest}"
+    key = layout.staged(digest)
     return f"{store.url}/{key}/{layout.WEIGHTS}" if store.read(f"{key}/{layout.DONE}") is not None else None
 
 

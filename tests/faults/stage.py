@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+from s3fs import S3FileSystem
 
 from cluster import two_nodes
 from tests.faults.driver import Driver
@@ -44,7 +45,9 @@ class Stage:
 
     def __enter__(self) -> Stage:
         self.temporary.mkdir(parents=True)
+        self._environment_before = dict(os.environ)
         os.environ |= self._shared()
+        S3FileSystem.clear_instance_cache()  # one that was made before speaks to another server
         os.environ.pop("RAY_ADDRESS", None)
         moto = [sys.executable, "-m", "moto.server", "-H", two_nodes.HOST, "-p", str(self.s3_port)]
         self._servers.append(subprocess.Popen(moto, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
@@ -63,6 +66,9 @@ class Stage:
         for server in [*self._servers, self.proxy]:
             server.kill()
             server.wait()
+        os.environ.clear()
+        os.environ |= self._environment_before
+        S3FileSystem.clear_instance_cache()
 
     def _shared(self) -> dict[str, str]:
         """What the driver and all nodes have in their environment."""

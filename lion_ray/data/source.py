@@ -146,6 +146,12 @@ class Source:
         notes = (f"{split} has images of {lacking}, and train as cut has none" for split, lacking in cut.items())
         return (*self.found.notes, *notes)
 
+    @property
+    def counts_note(self) -> str:
+        """How many images of each split the study uses, as one line."""
+        counts = ", ".join(f"{len(self.chosen(split)[1]):,} {split}" for split in self.parts)
+        return f"images that the study uses: {counts}"
+
     def leaks(self) -> dict[str, int]:
         """How many images of val and test have the bytes of a training image, by split. Empty if never checked."""
         repeats = [[place.rpartition("/") for place in group.split()] for group in self.fingerprint.repeated or ()]

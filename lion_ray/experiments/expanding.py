@@ -149,7 +149,7 @@ def _identity(config: DatasetConfig, section: DataConfig, source: str, on_note: 
     if len(dataset.classes) < 2:
         raise StudyError(source, f"datasets.{config.name}", "has one class only: there is nothing to tell apart")
     dataset.warn_of_faults()
-    for note in dataset.notes:
+    for note in (*dataset.notes, dataset.counts_note):
         on_note(f"{dataset_label(config)}: {note}")
     return dataset.identity()
 

@@ -46,13 +46,17 @@ def open_url(url: str) -> IO[bytes]:
         OSError: the file cannot be opened (`FileNotFoundError`, `PermissionError`, ...), or it is a pipe or device,
             which may have no end.
     """
-    filesystem, path = retry(lambda: filesystem_of(url), url)
-    retry(lambda: _refuse_endless(filesystem, path), url)
-    if protocols(filesystem) & OBJECT_STORES:
-        size = int(retry(lambda: filesystem.info(path), url)["size"])
-        return io.BufferedReader(RemoteFile(filesystem, path, url, size), READ_AHEAD_BYTES)
-    opened: IO[bytes] = retry(lambda: filesystem.open(path, "rb"), url)
-    return opened
+
+    def opened() -> IO[bytes]:
+        filesystem, path = filesystem_of(url)
+        _refuse_endless(filesystem, path)
+        if protocols(filesystem) & OBJECT_STORES:
+            size = int(filesystem.info(path)["size"])
+            return io.BufferedReader(RemoteFile(filesystem, path, url, size), READ_AHEAD_BYTES)
+        file: IO[bytes] = filesystem.open(path, "rb")
+        return file
+
+    return retry(opened, url)  # as one: what makes no request does not tell that the host has answered
 
 
 def read_url(url: str) -> bytes:

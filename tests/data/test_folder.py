@@ -109,9 +109,9 @@ def test_the_encoding_is_read_from_the_bytes_not_the_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("train/loose.png", "train/loose.png is not train/<class>/<image>"),
+        ("train/loose.png", "train/loose.png lies in no class's folder: train/<class>/<image> is expected"),
         ("train/ant/deep/0.png", "train/ant/deep/0.png is not train/<class>/<image>"),
-        ("train/ant/notes.txt", "train/ant/notes.txt is not train/<class>/<image>"),
+        ("train/ant/0.heic", "train/ant/0.heic is not train/<class>/<image>"),
         ("extra/ant/0.png", "extra/ant/0.png belongs to no split"),
         ("test/dgo/0.png", "test/dgo/0.png: class 'dgo' of test has no image in train"),
     ],
@@ -122,6 +122,18 @@ def test_a_file_out_of_place_is_named(tmp_path: Path, path: str, message: str) -
     with pytest.raises(StudyError) as caught:
         look(str(tmp_path))
     assert str(caught.value).startswith(f"my.yaml: datasets.mine: {message}")
+
+
+def test_notes_beside_the_images_are_counted_as_not_used(tmp_path: Path) -> None:
+    write_set(str(tmp_path))
+    (tmp_path / "train" / "ant" / "notes.txt").write_text("seen on Monday")
+    notes = look(str(tmp_path)).notes
+    assert [note for note in notes if note.startswith("not used: 1 file (train/ant/notes.txt)")], notes
+
+
+def test_a_folder_that_does_not_exist_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="photo does not exist"):
+        look(str(tmp_path / "photo"))
 
 
 def test_a_truncated_or_vanished_image_is_named(tmp_path: Path) -> None:
@@ -172,5 +184,5 @@ def test_paths_are_relative_however_a_backend_spells_its_urls(
 
 @pytest.mark.parametrize("url", ["/no/such/folder", "memory://no-such", "nosuch://x/y", "/no/such/file.parquet"])
 def test_a_url_that_cannot_be_read_is_named(url: str) -> None:
-    with pytest.raises(StudyError, match=r"my\.yaml: datasets\.mine: .*(cannot be read|holds no files)"):
+    with pytest.raises(StudyError, match=r"my\.yaml: datasets\.mine: .*(cannot be read|holds no files|does not exist)"):
         look(url)

@@ -309,6 +309,8 @@ def test_a_host_of_no_known_name_is_given_up_at_once_unless_it_has_answered(monk
     with pytest.raises(OSError, match="spelled right"):
         retry(unknown, "s3://misspelled/x", patience=patient, on_outage=outages.append)
     assert not outages
+    with pytest.raises(OSError, match="spelled right"):
+        open_url("http://misspelled.invalid/x")  # to make its filesystem is no answer
     retry(lambda: None, "s3://known/y", patience=patient)
     with pytest.raises(OSError, match=r"gave up after 0:0\d and \d+ attempts\)") as given_up:
         retry(unknown, "s3://known/x", patience=patient, on_outage=outages.append)

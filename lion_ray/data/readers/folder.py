@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from lion_ray.data.item import BadData
 from lion_ray.data.pool import POOL, FilePool, FoundSet, as_labels
+from lion_ray.data.readers.junk import is_text
 from lion_ray.data.readers.listing import IMAGES, Files, check_train, listing, split_error
 from lion_ray.data.readers.notes import classes_note, splits_note
 from lion_ray.data.readers.split_names import check_words, split_in, split_word, words_of
@@ -57,12 +58,14 @@ def _by_split(files: Files) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = {}
     for path in files:
         parts = path.split("/")
-        if len(parts) == 1 and not is_image(path):
-            continue  # a README or licence next to the folders
+        if not is_image(path) and (len(parts) == 1 or is_text(path)):
+            continue  # a README beside the folders, notes beside the images: counted as not used
         if named and parts[0] not in named:
             raise split_error(path)
         if len(parts) != depth or not is_image(path):
             where = "train/<class>/<image>" if named else "<class>/<image>"
+            if is_image(path) and len(parts) < depth:
+                raise BadData(f"{path} lies in no class's folder: {where} is expected")
             raise BadData(f"{path} is not {where} with an image's ending ({', '.join(IMAGES)})")
         splits.setdefault(named.get(parts[0], POOL), []).append(path)
     if not splits:

@@ -15,6 +15,9 @@ JUNK_FOLDERS |= {".thumbnails", ".thumbs", ".svn", ".hg", ".dvc"}
 DOCUMENTS = {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation", "about"}
 """Names of documents, without their endings."""
 
+TEXTS = ("txt", "csv", "tsv", "json", "xml", "yaml", "yml", "log", "md", "pdf", "html", "rst")
+"""Endings of files that are certainly no image."""
+
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar", ".part", ".crdownload", ".tmp")
 """Endings of compressed and of incompletely downloaded files."""
 
@@ -31,3 +34,8 @@ def is_document(path: str) -> bool:
     """Whether the name is that of a document such as a README, which is no part of a dataset."""
     stem, _, ending = path.lower().partition(".")
     return stem in DOCUMENTS or ending in ("md", "pdf", "html", "rst")
+
+
+def is_text(path: str) -> bool:
+    """Whether the ending is that of notes and annotations, which are no images."""
+    return path.lower().rpartition(".")[2] in TEXTS

@@ -48,7 +48,8 @@ def listing(url: str) -> TrackedFiles:
     _check_names(files)
     _check_links(files, url)
     if not files:
-        raise BadData(f"{url} holds no files")
+        missing = is_local(url) and not os.path.lexists(canonical(url))
+        raise BadData(f"{url} does not exist" if missing else f"{url} holds no files")
     unseen: dict[str, list[str]] = {}
     for path, reason in reasons.items():
         if reason is not None:

@@ -166,7 +166,10 @@ def in_one_line(make: Callable[[BackboneConfig], Made], config: BackboneConfig, 
         raise StudyError(source, "backbone.weights", f"'{config.weights}' cannot be used: {error}") from error
     except Unmakeable as error:
         size = "" if config.image_size is None else f" at image_size: {config.image_size}"
-        raise StudyError(source, "backbone", f"timm cannot make {config.name}{size}: {error}") from error
+        from lion_ray.backbones.sizes import sizes_that_do  # it makes sketches of other sizes
+
+        advice = sizes_that_do(config)
+        raise StudyError(source, "backbone", f"timm cannot make {config.name}{size}: {error}{advice}") from error
 
 
 @functools.lru_cache(maxsize=2)

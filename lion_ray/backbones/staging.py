@@ -13,7 +13,9 @@ import dataclasses
 import errno
 import json
 import platform
+import warnings
 from functools import partial
+from typing import Any
 
 from safetensors.torch import save as save_safetensors
 
@@ -23,7 +25,7 @@ from lion_ray.backbones.node import on_this_node
 from lion_ray.backbones.transform import Transform
 from lion_ray.backbones.weights import state_digest
 from lion_ray.config import BackboneConfig, StudyError
-from lion_ray.store import StorageError, Store, digest, layout, redacted
+from lion_ray.store import DamagedArtifactWarning, StorageError, Store, digest, layout, redacted
 from lion_ray.store.layout import DONE, RESOLVED, WEIGHTS
 
 SHARED = "several nodes need a URL as storage, or a folder that each mounts at the same path"
@@ -59,10 +61,21 @@ def resolve(config: BackboneConfig, store: Store, *, source: str = "study") -> R
     kept = store.load(_record_key(config))
     if kept is None:
         return _from_origin(config, source)
-    record = json.loads(kept[RESOLVED])
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record["transform"].items()}
-    transform = Transform(**fields)  # type: ignore[arg-type]
-    return Resolved(config=config, weights_digest=record["weights"], transform=transform)
+    try:
+        return _parsed(config, kept[RESOLVED])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as damage:
+        text = f"{store.url}/{_record_key(config)} counts as absent: {damage!r}"
+        warnings.warn(text, DamagedArtifactWarning, stacklevel=2)
+        return _from_origin(config, source)
+
+
+def _parsed(config: BackboneConfig, record: bytes) -> Resolved:
+    """What `stage` has written."""
+    fields = json.loads(record)
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields["transform"].items()
+    }
+    return Resolved(config=config, weights_digest=fields["weights"], transform=Transform(**values))
 
 
 def stage(resolved: Resolved, store: Store, *, source: str = "study") -> Resolved:

@@ -88,9 +88,11 @@ class Store:
             return None
         try:
             manifest: dict[str, dict[str, Any]] = json.loads(marker)
+            if not manifest or not isinstance(manifest, dict):
+                raise ValueError(f"its {DONE} lists no files")
             wanted = list(manifest) if names is None else list(names)
             return {name: self._verified(f"{key}/{name}", manifest[name]) for name in wanted}
-        except (ValueError, KeyError, TypeError, AttributeError) as damage:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as damage:
             warnings.warn(f"{self.url}/{key} counts as absent: {damage}", DamagedArtifactWarning, stacklevel=2)
             return None
 

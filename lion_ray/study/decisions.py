@@ -94,7 +94,7 @@ class Decisions:
         payload = self._store.read(path)
         try:
             return float(json.loads(payload)["seconds"]) if payload is not None else 0.0
-        except (ValueError, KeyError, TypeError) as damage:
+        except (ValueError, KeyError, TypeError, RecursionError) as damage:
             signed.warn(self._store, path, damage)
             return 0.0
 

@@ -123,7 +123,7 @@ def _times(clock: bytes | None) -> tuple[float | None, float | None]:
     try:
         fields = json.loads(clock or b"")
         return float(fields["seconds"]), float(fields["finished"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None, None
 
 

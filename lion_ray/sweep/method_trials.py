@@ -1,9 +1,9 @@
 """Where the methods of a study are tried: never in the driver, as some models abort the process that runs them.
 
-On a cluster it is one task with a worker's cores, for a driver may be where nothing is to be computed, such as a head
-node; also where a Ray is up in this process already. Else it is a child of this process, `python -m
-lion_ray.sweep.method_trials`, which costs the seconds that torch and timm take to import; a dry run starts nothing on a
-cluster and has a child, too. Called by `driver` for what the study's store does not hold.
+On a cluster it is one task with a worker's cores, because a driver may be on a node that computes nothing, such as a
+head node. The same holds where a Ray is up in this process already. Otherwise, and for a dry run, it is a child of this
+process (`START`), which costs the seconds that torch and timm take to import. `lion_ray.sweep.driver` calls this for
+what the study's store does not hold.
 """
 
 from __future__ import annotations
@@ -25,6 +25,18 @@ from lion_ray.methods import Outcome, Trials, key_of, outcomes
 from lion_ray.sweep.address import cluster_address
 
 Configs = Mapping[int, MethodConfig]
+SAY_SECONDS, GIVE_UP_SECONDS = 15.0, 900.0
+START = """
+import sys
+parent, *sys.path[:] = sys.argv[1:]
+import ctypes, os
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: whatever this process does, it is killed when its parent ends
+if os.getppid() != int(parent):
+    os._exit(1)
+from lion_ray.sweep.method_trials import answer
+answer()
+"""
 
 
 class Ended(Exception):
@@ -61,6 +73,8 @@ def _named(made: Iterator[Outcome], backbone: BackboneConfig, configs: Configs) 
         for outcome in made:
             left = left[1:]
             yield outcome
+        if left:
+            raise Ended("it left before it was done")
     except Ended as error:
         names = {key_of(index): f"'{config.name}' on {backbone.name}" for index, config in configs.items()}
         if left:
@@ -92,27 +106,63 @@ def _in_a_child(backbone: BackboneConfig, configs: Configs) -> Iterator[Outcome]
     with tempfile.TemporaryFile() as errors, _child(errors) as child:
         assert child.stdin is not None
         assert child.stdout is not None
+        watch = _Watch(child, backbone.name)
         try:
             child.stdin.write(f"{json.dumps(request)}\n")
             child.stdin.flush()  # it stays open: the child ends with this process
             for line in child.stdout:
                 yield Outcome(**json.loads(line))
+                watch.begin()
             status = child.wait()
         finally:
+            watch.end()
             child.kill()
+        if watch.has_given_up:
+            raise Ended(f"no answer within {GIVE_UP_SECONDS / 60:.0f} minutes")
         if status:
             raise Ended(_how(status, errors))
 
 
+class _Watch:
+    """Says after a while which backbone is tried, and ends a child that does not answer at all."""
+
+    def __init__(self, child: subprocess.Popen[str], backbone: str) -> None:
+        self._child, self._backbone = child, backbone
+        self.has_given_up, self._has_said = False, False
+        self._timers: list[threading.Timer] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Another outcome is waited for."""
+        self.end()
+        self._timers = [threading.Timer(SAY_SECONDS, self._say), threading.Timer(GIVE_UP_SECONDS, self._give_up)]
+        for timer in self._timers:
+            timer.daemon = True
+            timer.start()
+
+    def end(self) -> None:
+        """Nothing is waited for."""
+        for timer in self._timers:
+            timer.cancel()
+
+    def _say(self) -> None:
+        if not self._has_said:
+            self._has_said = True
+            print(f"trying the methods of the study on {self._backbone} and one image", flush=True)
+
+    def _give_up(self) -> None:
+        self.has_given_up = True
+        self._child.kill()
+
+
 def _child(errors: IO[bytes]) -> subprocess.Popen[str]:
-    paths = os.pathsep.join(path for path in sys.path if path)
+    """A process with this one's `sys.path` and nothing in front of it: no module of the folder it is started in."""
     return subprocess.Popen(
-        [sys.executable, "-m", "lion_ray.sweep.method_trials"],
+        [sys.executable, "-I", "-c", START, str(os.getpid()), *filter(None, sys.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
-        env={**os.environ, "PYTHONPATH": paths},
     )
 
 
@@ -125,21 +175,11 @@ def _how(status: int, errors: IO[bytes]) -> str:
     return f"{name} ({last})" if last else name
 
 
-def _main() -> None:
-    """Answer the one request on standard input, a line per outcome."""
+def answer() -> None:
+    """Answer the one request on standard input, a line per outcome. What the child runs, see `START`."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no answer
     request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     configs = {int(index): MethodConfig(**config) for index, config in request["methods"].items()}
     for outcome in tried(BackboneConfig(**request["backbone"]), configs):
         print(json.dumps(dataclasses.asdict(outcome)), file=answers, flush=True)
-
-
-def _end_with_the_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    _main()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -21,6 +23,8 @@ from lion_ray.methods import AdaptedModel, Outcome, checking
 from lion_ray.store import Store, layout
 from lion_ray.sweep import cluster, driver, method_trials
 from tests.support.small_runs import in_here
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @functools.lru_cache
@@ -312,3 +316,60 @@ def test_a_task_that_aborts_is_a_problem_of_the_trial_it_was_at() -> None:
     assert next(items).key == "3.0"
     with pytest.raises(cluster.Lost, match="worker died"):
         next(items)
+
+
+def test_the_child_imports_nothing_of_the_folder_in_which_it_is_started(study_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("x = 1")
+    (tmp_path / "timm.py").write_text("raise SystemExit('not yours')")
+    code = "import sys; from lion_ray.cli import main; sys.argv[1:] = ['run', sys.argv[1], '--dry-run']; main()"
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = [{str(ROOT)!r}]; {code}", str(study_file)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_child_that_does_not_answer_is_given_up_and_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(method_trials, "SAY_SECONDS", 0.1)
+    monkeypatch.setattr(method_trials, "GIVE_UP_SECONDS", 0.5)
+    monkeypatch.setattr(method_trials, "START", "import time; time.sleep(600)")
+    backbone, configs = BackboneConfig(name="test_resnet", weights="random"), {0: MethodConfig(name="linear")}
+    (outcome,) = method_trials._named(method_trials._in_a_child(backbone, configs), backbone, configs)
+    assert outcome.key == "backbone"
+    assert outcome.problem is not None
+    assert "ends the process that tries it on one image: no answer within" in outcome.problem
+    assert "trying the methods of the study on test_resnet" in capsys.readouterr().out
+
+
+def test_a_child_that_leaves_early_has_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method_trials, "START", "import sys; sys.exit(0)")
+    backbone, configs = BackboneConfig(name="test_resnet", weights="random"), {0: MethodConfig(name="linear")}
+    (outcome,) = method_trials._named(method_trials._in_a_child(backbone, configs), backbone, configs)
+    assert outcome.problem is not None
+    assert "it left before it was done" in outcome.problem
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_child_outlives_the_command_that_started_it(study_file: Path, number: signal.Signals) -> None:
+    """Also one that hangs where no Python code of its own can run."""
+    hang = (
+        "import os, signal, sys; print(os.getpid(), file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGSTOP)"
+    )
+    code = (
+        "import sys; from lion_ray import pipeline; from lion_ray.sweep import method_trials;"
+        f"start = method_trials.START; method_trials.START = start.partition('from lion_ray')[0] + {hang!r};"
+        "method_trials._child.__globals__['tempfile'].TemporaryFile = lambda: sys.stderr.buffer;"
+        "from lion_ray import console; console.prepare(resumes=True); sys.exit(pipeline.main([sys.argv[1]]))"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, str(study_file)], stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert driver.stderr is not None
+    child = int(next(line for line in driver.stderr if line.strip().isdigit()))
+    driver.send_signal(number)
+    driver.wait(timeout=30)
+    driver.stderr.close()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

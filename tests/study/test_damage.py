@@ -211,6 +211,13 @@ def test_what_a_killed_compaction_leaves_is_overruled_by_newer_entries(
     assert old not in store.listing("shards")
 
 
+@pytest.mark.parametrize("payload", [b"{}", b"[]", b"[" * 200_000])
+def test_a_marker_that_lists_nothing_is_damage(finished: Store, payload: bytes) -> None:
+    finished.write("experiments/other/round-0/DONE", payload)
+    with pytest.warns(DamagedArtifactWarning):
+        assert finished.load("experiments/other/round-0") is None
+
+
 def test_everything_that_a_study_leaves_is_in_the_layout(finished: Store) -> None:
     assert [path for path in finished.paths() if not layout.is_known(path)] == []
     assert not layout.is_known("experiments/a/round-0/notes.txt")

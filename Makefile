@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 
 .PHONY: test lint types slow quickstart
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2
 lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 types:

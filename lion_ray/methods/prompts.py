@@ -7,8 +7,6 @@ low-rank V. Maps come behind the features in one row (`backbones.Maps`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,8 +17,6 @@ from lion_ray.methods import paths
 from lion_ray.methods.prompt import Prompt
 
 Layer = ImplicitLayer | ExplicitLayer
-MakeLayer = Callable[[Callable[[], Cell]], Layer]
-"""From the way to make a cell to the layer u -> z that the options describe."""
 
 
 class EquilibriumPrompt(Prompt):

@@ -6,6 +6,7 @@ from torch import nn
 
 _UNHEARD = {  # by timm's class
     "ClassAttn": ("k.bias",),
+    "GPSA": ("pos_proj.bias",),
     "TalkingHeadAttn": ("proj_l.bias",),
     "Attention2d": ("k.conv.bias", "k.bn.bias", "talking_head1.bias"),
     "MultiScaleAttention": ("norm_k.bias",),
@@ -27,8 +28,9 @@ def without_effect(model: nn.Module) -> set[str]:
     """Names of biases that change nothing whatever they are, whether the model has them or not.
 
     A softmax does not see what is added to all its scores: the bias of keys (class attention of CaiT and XCiT, MViT,
-    EfficientFormerV2), or of talking heads before it (CaiT). The difference `pool(x) - x` does not see what its norm
-    shifts (PoolFormer). BEiT's, EVA's and Swin V2's attention has biases of its own in the place of its layer's.
+    places in ConViT, EfficientFormerV2), or of talking heads before it (CaiT). The difference `pool(x) - x` does not
+    see what its norm shifts (PoolFormer). BEiT's, EVA's and Swin V2's attention has biases of its own in the place of
+    its layer's.
     """
     found = set[str]()
     for name, module in model.named_modules():

@@ -14,8 +14,10 @@ from typing import Any
 
 from lion_ray.methods import METHODS
 
-_WITH_BIASES_WITHOUT_EFFECT = ("cait", "convit", "xcit", "poolformer", "efficientformerv2", "mvit", "beit", "eva",
-"swinv2") Config = Mapping[str, Any]
+_WITH_BIASES_WITHOUT_EFFECT = (
+    "cait", "convit", "xcit", "poolformer", "efficientformerv2", "mvit", "beit", "eva", "swinv2",
+)  # fmt: skip
+Config = Mapping[str, Any]
 """The configuration of an experiment as JSON, as `Experiment.config` gives it and as records store it."""
 
 

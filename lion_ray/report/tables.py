@@ -176,18 +176,18 @@ def measured(metrics: RoundMetrics) -> TableRow:
     return {**cells, "without_path": ", ".join(metrics.without_path)}
 
 
+def identified(record: RoundRecord) -> TableRow:
+    """What a round's row says of which round it is."""
+    return {name: getattr(record, name) for name in ("experiment", "dataset", "backbone", "seed", "round", "ticket")}
+
+
 def _row(record: RoundRecord, item: PlannedExperiment, study: Study) -> TableRow:
     experiment, metrics = item.experiment, record.metrics
     lottery = experiment.lottery.model_dump(mode="json")
     return {
         "study": study.study,
         "method": entry_label(experiment.method),
-        "experiment": record.experiment,
-        "dataset": record.dataset,
-        "backbone": record.backbone,
-        "seed": record.seed,
-        "round": record.round,
-        "ticket": record.ticket,
+        **identified(record),
         "stage": experiment.stage.name if experiment.stage else None,
         **measured(metrics),
         **{f"test_accuracy_{group}": metrics.test_accuracy_by_count.get(group) for group in GROUPS},

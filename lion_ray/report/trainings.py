@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from lion_ray.config import Study
@@ -99,7 +100,16 @@ def view(plan: Plan, study: Study, store: Store, failures: Mapping[str, str], dr
         driver: the process that runs the study now; None if none does.
     """
     reasons = {name: redacted(reason) for name, reason in failures.items()}
-    return StudyView(name=study.study, url=redacted(store.url), study=study, plan=plan, failures=reasons, driver=driver)
+    return StudyView(name=study.study, url=_shown_place(store), study=study, plan=plan, failures=reasons, driver=driver)
+
+
+def _shown_place(store: Store) -> str:
+    """Where the study lies, for a page that others read: below the current folder it is told from there."""
+    if not store.is_local:
+        return redacted(store.url)
+    path = Path(store.path("").rstrip("/"))
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def all_trainings(views: Sequence[StudyView]) -> list[Training]:

@@ -45,8 +45,11 @@ class RoundRecord:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> RoundRecord:
         """The record of JSON fields that `checked` has accepted."""
-        known = {field.name: fields[field.name] for field in dataclasses.fields(cls) if field.name in fields}
+        known = {name: fields[name] for name in _RECORD if name in fields}
         return cls(**{**known, "metrics": RoundMetrics.from_json(fields["metrics"])})
+
+
+_RECORD = tuple(field.name for field in dataclasses.fields(RoundRecord))
 
 
 class _Solves(BaseModel):

@@ -68,8 +68,8 @@ class TrialBody:
         Args:
             report: `tune.report` or `ray.train.report`; called on every worker with what schedulers may see of a round.
         """
+        store = self.store.reporting_outages_to(lambda outage: self._send(StorageOutage(line=str(outage))))
         try:
-            store = self.store.reporting_outages_to(lambda outage: self._send(StorageOutage(line=str(outage))))
             loaded = workers.on_every_rank(lambda: backbones.load_staged(self.backbone, store))
             rounds = run_experiment(
                 self.experiment,
@@ -87,7 +87,7 @@ class TrialBody:
                 report(visible_to_schedulers(finished))
         except TrainingDiverged as error:
             if workers.is_rank_zero:
-                self._say_that_it_diverged(str(error))
+                self._say_that_it_diverged(store, str(error))
         except ENDS_THE_SWEEP as error:
             if workers.is_rank_zero:
                 self._send_and_wait(SweepFailed(error=error))
@@ -115,10 +115,10 @@ class TrialBody:
 
         return send
 
-    def _say_that_it_diverged(self, reason: str) -> None:
+    def _say_that_it_diverged(self, store: Store, reason: str) -> None:
         """A search trial that diverges is a result of the search; any other experiment has failed."""
         if self.experiment.is_search:
-            record_divergence(self.store, self.experiment, reason)
+            record_divergence(store, self.experiment, reason)
             self._send_and_wait(ExperimentStopped(experiment=self.experiment.name, how=f"cannot be chosen: {reason}"))
         else:
             self._send_and_wait(ExperimentFailed(experiment=self.experiment.name, reason=reason))

@@ -21,7 +21,7 @@ from lion_ray import backbones, config, pipeline
 from lion_ray.backbones import node
 from lion_ray.config import BackboneConfig, StudyError
 from lion_ray.experiments import expand
-from lion_ray.store import DamagedArtifactWarning, StorageError, Store
+from lion_ray.store import DamagedArtifactWarning, StorageError, Store, layout
 from lion_ray.store.local import node_folder
 from lion_ray.sweep import cluster
 from lion_ray.sweep import run as sweep_run
@@ -214,6 +214,20 @@ def test_weights_that_are_lost_and_no_longer_at_their_origin_are_said(
         backbones.stage(resolved, store)
     store.remove("backbone")
     assert backbones.resolve(section, store).weights_digest != resolved.weights_digest
+
+
+@pytest.mark.parametrize("record", [b"{}", b"[]", b"cut", b"[" * 200_000])
+def test_a_record_of_a_section_that_says_nothing_counts_as_absent(
+    tmp_path: Path, origin: Origin, record: bytes
+) -> None:
+    store = Store(str(tmp_path))
+    section = BackboneConfig(name="test_efficientnet", weights=origin.url, image_size=32)
+    whole = backbones.stage(backbones.resolve(section, store), store)
+    (key,) = [path.rpartition("/")[0] for path in store.paths() if path.endswith(f"/{layout.RESOLVED}")]
+    store.commit(key, {layout.RESOLVED: record})
+    with pytest.warns(DamagedArtifactWarning, match=f"{key} counts as absent"):
+        again = backbones.resolve(section, store)
+    assert again.weights_digest == whole.weights_digest
 
 
 def test_another_section_is_resolved_by_itself(tmp_path: Path, origin: Origin, section: BackboneConfig) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,15 @@ def test_two_nodes_name_the_environment_that_they_need(tmp_path: Path) -> None:
         refused.stderr
         == f"there is no {tmp_path}/ray: run this script with the Python of an environment that has Ray\n"
     )
+
+
+def test_the_extras_that_nodes_install_are_there() -> None:
+    """pip only warns of one that is not."""
+    asked = {
+        extra
+        for file in FILES
+        for found in re.findall(r"lion_ray(?:_source)?\[([\w,]+)\]", file.read_text())
+        for extra in found.split(",")
+    }
+    assert asked == {"demo", "gcs"}
+    assert asked <= set(metadata("lion-ray").get_all("Provides-Extra") or [])

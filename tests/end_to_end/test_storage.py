@@ -20,7 +20,7 @@ from lion_ray.experiments import expand
 from lion_ray.store import Lease, Store, redacted
 from lion_ray.store.layout import DRIVER
 from tests.conftest import SECRET
-from tests.support.proxy import FaultyProxy
+from tests.support.proxy import FaultyProxy, in_front_of
 from tests.support.small_runs import artifacts
 
 SMALL = ["methods=[{name: lion, input: false}]", "train.epochs=1", "lottery.rounds=2"]
@@ -33,14 +33,8 @@ def main(study_file: Path, *overrides: str) -> int:
 @pytest.fixture
 def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
     """In front of the S3 server; `endpoint` names it for the driver and for trials that are started from now on."""
-    server = FaultyProxy(s3_server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-    monkeypatch.setattr(s3fs.S3FileSystem, "cachable", False)
-    yield server
-    server.released.set()
-    server.shutdown()
-    server.server_close()
+    with in_front_of(s3_server, monkeypatch) as server:
+        yield server
 
 
 def through(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,6 +220,17 @@ def test_the_command_writes_page_and_tables_of_several_studies(tiny: Store, tmp_
     assert r"\begin{tabular}" in (tmp_path / "out" / "main.tex").read_text()
 
 
+def test_a_page_that_is_handed_on_names_a_study_as_it_was_named_here(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert trainings.opened(["tiny"])[0].url == "tiny"
+    page.write(trainings.opened(["tiny"]), str(tmp_path / "out"))
+    assert str(tmp_path) not in (tmp_path / "out" / page.FILE).read_text()
+    monkeypatch.chdir(tmp_path / "out")
+    assert trainings.opened([str(tmp_path / "tiny")])[0].url == str(tmp_path / "tiny")
+
+
 def test_a_study_that_never_ran_or_is_damaged_is_one_line(tmp_path: Path) -> None:
     missing = CliRunner().invoke(commands.main, ["report", str(tmp_path / "none")])
     assert missing.exit_code == 2

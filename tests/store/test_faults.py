@@ -22,7 +22,7 @@ from lion_ray.store.faults import as_storage_error, is_transient
 from lion_ray.store.filesystems import S3_CONFIG
 from lion_ray.store.patience import has_answered, retry
 from tests.conftest import SECRET
-from tests.support.proxy import FaultyProxy
+from tests.support.proxy import FaultyProxy, in_front_of
 
 QUICK = Patience(seconds=20, first_pause=0.02, longest_pause=0.2, report_every=0.5)
 PASSING = ["500", "503", "429", "reset", "hang", "cut"]
@@ -31,15 +31,9 @@ PASSING = ["500", "503", "429", "reset", "hang", "cut"]
 @pytest.fixture
 def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
     """In front of the S3 server for everything in this process; an answer must begin within half a second."""
-    server = FaultyProxy(s3_server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-    monkeypatch.setattr(s3fs.S3FileSystem, "cachable", False)
     monkeypatch.setitem(S3_CONFIG, "read_timeout", 0.5)
-    yield server
-    server.released.set()
-    server.shutdown()
-    server.server_close()
+    with in_front_of(s3_server, monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture

@@ -95,6 +95,8 @@ def test_a_clock_is_no_artifact_and_whatever_becomes_of_it_costs_no_round(
     clock, before = folder / "round-0" / CLOCK, plan(study_file, finished).items[0].rounds
     DAMAGES[damage](clock)
     assert not plan(study_file, finished).pending
+    clock.write_text("[" * 200_000)
+    assert plan(study_file, finished).items[0].rounds[0].seconds is None
     clock.write_text('{"seconds": 7.5, "finished": 1}')  # another driver's, or that of an upload that came twice
     (now,) = plan(study_file, finished).items
     assert now.rounds == (dataclasses.replace(before[0], seconds=7.5, finished=1.0), before[1])

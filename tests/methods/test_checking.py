@@ -175,7 +175,7 @@ def test_a_single_inert_tensor_is_found_among_those_that_act() -> None:
     assert problem.endswith("at 32 px: 1 of 11 trained tensors cannot change the output: head.classifier.spare")
 
 
-@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "poolformer_s12", "efficientformerv2_s0"])
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "poolformer_s12", "efficientformerv2_s0", "convit_tiny"])
 def test_biases_that_nothing_depends_on_are_not_trained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = sketch(name, 64)
     unheard = {f"body.backbone.model.{each}" for each in backbones.without_effect(backbone.model)}

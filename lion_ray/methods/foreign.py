@@ -29,7 +29,7 @@ def border() -> Iterator[None]:
     """Turn whatever is raised inside into a `Failed`, but what this project itself has to say."""
     try:
         yield
-    except (NotApplicable, NoSuchMaps, StudyError):
+    except (Failed, NotApplicable, NoSuchMaps, StudyError):
         raise
     except Exception as error:
         raise Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")) from error

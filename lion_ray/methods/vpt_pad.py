@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lion_ray.backbones import Backbone, Transform
 from lion_ray.config import Frozen
+from lion_ray.methods.foreign import Failed, border, is_of_memory
 from lion_ray.methods.model import AdaptedModel, Body, Head
 from lion_ray.methods.prompt import Prompt
 from lion_ray.methods.registry import Method
@@ -40,7 +41,7 @@ class Border(Prompt):
 
     def forward(self, x: Tensor) -> Tensor:
         """The larger images."""
-        rows, columns = (border.to(x.dtype).expand(x.shape[0], -1, -1, -1) for border in (self.rows, self.columns))
+        rows, columns = (side.to(x.dtype).expand(x.shape[0], -1, -1, -1) for side in (self.rows, self.columns))
         x = torch.cat([columns[..., : self.width], x, columns[..., self.width :]], dim=3)
         return torch.cat([rows[:, :, : self.width], x, rows[:, :, self.width :]], dim=2)
 
@@ -52,17 +53,19 @@ class Border(Prompt):
 def build(options: PadOptions, backbone: Backbone, num_classes: int, generator: torch.Generator) -> AdaptedModel:
     """The border before the frozen backbone."""
     _check_takes(backbone, backbone.transform.size + 2 * options.width)
-    border = Border(options.width, backbone.transform, generator)
-    return AdaptedModel(Body(backbone, border), Head(Prompt(), backbone.num_features, num_classes, generator))
+    prompt = Border(options.width, backbone.transform, generator)
+    return AdaptedModel(Body(backbone, prompt), Head(Prompt(), backbone.num_features, num_classes, generator))
 
 
 def _check_takes(backbone: Backbone, size: int) -> None:
     """Run the frozen backbone on an image of `size` pixels; raises NotApplicable where it does not take them."""
     own = backbone.transform.size
     try:
-        with torch.no_grad():
+        with border(), torch.no_grad():
             backbone(torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device))
-    except Exception as error:  # what others' models raise on another size has no end of kinds
+    except Failed as error:
+        if is_of_memory(error):
+            raise
         raise NotApplicable(
             f"it does not take {size} x {size} pixels, which the border makes of {own} x {own}; it is for ConvNets"
         ) from error

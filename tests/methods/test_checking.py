@@ -123,6 +123,18 @@ def test_a_border_is_for_whatever_takes_a_larger_image() -> None:
         methods.check([MethodConfig(name="vpt_pad")], in_here(lambda: sketch("convit_tiny", 64)))
 
 
+def test_memory_that_runs_out_on_the_larger_image_is_not_laid_to_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = sketch("poolformer_s12", 64)
+
+    def without_memory(image: torch.Tensor) -> torch.Tensor:
+        raise MemoryError("not enough for this image")
+
+    monkeypatch.setattr(backbone, "forward", without_memory)
+    build = functools.partial(methods.build, num_classes=2, seed=0)
+    problem = checking.problem_of(MethodConfig(name="vpt_pad"), backbone, build)
+    assert problem == "'vpt_pad' cannot be tried on poolformer_s12: there is not enough memory for one image"
+
+
 @pytest.mark.parametrize("method", ["vpt_shallow", "vpt_deep"])
 def test_what_others_code_raises_is_told_in_our_words(method: str) -> None:
     """ConViT's attention knows the number of its tokens."""
